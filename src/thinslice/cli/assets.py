@@ -1,0 +1,191 @@
+"""``thinslice assets``: which pretrained files there are, where they were found, and how to get them."""
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+
+import click
+
+from thinslice.assets import (
+    ASSETS,
+    Asset,
+    asset_files,
+    bundle_dir,
+    cache_dir,
+    clear_assets,
+    get_asset,
+    locate,
+    remove_asset,
+)
+from thinslice.errors import ThinsliceError
+
+ALSO_NEEDED = {"bimodal": "face_landmarker"}
+"""What an asset's bundles cannot work without: asset -> asset."""
+
+CONVERTERS = {"bimodal": "thinslice.recipes.bimodal:install_bimodal"}
+"""Assets that become bundles once they are here: asset -> function(files, folder of bundles) -> bundles' folders."""
+BUNDLES = {"bimodal": ("bimodal", "bimodal-lstm", "bimodal-3dcnn")}
+"""Names of the bundles that an asset becomes."""
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def assets(context: click.Context, as_json: bool) -> None:
+    """Pretrained files: list them, get them, remove them.
+
+    \b
+    Examples:
+      thinslice assets
+      thinslice assets get whisper-tiny.en
+      thinslice assets get bimodal --from ~/Downloads
+    """
+    if context.invoked_subcommand is None:
+        _print_list(as_json)
+
+
+@assets.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def list_(as_json: bool) -> None:
+    """Show what is needed by what, whether it is here and where, its size and licence.
+
+    \b
+    Example:
+      thinslice assets list --json
+    """
+    _print_list(as_json)
+
+
+@assets.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", type=click.Choice(list(ASSETS)))
+@click.option("--from", "folder", type=click.Path(path_type=Path), help="Folder that holds the files, under any names.")
+def get(names: tuple[str, ...], folder: Path | None) -> None:
+    """Make assets present: from a folder, else from where they already are, else from their official place.
+
+    Every file's sha256 is checked. The bimodal networks are also converted into bundles for predict.
+
+    \b
+    Examples:
+      thinslice assets get whisper-tiny.en face_landmarker
+      thinslice assets get bimodal --from ~/Downloads
+    """
+    failed = 0
+    for name in names:
+        try:
+            found = get_asset(name, folder)
+            click.echo(f"{name}: {found.path} ({found.place})", err=True)
+            if name in CONVERTERS:
+                _convert(name)
+            if name in ALSO_NEEDED:
+                _get_companion(ALSO_NEEDED[name], folder)
+        except ThinsliceError as error:
+            failed += 1
+            click.echo(f"thinslice: {error}", err=True)
+    if failed:
+        raise SystemExit(1)
+
+
+@assets.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", type=click.Choice(list(ASSETS)))
+def remove(names: tuple[str, ...]) -> None:
+    """Delete assets from thinslice's cache, and the bundles made from them; other places are left alone.
+
+    \b
+    Example:
+      thinslice assets remove bimodal
+    """
+    for name in names:
+        removed = remove_asset(name)
+        for bundle in _bundles_of(name):
+            shutil.rmtree(bundle)
+            removed = True
+            click.echo(f"removed bundle {bundle}", err=True)
+        found, _ = locate(ASSETS[name])
+        elsewhere = f"; still found at {found.path} ({found.place})" if found else ""
+        click.echo(f"{name}: {'removed' if removed else 'nothing of it in the cache'}{elsewhere}", err=True)
+
+
+@assets.command()
+def clear() -> None:
+    """Delete every asset from thinslice's cache; bundles made from them stay.
+
+    \b
+    Example:
+      thinslice assets clear
+    """
+    click.echo("cleared" if clear_assets() else f"nothing in {cache_dir()}", err=True)
+
+
+def _get_companion(name: str, folder: Path | None) -> None:
+    """Get what an asset needs beside it, from the same folder if it lies there; a failure is only told."""
+    for place in (folder, None):
+        try:
+            found = get_asset(name, place)
+        except ThinsliceError as error:
+            problem = error
+        else:
+            click.echo(f"{name}: {found.path} ({found.place})", err=True)
+            return
+    click.echo(f"also needed, not here yet: {problem}", err=True)
+
+
+def _convert(name: str) -> None:
+    module, _, function = CONVERTERS[name].partition(":")
+    install = getattr(importlib.import_module(module), function)
+    for bundle in install(asset_files(name), bundle_dir()):
+        click.echo(f"bundle {bundle.name}: {bundle}", err=True)
+
+
+def _bundles_of(name: str) -> list[Path]:
+    """Return the installed bundles that were made from an asset."""
+    folders = [bundle_dir() / bundle for bundle in BUNDLES.get(name, ())]
+    return [folder for folder in folders if (folder / "bundle.json").is_file()]
+
+
+def _print_list(as_json: bool) -> None:
+    rows = [_row(asset) for asset in ASSETS.values()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for row in rows:
+        here = Text(
+            f"here, in {row['place']}" if row["present"] else "not here", "green" if row["present"] else "yellow"
+        )
+        head = Text(f"{row['name']:<17}", "bold")
+        console.print(head, f"{row['bytes'] / 1e6:6.1f} MB  {row['licence']:<12}", here, soft_wrap=True)
+        console.print(Padding(Text(f"{row['summary']}. Needed by {row['needed_by']}."), (0, 0, 0, 4)))
+        details = [*([row["path"]] if row["present"] else []), *row["problems"]]
+        details += [f"bundle {path}" for path in row["bundles"]]
+        for line in details:
+            console.print(Text(f"    {line}", "red" if line in row["problems"] else "dim"), soft_wrap=True)
+    absent = [row["name"] for row in rows if not row["present"]]
+    if absent:
+        console.print(f"To get what is not here: thinslice assets get {' '.join(absent)}", soft_wrap=True)
+
+
+def _row(asset: Asset) -> dict:
+    found, problems = locate(asset)
+    return {
+        "name": asset.name,
+        "summary": asset.summary,
+        "needed_by": asset.needed_by,
+        "extra": asset.extra,
+        "present": found is not None,
+        "place": found.place if found else None,
+        "path": str(found.path) if found else None,
+        "problems": problems,
+        "bytes": asset.num_bytes,
+        "licence": asset.licence,
+        "source": asset.source,
+        "wheel": asset.wheel.pip_install if asset.wheel else None,
+        "bundles": [str(path) for path in _bundles_of(asset.name)],
+        "files": [
+            {"name": file.name, "url": file.url, "sha256": file.sha256, "bytes": file.num_bytes} for file in asset.files
+        ],
+    }

@@ -1,0 +1,170 @@
+"""``thinslice evaluate``: a prediction file, whoever made it, scored beside what knows nothing of the clips."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+EPILOG = """\b
+Examples:
+  thinslice evaluate predictions.csv --labels test.csv --train train.csv
+  thinslice evaluate predictions.csv --labels fi.csv --split test --train fi.csv --train-split train
+  thinslice evaluate new.csv --compare old.csv --labels test.csv --train train.csv --train validation.csv
+  thinslice evaluate predictions.csv --labels test.csv --train train.csv --group-by gender,age_group --out scores/
+"""
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_NAMED = 10
+
+
+@click.command(epilog=EPILOG)
+@click.argument("predictions", type=_FILE, metavar="PREDICTIONS.csv")
+@click.option("--labels", required=True, type=_FILE, metavar="MANIFEST", help="The clips to be predicted, with labels.")
+@click.option("--split", "splits", multiple=True, metavar="NAME", help="Score only this split of --labels; repeatable.")
+@click.option(
+    "--train",
+    "training",
+    multiple=True,
+    type=_FILE,
+    metavar="MANIFEST",
+    help="Clips the system learned from: for the baselines and to tell seen speakers; repeatable, pooled.",
+)
+@click.option(
+    "--train-split",
+    "train_splits",
+    multiple=True,
+    metavar="NAME",
+    help="Use only this split of --train; repeatable. Clips to be predicted are never used.",
+)
+@click.option("--group-by", metavar="COLUMN,...", default="", help="Columns of --labels: scores and gaps per group.")
+@click.option("--compare", type=_FILE, metavar="OTHER.csv", help="Another prediction file: paired differences.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for scores.md, .tex, .csv, .json and the figures (PNG and SVG).",
+)
+@click.option(
+    "--resamples",
+    type=click.IntRange(0),
+    default=10_000,
+    show_default=True,
+    help="Bootstrap samples of speakers for the 95% intervals; 0: none.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def evaluate(
+    predictions: Path,
+    labels: Path,
+    splits: tuple[str, ...],
+    training: tuple[Path, ...],
+    train_splits: tuple[str, ...],
+    group_by: str,
+    compare: Path | None,
+    out: Path | None,
+    resamples: int,
+    seed: int,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Score PREDICTIONS.csv (column clip and trait columns, most spellings are understood) against labels.
+
+    Every score stands beside the training mean, a lookup of the speaker's training labels, its 95% interval, and the
+    scores on seen and unseen speakers. All rows of --labels are scored unless --split says otherwise. Exit code 1 if
+    any clip is missing, unknown or unreadable (the others are scored).
+    """
+    if train_splits and not training:
+        raise click.UsageError("--train-split needs --train")
+    from thinslice.evaluate.panel import Resampling
+    from thinslice.evaluate.predictions import read_predictions
+    from thinslice.evaluate.scorecard import build_scorecard
+
+    columns = [name.strip() for name in group_by.split(",") if name.strip()]
+    file = read_predictions(predictions)
+    other = None if compare is None else read_predictions(compare)
+    labelled = _labelled(labels, splits)
+    parts = [_labelled(path, train_splits) for path in training]
+    card, scored = build_scorecard(
+        labelled, file, parts, columns, compare=other, resampling=Resampling(resamples, seed)
+    )
+    if out is not None:
+        _write(out, card, scored)
+    if as_json:
+        click.echo(json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        from thinslice.cli.show_table import print_tables
+        from thinslice.evaluate.tables import build_tables
+
+        print_tables(build_tables(card))
+    _report(card)
+    if card["missing"] and len(found := dict.fromkeys(labelled.columns["split"])) > 1 and not splits:
+        click.echo(f"{labels} holds the splits {', '.join(found)}; --split NAME scores one of them", err=True)
+    problems = file.problems + (other.problems if other is not None else ())
+    lost = any(problem.is_loss for problem in problems)
+    left_over = [card["missing"], card["unknown"], card["unlabelled"]]
+    if card["comparison"]:
+        left_over.append(card["comparison"]["missing"])
+    if lost or any(left_over) or not card["num_clips"]:
+        sys.exit(1)
+
+
+def _labelled(path: Path, splits: Sequence[str]) -> Any:
+    import numpy as np
+
+    from thinslice.data.manifest import load_manifest
+    from thinslice.errors import ManifestError
+    from thinslice.evaluate.scorecard import LabelledClips
+
+    manifest = load_manifest(path)
+    if splits:
+        for name in splits:
+            if name not in manifest.splits:
+                found = ", ".join(sorted(set(manifest.splits))) or "none"
+                raise ManifestError(f"{path}: no split {name}; there are: {found}")
+        manifest = manifest.select(np.array([name in splits for name in manifest.splits], dtype=bool))
+    columns = {"split": manifest.splits, **manifest.columns}
+    return LabelledClips(manifest.clips, manifest.speakers, manifest.labels(), columns, str(path))
+
+
+def _write(out: Path, card: Mapping[str, Any], scored: Any) -> None:
+    from thinslice.data.table import write_atomically
+    from thinslice.errors import ThinsliceError
+    from thinslice.evaluate import figures, tables
+
+    built = tables.build_tables(card)
+    texts = {
+        "scores.md": tables.to_markdown(built),
+        "scores.tex": tables.to_latex(built),
+        "scores.csv": tables.to_csv(card),
+        "scores.json": json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+    }
+    for name, text in texts.items():
+        write_atomically(out / name, text.encode())
+    try:
+        figures.save_figure(figures.plot_accuracy_r2(card), out / "accuracy_r2")
+        figures.save_figure(figures.plot_scatter(scored, card), out / "scatter")
+    except OSError as error:
+        raise ThinsliceError(f"{out}: cannot be written ({error.strerror})") from None
+    click.echo(f"wrote {', '.join(texts)}, accuracy_r2 and scatter (.png, .svg) to {out}", err=True)
+
+
+def _report(card: Mapping[str, Any]) -> None:
+    """Say on stderr what was not scored, and what is odd."""
+    what = {
+        "missing": "labelled clips have no (complete) prediction",
+        "unknown": "predicted clips are not among the labels",
+        "unlabelled": "predicted clips have no label",
+    }
+    lists = {key: (card[key], text) for key, text in what.items()}
+    if card["comparison"]:
+        name = card["comparison"]["predictions"]
+        lists["compare"] = (card["comparison"]["missing"], f"scored clips have no (complete) prediction in {name}")
+    for clips, text in lists.values():
+        if clips:
+            named = ", ".join(clips[:_NAMED]) + (f" and {len(clips) - _NAMED} more" if len(clips) > _NAMED else "")
+            click.echo(f"{len(clips)} {text}: {named}", err=True)
+    if not card["num_clips"]:
+        click.echo("no clip was scored: do both files name the same clips?", err=True)
+    for line in card["warnings"]:
+        click.echo(f"warning: {line}", err=True)

@@ -1,0 +1,55 @@
+"""``thinslice explain``: what in a clip moved its scores, as files."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from thinslice.types import Explanation
+
+EPILOG = """\b
+Examples:
+  thinslice explain talk.mp4 --out why/
+  thinslice explain talk.mp4 --bundle bimodal --out why/
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("clip")
+@click.option("--bundle", default="voice-words", show_default=True, help="Name or folder of a model; A+B for both.")
+@click.option("--transcript", metavar="TEXT_OR_FILE", help="The words spoken, or a .txt, .srt or .vtt file of them.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the files.")
+def explain(clip: str, bundle: str, transcript: str | None, out: Path) -> None:
+    """Write what in CLIP moved its scores: explanation.json, report.html and the pictures the model looked at.
+
+    Baseline and shares sum to each score. Shares of single words and of named voice cues for voice-words; shares of
+    picture and sound, and occlusion maps of the face, for bimodal.
+    """
+    from thinslice.cli.predict import make_folder
+    from thinslice.infer.predictor import Predictor
+    from thinslice.report.html import write_report
+
+    make_folder(out)
+    predictor = Predictor(bundle)
+    prediction = predictor.predict(clip, transcript=transcript)
+    explanation = prediction.explanation
+    if explanation is None:
+        raise click.UsageError(f"bundle {bundle} cannot say what moved its scores")
+    document = {**prediction.to_dict(), "explanation": _document(explanation)}
+    (out / "explanation.json").write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
+    for index, picture in enumerate(explanation.pictures):
+        (out / f"picture_{index:02d}.png").write_bytes(picture.png)
+    write_report([prediction], [], predictor.cards, out / "report.html")
+    click.echo(f"wrote {out / 'explanation.json'} and {out / 'report.html'}", err=True)
+
+
+def _document(explanation: Explanation) -> dict[str, Any]:
+    """Return the explanation as JSON, its pictures by file name."""
+    document = dataclasses.asdict(explanation)
+    document["pictures"] = [
+        {"title": picture.title, "file": f"picture_{index:02d}.png"}
+        for index, picture in enumerate(explanation.pictures)
+    ]
+    return document

@@ -1,0 +1,51 @@
+"""``thinslice export``: from a run to a bundle."""
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  thinslice export runs/dnn --out bundles/dnn --data fi.csv --store features/
+  thinslice predict talk.mp4 --bundle bundles/dnn
+"""
+)
+@click.argument("run", metavar="RUN", type=_PATH)
+@click.option("--out", required=True, type=_PATH, metavar="BUNDLE", help="The bundle folder to write.")
+@click.option("--name", metavar="NAME", help="Of the bundle.  [default: recipe and variant]")
+@click.option(
+    "--data", type=_PATH, metavar="MANIFEST", help="Clips to compare the graph with PyTorch on; else the run's."
+)
+@click.option("--store", type=_PATH, metavar="DIR", help="Their feature store; else the run's.")
+def export(run: Path, out: Path, name: str | None, data: Path | None, store: Path | None) -> None:
+    """Make a bundle of the finished training in RUN, which predict runs without PyTorch.
+
+    The network becomes an ONNX graph; its scores are compared with PyTorch's on clips, and nothing is written where
+    they differ by 0.0001 or more.
+    """
+    from thinslice.errors import MissingExtraError
+
+    try:
+        import lightning  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("export", "train") from None
+    from thinslice.infer.bundle import load_bundle
+    from thinslice.recipes import RECIPES
+    from thinslice.train.export import export_run
+    from thinslice.train.inputs import load_samples
+    from thinslice.train.run import RunFolder
+
+    folder = RunFolder(run)
+    document = folder.load()
+    recipe = RECIPES[document["recipe"]](**document["arguments"])
+    exported = export_run(recipe, folder, out, load_samples(recipe, document, data, store), name=name)
+    load_bundle(out)  # What was written is what predict will accept.
+    click.echo(
+        f"wrote {exported.folder}: differs from PyTorch by {exported.largest_difference:.1e} at most, on "
+        f"{exported.num_compared} clips",
+        err=True,
+    )

@@ -1,0 +1,119 @@
+"""``thinslice extract``: the features that a recipe needs, of a whole dataset."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from thinslice.data.extraction import Extracted, Outcome
+
+NUM_SHOWN = 5
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  thinslice extract fi.csv --recipe deep_impression --store features/ --workers 2
+  thinslice extract fi.csv --recipe deep_impression --variant small --store features/
+  thinslice extract fi.csv --recipe deep_impression --store /shared/features --ray head-node:6379
+"""
+)
+@click.argument("manifest", metavar="MANIFEST", type=_PATH)
+@click.option("--recipe", required=True, metavar="NAME", help="Whose features; see thinslice systems.")
+@click.option("--variant", metavar="NAME", help="A variant of the recipe, if it needs other features.")
+@click.option("--companion", metavar="NAME", help="MANIFEST is this second data set of the recipe.")
+@click.option("--store", required=True, type=_PATH, metavar="DIR", help="The feature store; made if it is not there.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
+@click.option("--ray", "ray_address", metavar="ADDRESS", help="A Ray cluster to compute on; local starts one here.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def extract(
+    manifest: Path,
+    recipe: str,
+    variant: str | None,
+    companion: str | None,
+    store: Path,
+    workers: int,
+    ray_address: str | None,
+    as_json: bool,
+) -> None:
+    """Compute what a recipe needs of every clip in MANIFEST, and keep it in a store.
+
+    What is there already is not computed again: an interrupted call, even a killed one, goes on where it stopped, and
+    two calls may fill one store at the same time. Clips that fail are listed in DIR/failures.csv; the exit code is
+    then 1.
+    """
+    from thinslice.data.extraction import FAILURES
+    from thinslice.data.extraction import extract as extract_manifest
+    from thinslice.data.manifest import load_manifest
+
+    specs = _specs(recipe, variant, companion)
+    table = load_manifest(manifest)
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("extract", total=sum(map(bool, table.paths)))
+
+        def step(outcome: "Outcome") -> None:
+            bar.advance(task)
+            for _, why in outcome.failures:
+                if not sys.stderr.isatty():
+                    return
+                bar.console.print(f"failed: {why}", markup=False, highlight=False)
+
+        try:
+            extracted = extract_manifest(table, specs, store, workers, ray_address, step)
+        except KeyboardInterrupt:
+            click.echo("interrupted; the same call goes on where this one stopped", err=True)
+            sys.exit(130)
+    if as_json:
+        document: dict[str, Any] = asdict(extracted)
+        document["failures"] = [
+            dict(zip(("clip", "path", "feature", "error"), row, strict=True)) for row in extracted.failures
+        ]
+        document["store"] = str(store)
+        document["features"] = {name: spec.to_dict() for name, spec in specs.items()}
+        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+    else:
+        _print(extracted, specs, store)
+    if extracted.failures:
+        for _, _, feature, why in extracted.failures[:NUM_SHOWN]:
+            click.echo(f"failed: {feature + ': ' if feature else ''}{why}", err=True)
+        click.echo(f"{len(extracted.failures):,} failures: {store / FAILURES}", err=True)
+        sys.exit(1)
+
+
+def _specs(recipe: str, variant: str | None, companion: str | None) -> Any:
+    from thinslice.errors import UsageError
+    from thinslice.recipes import RECIPES
+
+    if recipe not in RECIPES:
+        raise UsageError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
+    built = RECIPES[recipe](**({} if variant is None else {"variant": variant}))
+    if companion is None:
+        return built.features
+    if companion not in built.companions:
+        found = ", ".join(built.companions) or "none"
+        raise UsageError(f"{recipe} has no companion {companion!r}; it has {found}")
+    return built.companions[companion].features
+
+
+def _print(extracted: "Extracted", specs: Any, store: Path) -> None:
+    if extracted.num_without_media:
+        click.echo(f"{extracted.num_without_media:,} clips of the manifest have no media and were left out")
+    for name, seconds in extracted.seconds_of.items():
+        if extracted.num_written:
+            click.echo(f"{name}: {specs[name].extractor}, {seconds:.1f} s")
+    counts = f"{extracted.num_written:,} features written, {extracted.num_present:,} were there"
+    click.echo(f"{counts}, in {extracted.seconds:.1f} s")
+    click.echo(
+        f"{store}: {extracted.num_complete:,} of {extracted.num_clips:,} clips complete, digest {extracted.digest[:12]}"
+    )

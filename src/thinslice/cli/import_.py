@@ -1,0 +1,46 @@
+"""``thinslice import``: models of other programs, made into bundles."""
+
+from pathlib import Path
+
+import click
+
+from thinslice.cli.import_deep_impression import deep_impression
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group("import")
+def import_() -> None:
+    """Make a bundle from another program's trained model.
+
+    \b
+    Example:
+      thinslice import bimodal "LSTMModel#440.net" "3DCNNModel#600.net" --out bimodal
+    """
+
+
+@import_.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE [FILE]", type=_FILE)
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Bundle folder to write.")
+def bimodal(files: tuple[Path, ...], out: Path) -> None:
+    """Convert the Torch7 networks of Subramaniam et al. 2016: the LSTM, the 3-D network, or the mean of both.
+
+    The files are read as data, no code in them is run. Those the authors published are recognised by their SHA-256.
+
+    \b
+    Examples:
+      thinslice import bimodal "LSTMModel#440.net" --out bimodal-lstm
+      thinslice import bimodal "LSTMModel#440.net" "3DCNNModel#600.net" --out bimodal
+      thinslice predict talk.mp4 --bundle ./bimodal
+    """
+    from thinslice.recipes.bimodal import import_bimodal
+
+    folder, networks = import_bimodal(files, out)
+    for path, network in zip(files, networks, strict=True):
+        origin = "the authors' file" if network.official else "unknown, not a file the authors published"
+        numbers = sum(array.size for array in network.arrays.values())
+        click.echo(f"{path}: {network.architecture}, {numbers:,} weights, {origin}", err=True)
+    click.echo(f"wrote {folder}", err=True)
+
+
+import_.add_command(deep_impression)

@@ -1,0 +1,115 @@
+"""``thinslice systems``: recipes and systems of the literature, their published figures beside measured ones."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+EPILOG = """\b
+Examples:
+  thinslice systems
+  thinslice systems cr_net deep_impression
+  thinslice systems --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def systems(names: tuple[str, ...], as_json: bool) -> None:
+    """List every recipe and every published system; with NAMEs, all figures of those.
+
+    Published figures are as the papers print them, with the table they come from; measured ones have the command that
+    repeats them. No published figure tells seen from unseen speakers: `thinslice evaluate` does.
+    """
+    from thinslice.evaluate.published import list_systems
+
+    found = list_systems(_recipes())
+    if names:
+        known = [entry["name"] for entry in found]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise click.UsageError(f"no system {', '.join(unknown)}; there are {', '.join(known)}")
+        found = [entry for entry in found if entry["name"] in names]
+    if as_json:
+        click.echo(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
+        return
+    from thinslice.cli.show_table import print_tables
+
+    print_tables([table for entry in found for table in _figures(entry)] if names else [_overview(found)])
+
+
+def _recipes() -> dict[str, dict[str, Any]]:
+    """Return what each recipe says of itself; only its name where PyTorch, which recipes are made of, is absent."""
+    from thinslice import recipes
+    from thinslice.errors import MissingExtraError
+
+    out: dict[str, dict[str, Any]] = {}
+    for name in recipes.RECIPES:
+        try:
+            recipe = recipes.RECIPES[name]()
+        except (ImportError, MissingExtraError):
+            out[name] = {}
+        else:
+            inputs = list(dict.fromkeys(recipe.inputs.values()))
+            out[name] = {"paper": recipe.paper, "inputs": inputs, "variants": list(recipe.variants)}
+    return out
+
+
+def _overview(found: Sequence[Mapping[str, Any]]) -> Any:
+    from thinslice.evaluate.published import headline
+    from thinslice.evaluate.tables import Table
+
+    rows = []
+    for entry in found:
+        published, measured = headline(entry["published"]), headline(entry["measured"])
+        rows.append(
+            (
+                entry["name"] + (" *" if entry["is_recipe"] else ""),
+                entry["paper"],
+                ", ".join(entry["inputs"]),
+                "–" if published is None else _shown(published["value"]),
+                "" if published is None else f"{published['dataset']} {published['split']}: {published['variant']}",
+                "" if published is None else published["source"],
+                "–" if measured is None else f"{measured['value']:.4f} ({measured['dataset']} {measured['split']})",
+            )
+        )
+    header = ("system", "paper", "inputs", "published", "of", "source", "measured here")
+    note = (
+        "Average accuracy of the five traits, each system's best variant; `thinslice systems NAME` lists all. "
+        "Predicting the training mean scores 0.8814 on FI-V2 test. * has a recipe: `thinslice train NAME`."
+    )
+    return Table("Systems", header, tuple(rows), note, align="lllrllr")
+
+
+def _figures(entry: Mapping[str, Any]) -> list[Any]:
+    """One table per split of a dataset: its figures have the same targets."""
+    from thinslice.evaluate.tables import Table
+    from thinslice.traits import INTERVIEW, TRAITS
+
+    figures = [(figure, f"{figure['source']}") for figure in entry["published"]]
+    figures += [(figure, f"measured: {figure['command']}") for figure in entry["measured"]]
+    usual = (*TRAITS, "average", INTERVIEW)
+    tables = []
+    for data in dict.fromkeys((figure["dataset"], figure["split"]) for figure, _ in figures):
+        chosen = [(f, source) for f, source in figures if (f["dataset"], f["split"]) == data]
+        found = dict.fromkeys(figure["target"] for figure, _ in chosen)
+        targets = [name for name in usual if name in found] + [name for name in found if name not in usual]
+        lines: dict[tuple[str, str, str], dict[str, float]] = {}
+        for figure, source in chosen:
+            values = lines.setdefault((figure["variant"], figure["metric"], source), {})
+            values[figure["target"]] = figure["value"]
+        rows = tuple(
+            (variant, metric, *(_shown(values[name]) if name in values else "–" for name in targets), source)
+            for (variant, metric, source), values in lines.items()
+        )
+        header = ("variant", "metric", *(name[:5] if name in TRAITS else name for name in targets), "source")
+        title = f"{entry['name']}, {' '.join(data)}: {entry['title'] or entry['paper']}"
+        tables.append(Table(title, header, rows, align=f"ll{'r' * len(targets)}l"))
+    return tables
+
+
+def _shown(value: float) -> str:
+    """Show a figure with the digits it was printed with, four decimals at most."""
+    return f"{round(value, 4):g}"

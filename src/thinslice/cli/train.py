@@ -1,0 +1,132 @@
+"""``thinslice train``: run a recipe."""
+
+import logging
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+NUM_SHOWN = 5
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  thinslice train deep_impression --data fi.csv --out runs/dnn --store features/ --workers 8
+  thinslice train deep_impression --data fi.csv --out runs/dnn --store features/ --resume
+  thinslice train deep_impression --variant small --data planted.csv --out runs/small --device cpu
+  torchrun --nproc-per-node 4 -m thinslice train deep_impression --data fi.csv --out runs/dnn --store features/
+"""
+)
+@click.argument("name", metavar="NAME")
+@click.option("--data", required=True, type=_PATH, metavar="MANIFEST", help="Clips, labels and splits.")
+@click.option("--out", required=True, type=_PATH, metavar="RUN", help="The run folder to write.")
+@click.option(
+    "--store", type=_PATH, metavar="DIR", help="The feature store.  [default: the folder features beside MANIFEST]"
+)
+@click.option("--variant", metavar="NAME", help="A variant of the recipe; see thinslice systems NAME.")
+@click.option(
+    "--extra",
+    multiple=True,
+    metavar="NAME=MANIFEST",
+    help="A further data set of the recipe; repeatable.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in RUN; without one there, begin.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--batch-size-per-device",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Clips at once; gradients are accumulated to the recipe's batch.  [default: the whole batch]",
+)
+@click.option("--max-steps", type=click.IntRange(1), metavar="N", help="For a trial: steps of each stage at most.")
+@click.option("--seed", type=click.IntRange(0), help="Of weights, order and crops.  [default: the recipe's]")
+@click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Reading processes per device.")
+@click.option("--precision", type=click.Choice(["32", "bf16-mixed", "16-mixed"]), default="32", show_default=True)
+def train(
+    name: str,
+    data: Path,
+    out: Path,
+    store: Path | None,
+    variant: str | None,
+    extra: tuple[str, ...],
+    resume: bool,
+    device: str,
+    batch_size_per_device: int | None,
+    max_steps: int | None,
+    seed: int | None,
+    workers: int,
+    precision: Any,
+) -> None:
+    """Run the stages of the recipe NAME on the clips of MANIFEST.
+
+    Features that the store lacks are extracted first. RUN then holds the weights, the loss curve, the scores, the
+    predictions of validation and test clips, and what is needed to do it again. A run that was interrupted, even by
+    kill -9, goes on with --resume and ends as if it had not been.
+    """
+    from thinslice.errors import MissingExtraError
+
+    try:
+        import lightning  # noqa: F401
+        import torch
+    except ImportError:
+        raise MissingExtraError("training", "train") from None
+    from thinslice.cli.recipes import build_recipe
+    from thinslice.train.inputs import load_run_data
+    from thinslice.train.loop import Processes, Settings
+    from thinslice.train.loop import train as run
+
+    recipe = build_recipe(name, variant)
+    is_first = Processes.from_environment().rank == 0
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    companions = _companions(extra)
+    store = data.absolute().parent / "features" if store is None else store
+    run_data, left_out = load_run_data(recipe, data, store, companions, num_workers=workers)
+    if is_first:
+        counts = ", ".join(f"{len(clips):,} {split}" for split, clips in run_data.splits.items())
+        click.echo(f"{recipe.name} {recipe.variant}: {counts} clips", err=True)
+        for entry in left_out[:NUM_SHOWN]:
+            click.echo(f"left out: {entry.clip} ({entry.split}): {entry.why}", err=True)
+        if left_out:
+            by_split = Counter(entry.split for entry in left_out)
+            where = ", ".join(f"{count:,} {split}" for split, count in by_split.items())
+            click.echo(f"{len(left_out):,} clips left out ({where}); run.json lists them", err=True)
+    settings = Settings(
+        device=device,
+        seed=seed,
+        batch_size_per_device=batch_size_per_device,
+        max_steps=max_steps,
+        num_workers=workers,
+        precision=precision,
+        resume=resume,
+        progress=sys.stderr.isatty(),
+    )
+    folder = run(recipe, run_data, out, settings)
+    if is_first:
+        _print_scores(folder.path)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _companions(extra: tuple[str, ...]) -> dict[str, Path]:
+    found = {}
+    for entry in extra:
+        name, sign, path = entry.partition("=")
+        if not (name and sign and path):
+            raise click.BadParameter(f"{entry!r}: give it as NAME=MANIFEST", param_hint="--extra")
+        found[name] = Path(path)
+    return found
+
+
+def _print_scores(folder: Path) -> None:
+    from thinslice.train.run import load_json
+
+    splits = load_json(folder / "scores.json", "no scores")["splits"]
+    for split, row in splits.items():
+        r2 = "–" if row["r2"] is None else f"{row['r2']:.3f}"
+        click.echo(f"{split}: accuracy {row['accuracy']:.4f}, R² {r2} ({row['num_clips']:,} clips)")
+    click.echo(f"{folder}: next, thinslice export {folder} --out BUNDLE", err=True)

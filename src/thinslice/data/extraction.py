@@ -1,0 +1,280 @@
+"""Features of every clip of a manifest into a store: resumable, side by side, failures collected.
+
+One clip is one unit of work: its media are hashed once, its sound is decoded once for all features, what is already
+stored is left out. Units share nothing but the store, so that any number of processes, on any machines that see the
+same folders, may work on them; at most two units per process are under way, whatever the size of the manifest.
+"""
+
+import multiprocessing
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from thinslice.data.manifest import Manifest
+from thinslice.data.table import format_table, read_table, write_atomically
+from thinslice.errors import (
+    AssetError,
+    ManifestError,
+    MediaError,
+    MissingExtraError,
+    ThinsliceError,
+    UsageError,
+)
+from thinslice.features.extract import extract_features
+from thinslice.features.spec import FeatureSpec
+from thinslice.features.store import FeatureStore, open_reader
+from thinslice.media.source import Source
+
+FAILURES: Final = "failures.csv"
+"""Table in the store's folder: what could not be extracted, and why."""
+
+COLUMNS: Final = ("clip", "path", "feature", "error")
+
+_EVERY_CLIP = (MissingExtraError, AssetError, UsageError)
+"""What is wrong for every clip, if for one: the run stops at once."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to do.
+
+    Attributes:
+        clip: its name in the manifest.
+        path: its media file, absolute.
+        specs: name -> what to compute.
+        store: the store's folder, absolute.
+    """
+
+    clip: str
+    path: str
+    specs: Mapping[str, FeatureSpec]
+    store: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one clip.
+
+    Attributes:
+        job: which.
+        written: features computed and stored now.
+        present: features that were there.
+        failures: (feature, why) of the others; feature is "" where the file itself cannot be read.
+        seconds: feature -> wall time of computing it.
+    """
+
+    job: Job
+    written: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
+    failures: tuple[tuple[str, str], ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What came of a manifest.
+
+    Attributes:
+        num_clips: clips with media.
+        num_without_media: clips of the manifest that have no path.
+        num_written: features computed and stored now.
+        num_present: features that were there.
+        num_complete: clips that have all features.
+        failures: (clip, path, feature, why), sorted.
+        seconds: wall time.
+        seconds_of: feature -> summed time of computing it.
+        digest: SHA-256 over clips, specs and values of the complete clips.
+    """
+
+    num_clips: int
+    num_without_media: int
+    num_written: int
+    num_present: int
+    num_complete: int
+    failures: tuple[tuple[str, str, str, str], ...]
+    seconds: float
+    seconds_of: Mapping[str, float]
+    digest: str
+
+
+def extract(
+    manifest: Manifest,
+    specs: Mapping[str, FeatureSpec],
+    store: str | os.PathLike[str],
+    workers: int = 1,
+    ray_address: str | None = None,
+    on_done: Callable[[Outcome], None] = lambda outcome: None,
+) -> Extracted:
+    """Compute features of all clips that have media, and keep them in a store.
+
+    What a killed or concurrent run has stored is used. What failed is tried again, and written to failures.csv in the
+    store's folder.
+
+    Args:
+        manifest: the clips.
+        specs: name -> what to compute, such as a recipe's features.
+        store: the store's folder; made if it is not there.
+        workers: processes on this machine.
+        ray_address: compute on that Ray cluster instead, whose nodes must see the media and the store under the same
+            paths; "local" starts one on this machine.
+        on_done: called after each clip.
+
+    Raises:
+        ManifestError: no clip has media.
+        UsageError: an unknown extractor, wrong parameters, a store that cannot be written, a node that does not see it.
+        AssetError: a pretrained file is missing.
+        MissingExtraError: an optional dependency is not installed.
+    """
+    began = time.perf_counter()
+    if workers < 1:
+        raise UsageError(f"{workers} workers: take 1 or more")
+    root = Path(store).absolute()
+    with_media = [i for i, path in enumerate(manifest.paths) if path]
+    if not with_media:
+        raise ManifestError(f"{manifest.source}: no clip has media; fill the column path")
+    jobs = [Job(manifest.clips[i], str(manifest.path(i)), dict(specs), str(root)) for i in with_media]
+    FeatureStore(root).sweep()
+    written = present = 0
+    seconds_of = dict.fromkeys(specs, 0.0)
+    failures: list[tuple[str, str, str, str]] = []
+    for outcome in _run(jobs, workers, ray_address):
+        written += len(outcome.written)
+        present += len(outcome.present)
+        for name, seconds in outcome.seconds.items():
+            seconds_of[name] += seconds
+        failures += [(outcome.job.clip, outcome.job.path, name, why) for name, why in outcome.failures]
+        on_done(outcome)
+    failures.sort()
+    _write_failures(root / FAILURES, manifest, failures)
+    complete, digest = 0, ""
+    if (root / "features").is_dir():
+        reader, _ = open_reader(root, specs, [(job.clip, job.path) for job in jobs])
+        complete, digest = len(reader), reader.digest()
+    return Extracted(
+        num_clips=len(jobs),
+        num_without_media=len(manifest) - len(jobs),
+        num_written=written,
+        num_present=present,
+        num_complete=complete,
+        failures=tuple(failures),
+        seconds=time.perf_counter() - began,
+        seconds_of=seconds_of,
+        digest=digest,
+    )
+
+
+def extract_clip(job: Job) -> Outcome:
+    """Do one clip: compute and store what is not stored yet. A feature that fails does not stop the others.
+
+    Raises:
+        UsageError, AssetError, MissingExtraError: what would be wrong for every clip.
+    """
+    store = FeatureStore(job.store)
+    try:
+        source = Source(job.path)
+        sha256 = store.media_of(job.clip, job.path) or source.sha256()
+        todo = {name: spec for name, spec in job.specs.items() if not store.has(sha256, spec)}
+        store.remember(job.clip, job.path, sha256)
+    except (MediaError, OSError) as error:
+        return Outcome(job, failures=(("", _reason(job, error)),))
+    written: list[str] = []
+    failures: list[tuple[str, str]] = []
+    seconds: dict[str, float] = {}
+    for name, spec in todo.items():
+        try:
+            arrays, taken = extract_features(source, {name: spec})
+            store.write(sha256, spec, arrays[name])
+        except _EVERY_CLIP:
+            raise
+        except Exception as error:  # A corpus goes on, whatever one file does to a decoder.
+            failures.append((name, _reason(job, error)))
+            continue
+        written.append(name)
+        seconds |= taken
+    present = tuple(name for name in job.specs if name not in todo)
+    return Outcome(job, tuple(written), present, tuple(failures), seconds)
+
+
+def _reason(job: Job, error: BaseException) -> str:
+    """Return one line on what went wrong."""
+    if isinstance(error, ThinsliceError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"{job.path}: not enough memory for it; use fewer workers"
+    line = (str(error).splitlines() or [""])[0]
+    if isinstance(error, OSError):
+        return f"{job.path}: cannot be read ({error.strerror or line})"
+    return f"{job.path}: unexpected {type(error).__name__}: {line}; please report this"
+
+
+def _run(jobs: Sequence[Job], workers: int, ray_address: str | None) -> Iterator[Outcome]:
+    """Yield the outcome of every job, in any order."""
+    if ray_address is not None:
+        from thinslice.data.extraction_ray import run_on_ray
+
+        return run_on_ray(extract_clip, jobs, ray_address)
+    if workers == 1 or len(jobs) < 2:
+        return map(extract_clip, jobs)
+    return _run_in_processes(jobs, workers)
+
+
+def _run_in_processes(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
+    """Yield outcomes; jobs whose process dies are tried once more, each alone, and then count as failed."""
+    waiting = deque(jobs)
+    while waiting:
+        suspects: list[Job] = []
+        with _pool(workers) as pool:
+            running: dict[Future[Outcome], Job] = {}
+            try:
+                while waiting or running:
+                    while waiting and len(running) < 2 * workers:
+                        job = waiting.popleft()
+                        suspects.append(job)
+                        running[pool.submit(extract_clip, job)] = job
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        outcome = future.result()
+                        suspects.remove(running.pop(future))
+                        yield outcome
+            except BrokenProcessPool:
+                pass
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        for job in suspects:
+            try:
+                with _pool(1) as alone:
+                    outcome = alone.submit(extract_clip, job).result()
+            except BrokenProcessPool:
+                why = f"{job.path}: the process that read it died (out of memory, or a crash in a decoder)"
+                outcome = Outcome(job, failures=(("", why),))
+            yield outcome
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Spawned, not forked: the parent may hold threads (PyTorch, a progress bar) that a fork would break.
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
+
+
+def _write_failures(path: Path, manifest: Manifest, failures: Sequence[tuple[str, str, str, str]]) -> None:
+    """Write the table: this manifest's failures, and what earlier runs wrote of other clips."""
+    mine = set(manifest.clips)
+    others: list[Any] = []
+    if path.exists():
+        table = read_table(path, COLUMNS)
+        rows = zip(*(table.column(name) for name in COLUMNS), strict=True)
+        others = [row for row in rows if row[0] not in mine]
+    if failures or others or path.exists():
+        text = format_table(COLUMNS, sorted([*others, *failures]))
+        write_atomically(path, text.encode("utf-8", "backslashreplace"))

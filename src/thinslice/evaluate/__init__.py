@@ -1,0 +1,1 @@
+"""Scores of a prediction file, beside what knows nothing of the clip. NumPy only."""

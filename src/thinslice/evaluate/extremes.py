@@ -1,0 +1,82 @@
+"""Scores on the people who stand out: labels at least one training standard deviation from the training mean.
+
+Fodor et al., Section 4.4 and Table 2: with the mean t and standard deviation s of a trait's training labels, the
+*low* extreme (C1) holds the clips with a label in [0, t - s), the *high* extreme (C4) those in [t + s, 1], for each
+trait on its own. Since First Impressions' labels crowd about their mean, predictions near it score well on average and
+badly here. R² is not given: inside a class chosen by its labels these hardly vary, and it says nothing.
+
+Deviations: the paper does not say which standard deviation; this is the population one (divided by n).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thinslice.evaluate import bootstrap
+from thinslice.evaluate.lookup import VarianceParts
+from thinslice.evaluate.metrics import Floats
+from thinslice.evaluate.panel import Resampling, System, by_target, intervals_by_target
+from thinslice.traits import INTERVIEW, TARGETS
+
+EXTREMES: Final = ("low", "high")
+_METRICS: Final = ("accuracy", "bias", "mse")
+
+
+def extreme_masks(labels: Floats, parts: VarianceParts) -> dict[str, NDArray[np.bool_]]:
+    """Return which labels (n, k) are in the low and in the high extreme, bool (n, k)."""
+    with np.errstate(invalid="ignore"):
+        return {"low": labels < parts.mean - parts.sd, "high": labels >= parts.mean + parts.sd}
+
+
+def score_extremes(
+    labels: Floats,
+    systems: Mapping[str, System],
+    speakers: Sequence[str],
+    parts: VarianceParts,
+    resampling: Resampling,
+    interview: bool = True,
+) -> dict[str, Any]:
+    """Score systems on the extremes of each trait.
+
+    Args:
+        labels: (n, 6).
+        systems: name -> system.
+        speakers: of each clip.
+        parts: of the training labels, which set the thresholds.
+        resampling: how intervals are made.
+        interview: whether the interview variable is among the targets.
+
+    Returns:
+        {"thresholds": {"low": {trait: t - s}, "high": {trait: t + s}}, "low": {system: {"num_clips": {trait: n},
+        "accuracy", "bias" (mean signed error), "mse", "ci95"}}, "high": likewise}.
+    """
+    thresholds = {"low": parts.mean - parts.sd, "high": parts.mean + parts.sd}
+    out: dict[str, Any] = {
+        "thresholds": {
+            end: {name: value for name, value in by_target(values, interview).items() if name != "average"}
+            for end, values in thresholds.items()
+        }
+    }
+    index, num_speakers = bootstrap.speaker_index(speakers)
+    masks = extreme_masks(labels, parts)
+    cells = [(end, name) for end in EXTREMES for name in systems]
+    summands = [bootstrap.clip_sums(np.where(masks[end], labels, np.nan), systems[name].scores) for end, name in cells]
+    sums = bootstrap.group_sums(np.stack(summands, axis=1), index, num_speakers)
+    draws = bootstrap.draw(sums, resampling.num_resamples, resampling.seed)
+    for i, (end, name) in enumerate(cells):
+        panel: dict[str, Any] = {
+            "num_clips": {
+                target: int(n)
+                for target, n in zip(TARGETS, masks[end].sum(axis=0), strict=True)
+                if interview or target != INTERVIEW
+            }
+        }
+        own = {metric: draws[metric].of(i) for metric in _METRICS}
+        panel |= {metric: by_target(own[metric].point, interview) for metric in _METRICS}
+        panel["ci95"] = {
+            metric: intervals_by_target(own[metric], interview) for metric in _METRICS if resampling.num_resamples
+        }
+        out.setdefault(end, {})[name] = panel
+    return out

@@ -1,0 +1,240 @@
+"""Scores per group of people or clips, and how far the groups are apart.
+
+A group is what one column says of a clip: gender, age group, ethnicity, an emotion, anything. Numbers with many values
+are cut at their quartiles. Clips of which the column says nothing form the group "(unknown)", which is shown and
+takes no part in gaps.
+
+Read with care:
+
+* Accuracy depends on how much a group's labels vary: where they vary less, the same knowledge scores more. So R² stands
+  beside it, and so do the accuracies of the training mean and the lookup *for that group*.
+* *bias* (mean predicted minus label) is the one to watch for fairness: whom does the system place too high or too low?
+* The *gap* is the highest minus the lowest of the groups' values. It is never negative, so with small groups it
+  is large by chance alone, and its (percentile) interval stays above 0. `chance95` says how large: the 95th
+  percentile of the gap if all groups were equal (the resampled values, each group's centred on its own estimate), and
+  `p` how often a gap this large comes from chance.
+* Intervals from few speakers are too narrow (docs/evaluation.md has the measured coverage): a group of fewer than 50
+  speakers is marked small, warned of, and left out of the gap as long as two others remain.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+
+from thinslice.errors import UsageError
+from thinslice.evaluate import bootstrap, metrics
+from thinslice.evaluate.metrics import Floats
+from thinslice.evaluate.panel import (
+    Resampling,
+    System,
+    by_target,
+    intervals_by_target,
+    names,
+    number,
+    with_average,
+)
+from thinslice.traits import TARGETS, TRAITS
+
+SMALL: Final = 50
+"""A group of fewer speakers is marked."""
+
+MAX_VALUES: Final = 12
+"""A column of numbers with more different values is cut at its quartiles."""
+
+MAX_GROUPS: Final = 50
+"""A column with more different words names things, not groups."""
+
+UNKNOWN: Final = "(unknown)"
+_METRICS: Final = ("accuracy", "r2", "bias")
+
+
+def group_names(column: Sequence[str]) -> list[str]:
+    """Return each clip's group from a column of text.
+
+    Args:
+        column: cells; blank where nothing is known.
+
+    Raises:
+        UsageError: more than `MAX_GROUPS` different values that are not numbers.
+    """
+    cells = [str(cell).strip() for cell in column]
+    values = sorted({cell for cell in cells if cell})
+    if len(values) > MAX_VALUES:
+        try:
+            numbers = np.array([float(cell) if cell else np.nan for cell in cells])
+        except ValueError:
+            numbers = np.array([np.inf])
+        if not np.isinf(numbers).any():
+            return _quartiles(numbers)
+    if len(values) > MAX_GROUPS:
+        raise UsageError(f"{len(values)} different values make no groups (at most {MAX_GROUPS})")
+    return [cell or UNKNOWN for cell in cells]
+
+
+def _quartiles(values: Floats) -> list[str]:
+    ends = np.unique(np.nanpercentile(values, [0, 25, 50, 75, 100]))
+    part = np.clip(np.searchsorted(ends, values, side="right") - 1, 0, max(len(ends) - 2, 0))
+    brackets = [f"[{low:g}, {high:g})" for low, high in pairwise(ends)]
+    brackets[-1] = brackets[-1][:-1] + "]"
+    return [UNKNOWN if np.isnan(value) else brackets[i] for value, i in zip(values, part, strict=True)]
+
+
+def score_groups(
+    labels: Floats,
+    system: System,
+    baselines: Mapping[str, System],
+    speakers: Sequence[str],
+    groups: Sequence[str],
+    resampling: Resampling,
+    interview: bool = True,
+) -> dict[str, Any]:
+    """Score one system per group.
+
+    Args:
+        labels: (n, 6).
+        system: the system.
+        baselines: name -> what to show beside it, points only.
+        speakers: of each clip.
+        groups: of each clip, see `group_names`.
+        resampling: how intervals are made; all groups share the draws, since speakers may have clips in several.
+        interview: whether the interview variable is among the targets.
+
+    Returns:
+        {"groups": {group: {"num_clips", "num_speakers", "small", "accuracy", "r2", "bias", "ci95", "best_trait",
+        "worst_trait", "baselines": {name: {"accuracy", "r2"}}}}, "gap": {metric: {target: {"gap",
+        "ci95", "chance95", "p", "highest", "lowest"}}} or None, "warnings": [str]}. `best_trait` and `worst_trait` are
+        by accuracy.
+    """
+    index, num_speakers = bootstrap.speaker_index(speakers)
+    membership = np.asarray(groups, dtype=str)
+    found = sorted(set(membership.tolist()) - {UNKNOWN}, key=_natural)
+    found += [UNKNOWN] if UNKNOWN in membership else []
+    summands = bootstrap.clip_sums(labels, system.scores)
+    rows = {name: membership == name for name in found}
+    sums = np.stack(
+        [bootstrap.group_sums(summands * rows[name][:, None, None], index, num_speakers) for name in found], axis=1
+    )
+    draws = bootstrap.draw(sums, resampling.num_resamples, resampling.seed)
+
+    out: dict[str, Any] = {}
+    for g, name in enumerate(found):
+        count = len(set(index[rows[name]].tolist()))
+        panel: dict[str, Any] = {
+            "num_clips": int(rows[name].sum()),
+            "num_speakers": count,
+            "small": count < SMALL,
+        }
+        own = {metric: draws[metric].of(g) for metric in _METRICS}
+        panel |= {metric: by_target(own[metric].point, interview) for metric in _METRICS}
+        panel["ci95"] = {
+            metric: intervals_by_target(own[metric], interview) for metric in _METRICS if resampling.num_resamples
+        }
+        panel |= _best_and_worst(panel["accuracy"])
+        panel["baselines"] = {
+            other: {
+                "accuracy": by_target(metrics.accuracy(labels[rows[name]], b.scores[rows[name]]), interview),
+                "r2": by_target(metrics.r2(labels[rows[name]], b.scores[rows[name]]), interview),
+            }
+            for other, b in baselines.items()
+        }
+        out[name] = panel
+    compared, warnings = _compared(out)
+    gap = None
+    if len(compared) > 1:
+        picked = [found.index(name) for name in compared]
+        gap = {metric: _gaps(draws[metric].of(picked), compared, interview) for metric in _METRICS}
+    return {"groups": out, "gap": gap, "warnings": warnings}
+
+
+def metric_frame(labels: Floats, predictions: Floats, groups: Sequence[str], trait: str) -> Any:
+    """Return a `fairlearn.metrics.MetricFrame` of one trait, for those who go on with fairlearn.
+
+    Its `by_group`, `difference()` and `ratio()` take over from there. Its own intervals resample clips as if
+    they were independent, which clips of one speaker are not; ours are in `score_groups`.
+
+    Args:
+        labels: (n, 6).
+        predictions: (n, 6).
+        groups: of each clip.
+        trait: one of `thinslice.traits.TARGETS`.
+
+    Raises:
+        MissingExtraError: fairlearn is not installed.
+    """
+    try:
+        from fairlearn.metrics import MetricFrame
+    except ImportError:
+        from thinslice.errors import MissingExtraError
+
+        raise MissingExtraError("metric_frame()", "groups") from None
+    k = TARGETS.index(trait)
+    known = ~np.isnan(labels[:, k] + predictions[:, k])
+    functions = {"accuracy": metrics.accuracy, "r2": metrics.r2, "bias": metrics.bias}
+    return MetricFrame(
+        metrics={name: _single(function) for name, function in functions.items()},
+        y_true=labels[known, k],
+        y_pred=predictions[known, k],
+        sensitive_features=np.asarray(groups, dtype=str)[known],
+    )
+
+
+def _single(function: Any) -> Any:
+    return lambda y_true, y_pred: float(function(np.asarray(y_true), np.asarray(y_pred))[0])
+
+
+def _natural(name: str) -> tuple[int, float, str]:
+    """Sort numbers, and ranges such as "25-32" or "[0.1, 0.2)", by value, before words."""
+    number = re.match(r"[\[(]?\s*(-?[0-9]+(\.[0-9]+)?)", name)
+    return (0, float(number[1]), name) if number else (1, 0.0, name)
+
+
+def _best_and_worst(accuracy: Mapping[str, float | None]) -> dict[str, str | None]:
+    known = {name: value for name in TRAITS if (value := accuracy[name]) is not None}
+    if not known:
+        return {"best_trait": None, "worst_trait": None}
+    return {"best_trait": max(known, key=known.__getitem__), "worst_trait": min(known, key=known.__getitem__)}
+
+
+def _compared(panels: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """Return the groups between which the gap is taken, and warnings."""
+    named = [name for name in panels if name != UNKNOWN]
+    small = [name for name in named if panels[name]["small"]]
+    warnings = [
+        f"group {name} is small (speakers: {panels[name]['num_speakers']}, clips: {panels[name]['num_clips']}); "
+        "its intervals are too narrow"
+        for name in small
+    ]
+    if UNKNOWN in panels:
+        warnings.append(f"{panels[UNKNOWN]['num_clips']} clips of no known group")
+    large = [name for name in named if name not in small]
+    if len(large) < 2:
+        return named, warnings
+    if small:
+        warnings.append(f"the gap leaves out the small groups: {', '.join(small)}")
+    return large, warnings
+
+
+def _gaps(draws: bootstrap.Draws, compared: Sequence[str], interview: bool) -> dict[str, Any]:
+    """Gaps of one metric; draws (..., G, 6)."""
+    draws = draws.map(with_average)
+    gaps = draws.map(lambda values: np.ptp(values, axis=-2))
+    # No bias correction: near 0, where a gap cannot go below, it would shrink the interval to nothing.
+    low, high = bootstrap.interval(gaps, corrected=False)
+    by_chance = np.ptp(draws.samples - draws.point, axis=-2)
+    out = {}
+    for i, target in enumerate(names(interview)):
+        gap = number(gaps.point[i])
+        entry: dict[str, Any] = {"gap": gap, "ci95": None, "chance95": None, "p": None, "highest": None, "lowest": None}
+        if gap is not None:
+            entry["highest"] = compared[int(np.argmax(draws.point[:, i]))]
+            entry["lowest"] = compared[int(np.argmin(draws.point[:, i]))]
+            chance = by_chance[~np.isnan(by_chance[:, i]), i]
+            if number(low[i]) is not None:
+                entry["ci95"] = [float(low[i]), float(high[i])]
+                entry["chance95"] = float(np.percentile(chance, 95))
+                entry["p"] = float((np.count_nonzero(chance >= gap) + 1) / (len(chance) + 1))
+        out[target] = entry
+    return out

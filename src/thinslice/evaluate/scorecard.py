@@ -1,0 +1,369 @@
+"""Everything that is said about a prediction file, as the one document that tables, figures and programs read.
+
+Which clips are scored: those of the labels for which the file has a finite score of *every* trait it has a column for
+(the interview variable too, where both have it), so that all scores, baselines and protocols are of the same clips.
+The others are listed: `missing` (labelled, not or not wholly predicted), `unknown` (predicted, not among the labels)
+and `unlabelled` (predicted and among the labels, but without a label). Where a trait's label alone is unknown the clip
+does not count for that trait.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thinslice.errors import ManifestError, UsageError
+from thinslice.evaluate.clip_names import clip_key, match_clips
+from thinslice.evaluate.extremes import score_extremes
+from thinslice.evaluate.groups import group_names, score_groups
+from thinslice.evaluate.lookup import Lookup, VarianceParts, fit_lookup
+from thinslice.evaluate.metrics import Floats, pcc
+from thinslice.evaluate.panel import Resampling, System, by_target, score_systems
+from thinslice.evaluate.predictions import PredictionFile, describe
+from thinslice.evaluate.protocols import PROTOCOLS, protocol_masks
+from thinslice.traits import INTERVIEW, POLES, TARGETS, TRAITS
+
+TRAINING_MEAN: Final = "training_mean"
+LOOKUP: Final = "lookup"
+BASELINES: Final = (TRAINING_MEAN, LOOKUP)
+_FILE: Final = "predictions"
+_TURNED_ROUND: Final = -0.3
+"""A correlation below this suggests that a column is scored the other way round."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledClips:
+    """Clips with labels.
+
+    Attributes:
+        clips: n names.
+        speakers: of each clip.
+        labels: (n, 6) in the order of `thinslice.traits.TARGETS`, NaN where unknown.
+        columns: column name -> cell of each clip, for groups.
+        source: for messages.
+    """
+
+    clips: Sequence[str]
+    speakers: Sequence[str]
+    labels: Floats
+    columns: Mapping[str, Sequence[str]]
+    source: str = "labels"
+
+    def of(self, rows: Sequence[int]) -> "LabelledClips":
+        """Return some of the clips."""
+        return LabelledClips(
+            clips=[self.clips[i] for i in rows],
+            speakers=[self.speakers[i] for i in rows],
+            labels=self.labels[list(rows)],
+            columns={name: [cells[i] for i in rows] for name, cells in self.columns.items()},
+            source=self.source,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scored clips of one prediction file, for figures.
+
+    Attributes:
+        clips: n names as the labels have them.
+        speakers: of each clip.
+        labels: (n, 6).
+        system: what the file says of them.
+        masks: protocol -> its clips, bool (n,), or None.
+    """
+
+    clips: Sequence[str]
+    speakers: Sequence[str]
+    labels: Floats
+    system: System
+    masks: Mapping[str, NDArray[np.bool_] | None]
+
+
+def pool_training(parts: Sequence[LabelledClips], scored: Sequence[str]) -> tuple[LabelledClips, list[str]]:
+    """Join training sets into one, less what must not be in it.
+
+    A clip in several of them counts once, as the first has it. A clip that is also scored is left out:
+    nobody may look up the answer itself.
+
+    Args:
+        parts: training sets, at least one.
+        scored: names of the clips whose labels are being predicted.
+
+    Returns:
+        The pooled clips, and warnings.
+    """
+    taken = {clip_key(name) for name in scored}
+    seen: set[tuple[str, ...]] = set()
+    rows: list[tuple[LabelledClips, int]] = []
+    same = repeated = 0
+    for part in parts:
+        for i, name in enumerate(part.clips):
+            key = clip_key(name)
+            if key in taken:
+                same += 1
+            elif key in seen:
+                repeated += 1
+            else:
+                seen.add(key)
+                rows.append((part, i))
+    warnings = []
+    if same:
+        warnings.append(f"{same} training clips are among the labels to be predicted; they are not used for training")
+    if repeated:
+        warnings.append(f"{repeated} clips are in more than one training manifest; each counts once")
+    pooled = LabelledClips(
+        clips=[part.clips[i] for part, i in rows],
+        speakers=[part.speakers[i] for part, i in rows],
+        labels=np.array([part.labels[i] for part, i in rows]).reshape(len(rows), len(TARGETS)),
+        columns={},
+        source=" + ".join(part.source for part in parts),
+    )
+    return pooled, warnings
+
+
+def build_scorecard(
+    labels: LabelledClips,
+    predictions: PredictionFile,
+    training: Sequence[LabelledClips] = (),
+    group_by: Sequence[str] = (),
+    compare: PredictionFile | None = None,
+    resampling: Resampling | None = None,
+) -> tuple[dict[str, Any], Scored]:
+    """Score a prediction file under every protocol, beside the baselines.
+
+    Args:
+        labels: the clips to be predicted.
+        predictions: the file.
+        training: sets of training clips, pooled; without any, what needs them is None.
+        group_by: columns of `labels`.
+        compare: another prediction file, for paired differences on the clips that both score.
+        resampling: how intervals are made; by default 10,000 resamples with seed 0.
+
+    Returns:
+        The document of ``thinslice evaluate --json`` (docs/evaluation.md), and the scored clips.
+
+    Raises:
+        ManifestError: a column that is not there, or no training clip but those that are to be predicted.
+        UsageError: a column that makes no groups.
+    """
+    resampling = resampling or Resampling()
+    for column in group_by:
+        if column not in labels.columns:
+            raise ManifestError(
+                f"{labels.source}: no column {column}; there are {', '.join(labels.columns) or 'none to group by'}"
+            )
+    warnings = [describe(problem) for problem in predictions.problems]
+    match = _match(labels, predictions)
+    chosen = labels.of(match.rows)
+    interview = _has_interview(chosen, predictions)
+    system = match.system if interview else replace(match.system, scores=_without_interview(match.system.scores))
+    warnings += _turned_round(chosen.labels, system.scores)
+    absent = [name for name in TRAITS if name not in predictions.targets]
+    if absent:
+        warnings.append(f"no column for {', '.join(absent)}: there is no average over the five traits")
+
+    train, lookup = None, None
+    if training:
+        train, more = pool_training(training, labels.clips)
+        warnings += more
+        if not train.clips:
+            raise ManifestError(f"{train.source}: every training clip is also to be predicted; say which with --split")
+        if np.isfinite(train.labels).any():
+            lookup = fit_lookup(train.labels, train.speakers)
+        else:
+            warnings.append(f"{train.source}: no labels, so no baselines")
+    masks = protocol_masks(chosen.speakers, None if train is None else train.speakers)
+
+    systems = {_FILE: system} | ({} if lookup is None else _baselines(lookup, chosen.speakers))
+    protocols: dict[str, Any] = dict.fromkeys(PROTOCOLS)
+    baselines: dict[str, Any] = {name: dict.fromkeys(PROTOCOLS) for name in BASELINES}
+    paired: dict[str, Any] = {name: dict.fromkeys(PROTOCOLS) for name in BASELINES}
+    for protocol, mask in masks.items():
+        if mask is None:
+            continue
+        rows = np.flatnonzero(mask).tolist()
+        panels, differences = score_systems(
+            chosen.labels[rows],
+            {name: s.of(rows) for name, s in systems.items()},
+            [chosen.speakers[i] for i in rows],
+            resampling,
+            differences_of=_FILE,
+            interview=interview,
+        )
+        protocols[protocol] = panels[_FILE]
+        for name in BASELINES:
+            if name in panels:
+                baselines[name][protocol] = panels[name]
+                paired[name][protocol] = differences[name]
+
+    groups = {}
+    for column in group_by:
+        beside = {name: s for name, s in systems.items() if name != _FILE}
+        try:
+            membership = group_names(chosen.columns[column])
+        except UsageError as error:
+            raise UsageError(f"{labels.source}, column {column}: {error}") from None
+        groups[column] = score_groups(chosen.labels, system, beside, chosen.speakers, membership, resampling, interview)
+        warnings += [f"{column}: {line}" for line in groups[column]["warnings"]]
+    extremes = None
+    if lookup is not None:
+        extremes = score_extremes(chosen.labels, systems, chosen.speakers, lookup.parts, resampling, interview)
+
+    card: dict[str, Any] = {
+        "num_clips": len(chosen.clips),
+        "num_speakers": len(set(chosen.speakers)),
+        "missing": match.missing,
+        "unknown": match.unknown,
+        "unlabelled": match.unlabelled,
+        "protocols": protocols,
+        "baselines": baselines,
+        "paired_differences": paired,
+        "comparison": None,
+        "ceiling": None if lookup is None else ceiling(lookup.parts, interview),
+        "groups": groups,
+        "extremes": extremes,
+        "training": None if train is None else _training(train, lookup),
+        "poles": {name: list(POLES[name]) for name in TARGETS if interview or name != INTERVIEW},
+        "settings": {
+            "predictions": predictions.source,
+            "labels": labels.source,
+            "training": [part.source for part in training],
+            "compare": None if compare is None else compare.source,
+            "num_resamples": resampling.num_resamples,
+            "seed": resampling.seed,
+        },
+        "warnings": warnings,
+    }
+    if compare is not None:
+        train_speakers = None if train is None else train.speakers
+        card["comparison"] = _compare(chosen, system, compare, train_speakers, resampling, interview)
+        warnings += [f"{compare.source}: {describe(problem)}" for problem in compare.problems]
+    return card, Scored(chosen.clips, chosen.speakers, chosen.labels, system, masks)
+
+
+def ceiling(parts: VarianceParts, interview: bool = True) -> dict[str, Any]:
+    """Return what knowing each speaker's mean would score (see `lookup`), and the reliability it follows from."""
+    return {
+        "accuracy": by_target(parts.ceiling_accuracy, interview),
+        "r2": by_target(parts.icc, interview),
+        "icc": by_target(parts.icc, interview),
+        "within_speaker_sd": by_target(np.sqrt(parts.within), interview),
+        "between_speaker_sd": by_target(np.sqrt(parts.between), interview),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Match:
+    """Which labelled clips are scored (row numbers), what the file says of them, and who is left over."""
+
+    rows: list[int]
+    system: System
+    missing: list[str]
+    unknown: list[str]
+    unlabelled: list[str]
+
+
+def _match(labels: LabelledClips, predictions: PredictionFile) -> _Match:
+    where = match_clips(labels.clips, predictions.clips)
+    row_of: dict[int, int] = {}
+    unknown = []
+    for row, label in enumerate(where):
+        # Two spellings of one clip that only a folder tells apart: the first counts, the other is of no clip.
+        if label is None or label in row_of:
+            unknown.append(predictions.clips[row])
+        else:
+            row_of[label] = row
+    columns = [TARGETS.index(name) for name in predictions.targets]
+    interview_labels = np.isfinite(labels.labels[:, -1]).any()
+    needed = [k for k in columns if TARGETS[k] != INTERVIEW or interview_labels]
+    can_score: NDArray[np.bool_] = np.any(np.isfinite(labels.labels[:, needed]), axis=1)
+    predicted = np.zeros(len(labels.clips), dtype=bool)
+    for label, row in row_of.items():
+        predicted[label] = bool(np.isfinite(predictions.scores[row, needed]).all())
+    rows: list[int] = np.flatnonzero(predicted & can_score).tolist()
+    picked = [row_of[i] for i in rows]
+    system = System(predictions.scores[picked])
+    if predictions.has_intervals:
+        system = replace(system, low=predictions.low[picked], high=predictions.high[picked])
+    return _Match(
+        rows=rows,
+        system=system,
+        missing=[labels.clips[i] for i in np.flatnonzero(can_score & ~predicted).tolist()],
+        unknown=unknown,
+        unlabelled=[labels.clips[i] for i in sorted(row_of) if not can_score[i]],
+    )
+
+
+def _has_interview(chosen: LabelledClips, predictions: PredictionFile) -> bool:
+    return INTERVIEW in predictions.targets and bool(np.isfinite(chosen.labels[:, -1]).any())
+
+
+def _without_interview(scores: Floats) -> Floats:
+    out = scores.copy()
+    out[:, -1] = np.nan
+    return out
+
+
+def _baselines(lookup: Lookup, speakers: Sequence[str]) -> dict[str, System]:
+    mean = np.tile(lookup.parts.mean, (len(speakers), 1))
+    return {TRAINING_MEAN: System(mean), LOOKUP: System(lookup.predict(speakers))}
+
+
+def _training(train: LabelledClips, lookup: Lookup | None) -> dict[str, Any]:
+    return {
+        "num_clips": len(train.clips),
+        "num_speakers": len(set(train.speakers)),
+        "mean": None if lookup is None else by_target(lookup.parts.mean),
+        "sd": None if lookup is None else by_target(lookup.parts.sd),
+    }
+
+
+def _turned_round(labels: Floats, scores: Floats) -> list[str]:
+    if len(labels) < 30:
+        return []
+    return [
+        f"{name} correlates {r:.2f} with its labels: is it scored the other way round? "
+        f"Here 1 is {POLES[name][1]}, 0 is {POLES[name][0]}"
+        for name, r in zip(TARGETS, pcc(labels, scores), strict=True)
+        if r < _TURNED_ROUND
+    ]
+
+
+def _compare(
+    chosen: LabelledClips,
+    system: System,
+    other: PredictionFile,
+    train_speakers: Sequence[str] | None,
+    resampling: Resampling,
+    interview: bool,
+) -> dict[str, Any]:
+    """Paired scores of two files on the clips that both score."""
+    match = _match(chosen, other)
+    both = chosen.of(match.rows)
+    interview = interview and _has_interview(both, other)
+    out: dict[str, Any] = {
+        "predictions": other.source,
+        "num_clips": len(match.rows),
+        "missing": match.missing,
+        "protocols": {},
+        "paired_differences": {},
+    }
+    pair = {_FILE: system.of(match.rows), "other": match.system}
+    for protocol, mask in protocol_masks(both.speakers, train_speakers).items():
+        out["protocols"][protocol] = out["paired_differences"][protocol] = None
+        if mask is None:
+            continue
+        rows = np.flatnonzero(mask).tolist()
+        panels, differences = score_systems(
+            both.labels[rows],
+            {name: s.of(rows) for name, s in pair.items()},
+            [both.speakers[i] for i in rows],
+            resampling,
+            differences_of=_FILE,
+            interview=interview,
+        )
+        out["protocols"][protocol] = panels["other"]
+        out["paired_differences"][protocol] = differences["other"]
+    return out

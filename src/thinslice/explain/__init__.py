@@ -1,0 +1,1 @@
+"""What in a clip moved its scores."""

@@ -1,0 +1,1 @@
+"""Named arrays computed from one clip under a frozen spec."""

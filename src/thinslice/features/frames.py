@@ -1,0 +1,38 @@
+"""Whole frames, evenly spread over a clip and scaled to one size."""
+
+import numpy as np
+
+from thinslice.errors import UsageError
+from thinslice.media.source import Source
+
+PLACEMENTS = ("centres", "starts")
+"""Where in its share of the clip a frame is taken: in the middle, or at the start."""
+
+
+def frame_times(duration_s: float, num_frames: int, placement: str = "centres") -> np.ndarray:
+    """Return float64 (num_frames,) times, seconds, one in each of `num_frames` equal parts of a duration."""
+    if num_frames < 1 or placement not in PLACEMENTS:
+        raise UsageError(f"{num_frames} frames at {placement!r}: take 1 or more, at one of {', '.join(PLACEMENTS)}")
+    offset = 0.5 if placement == "centres" else 0.0
+    return (np.arange(num_frames) + offset) * (duration_s / num_frames)
+
+
+def extract_frames(source: Source, num_frames: int, width: int, height: int, placement: str = "centres") -> np.ndarray:
+    """Return frames spread evenly over a source, scaled without regard to their proportions.
+
+    Args:
+        source: the window of a media file.
+        num_frames: how many.
+        width: width to scale to, pixels.
+        height: height to scale to, pixels.
+        placement: one of `PLACEMENTS`.
+
+    Returns:
+        uint8 array (num_frames, height, width, 3), RGB, upright.
+
+    Raises:
+        MediaError: the file cannot be read, or has no pictures.
+        UsageError: no frames asked for, or an unknown placement.
+    """
+    times = frame_times(source.duration_s, num_frames, placement)
+    return np.stack([frame.image for frame in source.frames(times, size=(width, height))])

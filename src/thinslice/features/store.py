@@ -1,0 +1,461 @@
+"""Features of whole corpora on disk: computed once, read at random by training.
+
+    store/features/ab/abcdef....arrow    one feature of one media file, named by `FeatureSpec.key`
+    store/clips/0123.../<sha256>.json    which media file a clip's name stands for
+
+A feature is an Arrow IPC file, so that any Arrow reader opens it; docs/feature-store.md has what the format was
+measured against. Numbers are kept exactly, row-major in one column, memory-mapped when read. Pictures (see
+`is_pictures`) are kept as JPEG files, one per row: exact ones would take 130 MB per clip.
+
+Files appear under their names only when complete, and what a name stands for never changes. So a killed run leaves
+nothing wrong behind, and several processes, also on several machines, may write one store.
+"""
+
+import hashlib
+import io
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from thinslice.errors import MissingExtraError, UsageError
+from thinslice.features.spec import FeatureSpec
+
+FORMAT: Final = 1
+"""Version of the layout; part of every feature's file."""
+
+JPEG_QUALITY: Final = 90
+"""Quality at which pictures are kept, chroma not subsampled; 44 dB on First Impressions clips at 456x256."""
+
+STALE_S: Final = 24 * 3600
+"""An unfinished file this old belongs to nobody any more, seconds."""
+
+Index = int | slice | Sequence[int] | np.ndarray | None
+"""Entries of the first axis: one (the axis goes), a range, several in any order, or all."""
+
+_MIN_SIDE: Final = 8
+_META: Final = b"thinslice"
+
+
+@dataclass(frozen=True)
+class StoredFeature:
+    """What a store holds of one feature of one media file, without its values.
+
+    Attributes:
+        shape: of the array as it was written.
+        dtype: NumPy name of its type.
+        coding: "exact" or "jpeg".
+        sha256: of the stored bytes: of the values as little-endian numbers, or of the JPEG files in a row.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    coding: str
+    sha256: str
+
+
+def is_pictures(array: np.ndarray) -> bool:
+    """Return whether an array is kept as pictures: uint8 (..., height, width, 3), with sides of 8 or more."""
+    return (
+        array.dtype == np.uint8
+        and array.ndim >= 3
+        and array.shape[-1] == 3
+        and min(array.shape[-3:-1]) >= _MIN_SIDE
+        and array.size > 0
+    )
+
+
+class FeatureStore:
+    """A folder of features. Opening it reads nothing; it can be pickled.
+
+    Args:
+        root: the folder; made by the first `write`.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+
+    def __repr__(self) -> str:
+        return f"<FeatureStore {self.root}>"
+
+    def path(self, media_sha256: str, spec: FeatureSpec) -> Path:
+        """Return where a feature lies, or would lie."""
+        key = spec.key(media_sha256)
+        return self.root / "features" / key[:2] / f"{key}.arrow"
+
+    def has(self, media_sha256: str, spec: FeatureSpec) -> bool:
+        """Return whether a feature is there, complete."""
+        return self.path(media_sha256, spec).exists()
+
+    def write(self, media_sha256: str, spec: FeatureSpec, array: np.ndarray) -> StoredFeature:
+        """Keep a feature. Whoever writes the same one at the same time writes the same values; the last one stays.
+
+        Args:
+            media_sha256: hash of the media file it was computed from.
+            spec: what it is.
+            array: numbers of any shape, or pictures.
+
+        Raises:
+            UsageError: an array that is not of numbers; the store cannot be written.
+            MissingExtraError: pyarrow is not installed.
+        """
+        pa = _pyarrow()
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+            raise UsageError(f"{spec.extractor}: an array of {array.dtype} cannot be stored, only numbers can")
+        if is_pictures(array):
+            coding, column = "jpeg", pa.array(_encode(array), pa.binary())
+            digest = hashlib.sha256()
+            for value in column:
+                digest.update(value.as_py())
+        else:
+            flat = np.ascontiguousarray(array).reshape(-1)
+            flat = flat.view(np.uint8) if flat.dtype == bool else flat.astype(flat.dtype.newbyteorder("<"), copy=False)
+            coding, column = "exact", pa.array(flat)
+            digest = hashlib.sha256(flat.tobytes())
+        stored = StoredFeature(array.shape, array.dtype.name, coding, digest.hexdigest())
+        about = {
+            "format": FORMAT,
+            "shape": list(stored.shape),
+            "dtype": stored.dtype,
+            "coding": coding,
+            "sha256": stored.sha256,
+            "media_sha256": media_sha256,
+            "spec": spec.to_dict(),
+        }
+        schema = pa.schema([("value", column.type)], {_META: json.dumps(about).encode()})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, schema) as writer:
+            writer.write_batch(pa.record_batch([column], schema=schema))
+        _write_atomically(self.path(media_sha256, spec), sink.getvalue())
+        return stored
+
+    def about(self, media_sha256: str, spec: FeatureSpec) -> StoredFeature:
+        """Return what is known of a feature without reading it.
+
+        Raises:
+            UsageError: it is not there, or damaged.
+            MissingExtraError: pyarrow is not installed.
+        """
+        return self._open(media_sha256, spec)[0]
+
+    def shape(self, media_sha256: str, spec: FeatureSpec) -> tuple[int, ...]:
+        """Return a feature's shape; raises as `about`."""
+        return self.about(media_sha256, spec).shape
+
+    def read(self, media_sha256: str, spec: FeatureSpec, index: Index = None) -> np.ndarray:
+        """Return a feature or entries of its first axis; no more is read from disk, or decoded, than these.
+
+        Args:
+            media_sha256: hash of the media file.
+            spec: what to read.
+            index: as NumPy indexes the first axis.
+
+        Returns:
+            A new array that the caller may write to.
+
+        Raises:
+            UsageError: it is not there, or damaged.
+            IndexError: an entry that it does not have.
+            MissingExtraError: pyarrow is not installed.
+        """
+        stored, column = self._open(media_sha256, spec)
+        shape = stored.shape
+        inner = 3 if stored.coding == "jpeg" else 0  # Axes of one row of the column.
+        outer = shape[: len(shape) - inner]
+        if index is None:
+            return _rows(stored, column, 0, len(column)).reshape(shape)
+        if not outer:
+            raise IndexError(f"{spec.extractor}: a single entry cannot be indexed")
+        step = int(np.prod(outer[1:]))
+        if isinstance(index, slice):
+            start, stop, stride = index.indices(shape[0])
+            if stride == 1:
+                stop = max(stop, start)
+                return _rows(stored, column, start * step, stop * step).reshape(stop - start, *shape[1:])
+            index = np.arange(start, stop, stride)
+        wanted = np.asarray(index)
+        if wanted.ndim > 1 or (wanted.size and wanted.dtype.kind not in "iu"):
+            raise IndexError(f"{spec.extractor}: an index is a number, a slice, or a row of numbers")
+        places = np.where(wanted < 0, wanted + shape[0], wanted).reshape(-1).astype(np.int64)
+        if ((places < 0) | (places >= shape[0])).any():
+            raise IndexError(f"{spec.extractor}: entry {index!r} of {shape[0]}")
+        parts = [_rows(stored, column, place * step, (place + 1) * step) for place in places.tolist()]
+        joined = np.concatenate(parts) if parts else np.empty(0, stored.dtype)
+        return joined.reshape((*wanted.shape, *shape[1:]))
+
+    def remember(self, clip: str, path: str | os.PathLike[str], media_sha256: str) -> None:
+        """Note that a clip's name stands for a media file, so that it need not be hashed, nor even be there, again.
+
+        Raises:
+            UsageError: the store cannot be written.
+        """
+        status = os.stat(path)
+        record = {
+            "clip": clip,
+            "media_sha256": media_sha256,
+            "path": os.path.abspath(path),
+            "size": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+        }
+        text = json.dumps(record, sort_keys=True, ensure_ascii=False)
+        target = self._records(clip) / f"{media_sha256}.json"
+        with suppress(OSError):
+            if target.read_text(encoding="utf-8") == text:
+                return
+        _write_atomically(target, text.encode("utf-8", "surrogateescape"))
+
+    def media_of(self, clip: str, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Return the hash of a clip's media file as extraction saw it; None if extraction never saw it.
+
+        Args:
+            clip: name as in the manifest.
+            path: its media file. Where it is there and is not what extraction saw (by path, size and time), the
+                answer comes from hashing it, and is None if that content is new. Where it is not there, or not
+                given, the answer is what extraction saw.
+
+        Raises:
+            UsageError: the file is not at hand, and the name stood for several different media.
+        """
+        records = self._load_records(clip)
+        if not records:
+            return None
+        if path is not None:
+            with suppress(OSError):
+                status = os.stat(path)
+                here = (os.path.abspath(path), status.st_size, status.st_mtime_ns)
+                for record in records:
+                    if (record["path"], record["size"], record["mtime_ns"]) == here:
+                        return str(record["media_sha256"])
+                with open(path, "rb") as file:
+                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                return sha256 if any(record["media_sha256"] == sha256 for record in records) else None
+        if len(records) > 1:
+            raise UsageError(
+                f"{self.root}: {clip} is the name of {len(records)} different media files here, and its own cannot be "
+                "read to tell which; put the media where the manifest says, or use one store per corpus"
+            )
+        return str(records[0]["media_sha256"])
+
+    def sweep(self) -> int:
+        """Delete unfinished files that a killed run left behind over a day ago; return how many."""
+        count = 0
+        for path in [*self.root.glob("features/*/.*.part"), *self.root.glob("clips/*/.*.part")]:
+            with suppress(OSError):  # Another process may be sweeping too.
+                if time.time() - path.stat().st_mtime > STALE_S:
+                    path.unlink()
+                    count += 1
+        return count
+
+    def _records(self, clip: str) -> Path:
+        return self.root / "clips" / hashlib.sha256(clip.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+    def _load_records(self, clip: str) -> list[dict[str, Any]]:
+        records = []
+        for path in sorted(self._records(clip).glob("*.json")):
+            with suppress(OSError, ValueError):
+                records.append(json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")))
+        return records
+
+    def _open(self, media_sha256: str, spec: FeatureSpec) -> tuple[StoredFeature, Any]:
+        """Return what is known of a feature and its column, memory-mapped."""
+        pa = _pyarrow()
+        path = self.path(media_sha256, spec)
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            about = json.loads(reader.schema.metadata[_META])
+            column = reader.get_batch(0).column(0)
+        except FileNotFoundError:
+            raise UsageError(
+                f"{self.root}: no {spec.extractor} of that clip; run `thinslice extract` with the same recipe and store"
+            ) from None
+        except (OSError, KeyError, TypeError, ValueError) as error:  # ArrowInvalid is a ValueError.
+            reason = (str(error).splitlines() or [""])[0]
+            raise UsageError(f"{path}: damaged ({reason}); delete it and run `thinslice extract` again") from None
+        if about["format"] != FORMAT:
+            raise UsageError(f"{path}: written by another version of thinslice; extract into a new store")
+        stored = StoredFeature(tuple(about["shape"]), about["dtype"], about["coding"], about["sha256"])
+        return stored, column
+
+
+class StoredClip:
+    """The stored features of one clip, by the names that a recipe gives them.
+
+    Args:
+        store: where they are.
+        name: the clip's.
+        media_sha256: hash of its media file.
+        features: name -> spec.
+    """
+
+    def __init__(self, store: FeatureStore, name: str, media_sha256: str, features: Mapping[str, FeatureSpec]) -> None:
+        self.store = store
+        self.name = name
+        self.media_sha256 = media_sha256
+        self.features = features
+
+    def shape(self, feature: str) -> tuple[int, ...]:
+        """Return a feature's shape, without reading it; raises as `FeatureStore.about`."""
+        return self.store.shape(self.media_sha256, self.features[feature])
+
+    def read(self, feature: str, index: Index = None) -> np.ndarray:
+        """Return a feature or entries of its first axis; as `FeatureStore.read`."""
+        return self.store.read(self.media_sha256, self.features[feature], index)
+
+
+class StoreReader:
+    """The features of a set of clips, for a training loop and its worker processes: it can be pickled and shared.
+
+    Nothing is kept open: a read costs one memory map, which is small beside decoding a picture.
+
+    Args:
+        root: the store's folder.
+        features: name -> spec, as in a recipe.
+        media: clip -> hash of its media file; see `open_reader`.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str], features: Mapping[str, FeatureSpec], media: Mapping[str, str]
+    ) -> None:
+        self.store = FeatureStore(root)
+        self.features = dict(features)
+        self.media = dict(media)
+
+    def __len__(self) -> int:
+        return len(self.media)
+
+    @cached_property
+    def clips(self) -> tuple[str, ...]:
+        """The clips, in the order given."""
+        return tuple(self.media)
+
+    def clip(self, name: str) -> StoredClip:
+        """Return one clip's features; KeyError for a clip that it was not opened with."""
+        return StoredClip(self.store, name, self.media[name], self.features)
+
+    def read(self, clip: str, feature: str, index: Index = None) -> np.ndarray:
+        """Return a clip's feature or entries of its first axis; as `FeatureStore.read`."""
+        return self.clip(clip).read(feature, index)
+
+    def shape(self, clip: str, feature: str) -> tuple[int, ...]:
+        """Return the shape of a clip's feature."""
+        return self.clip(clip).shape(feature)
+
+    def missing(self) -> list[tuple[str, str]]:
+        """Return (clip, feature) of all that is not in the store."""
+        return [
+            (clip, name)
+            for clip, media in self.media.items()
+            for name, spec in self.features.items()
+            if not self.store.has(media, spec)
+        ]
+
+    def digest(self) -> str:
+        """Return the SHA-256 of what training would read: clips, specs and stored values, in any order.
+
+        Raises:
+            UsageError: something is missing or damaged.
+        """
+        sha = hashlib.sha256(b"thinslice features 1\n")
+        for clip in sorted(self.media):
+            for name, spec in sorted(self.features.items()):
+                stored = self.store.about(self.media[clip], spec)
+                row = [clip, name, spec.to_dict(), stored.shape, stored.dtype, stored.coding, stored.sha256]
+                sha.update(json.dumps(row, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+        return sha.hexdigest()
+
+
+def open_reader(
+    root: str | os.PathLike[str],
+    features: Mapping[str, FeatureSpec],
+    clips: Iterable[tuple[str, str | os.PathLike[str] | None]],
+) -> tuple[StoreReader, list[tuple[str, str]]]:
+    """Open the features of a manifest's clips.
+
+    Args:
+        root: the store's folder.
+        features: name -> spec, as in a recipe.
+        clips: (name, media file); the file may be None or absent, if the store knows the clip.
+
+    Returns:
+        (a reader of the clips that have all features, (clip, what is missing) of the others).
+
+    Raises:
+        UsageError: there is no store at `root`; a name that stands for several media.
+    """
+    store = FeatureStore(root)
+    if not (store.root / "features").is_dir():
+        raise UsageError(f"{store.root}: no feature store; make it with `thinslice extract MANIFEST --store {root}`")
+    media: dict[str, str] = {}
+    absent: list[tuple[str, str]] = []
+    for clip, path in clips:
+        sha256 = store.media_of(clip, path)
+        if sha256 is None:
+            absent.append((clip, "not extracted"))
+            continue
+        lacking = [name for name, spec in features.items() if not store.has(sha256, spec)]
+        if lacking:
+            absent.append((clip, "no " + ", ".join(lacking)))
+        else:
+            media[clip] = sha256
+    return StoreReader(root, features, media), absent
+
+
+def _rows(stored: StoredFeature, column: Any, start: int, stop: int) -> np.ndarray:
+    """Return rows of a column as a new array: flat numbers, or pictures (n, height, width, 3)."""
+    rows = column.slice(start, stop - start)
+    if stored.coding == "jpeg":
+        out = np.empty((stop - start, *stored.shape[-3:]), np.uint8)
+        for place, value in enumerate(rows):
+            out[place] = _decode(value.as_buffer())
+        return out
+    values = rows.to_numpy(zero_copy_only=True)
+    return values.astype(stored.dtype, copy=True)
+
+
+def _encode(pictures: np.ndarray) -> list[bytes]:
+    from PIL import Image
+
+    out = []
+    for picture in pictures.reshape(-1, *pictures.shape[-3:]):
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
+        out.append(buffer.getvalue())
+    return out
+
+
+def _decode(data: Any) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def _write_atomically(target: Path, data: Any) -> None:
+    part = target.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    except OSError as error:
+        raise UsageError(f"{target.parent}: the feature store cannot be written ({error.strerror})") from None
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError:
+        raise MissingExtraError("the feature store", "train") from None
+    return pyarrow

@@ -1,0 +1,130 @@
+"""Timed words from SubRip (.srt) and WebVTT (.vtt) text.
+
+Why not a library: pysubs2 1.8.1 takes WebVTT's NOTE blocks and cue identifiers for speech, and webvtt-py 0.6.0
+refuses SubRip without counters and keeps ``{\\an8}``; neither undoes rolling captions. Words that nobody said would
+move the scores. The grammar is small: https://www.w3.org/TR/webvtt1/#syntax; SubRip has no specification, so
+whatever stands between two timing lines is text.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?"
+_TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}")
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<\d[\d:.,]{2,12}>|\{\\[^{}]{0,200}\}")
+_ROLLING_GAP_S = 0.1
+_ROLLING_WORDS = 3
+
+
+@dataclass(frozen=True)
+class Cue:
+    """Words and when they are said.
+
+    Attributes:
+        start_s: seconds from the start of the media file.
+        end_s: seconds, not before `start_s`.
+        text: one or more lines, without markup.
+    """
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+def is_timed(text: str) -> bool:
+    """Return whether a text is WebVTT or has a SubRip timing line near its start."""
+    head = text[:4096].lstrip()
+    return head.startswith("WEBVTT") or any(_TIMING.match(line) for line in head.splitlines())
+
+
+def parse_cues(text: str) -> list[Cue]:
+    """Read SubRip or WebVTT; what belongs to no cue, and cues without words, are left out.
+
+    Captions that roll (each cue repeats the line before it, as automatic ones do) are given once.
+
+    Args:
+        text: the file's content, any line ends.
+
+    Returns:
+        Cues in the order of the file, markup and character references resolved.
+    """
+    lines = text.splitlines()
+    timings = [index for index, line in enumerate(lines) if _TIMING.match(line)]
+    is_webvtt = text.lstrip().startswith("WEBVTT")
+    cues: list[Cue] = []
+    before: tuple[float, Sequence[str]] = (0.0, ())
+    for position, index in enumerate(timings):
+        match = _TIMING.match(lines[index])
+        assert match is not None
+        start_s, end_s = _seconds(match.groups()[:4]), _seconds(match.groups()[4:])
+        until = timings[position + 1] if position + 1 < len(timings) else len(lines)
+        after = lines[index + 1 : until]
+        payload = _webvtt_payload(after) if is_webvtt else _subrip_payload(after, is_last=until == len(lines))
+        plain = [stripped for line in payload if (stripped := _plain(line))]
+        fresh = _without_rolled(plain, before, start_s)
+        before = (end_s, plain)
+        if fresh:
+            cues.append(Cue(start_s, max(start_s, end_s), "\n".join(fresh)))
+    return cues
+
+
+def cut_cues(cues: Iterable[Cue], start_s: float, end_s: float | None) -> str:
+    """Return the words said in a window.
+
+    A cue's words are taken to be spread evenly over it, so one that straddles an edge gives each side its share
+    and windows that touch share out all words without repeating any.
+
+    Args:
+        cues: timed words.
+        start_s: start of the window, seconds from the file's start.
+        end_s: end of the window, excluded; None for the file's end.
+    """
+    kept: list[str] = []
+    for cue in cues:
+        words = cue.text.split()
+        step_s = (cue.end_s - cue.start_s) / max(len(words), 1)
+        for index, word in enumerate(words):
+            middle_s = cue.start_s + (index + 0.5) * step_s
+            if middle_s >= start_s and (end_s is None or middle_s < end_s):
+                kept.append(word)
+    return " ".join(kept)
+
+
+def _seconds(groups: Sequence[str | None]) -> float:
+    hours, minutes, seconds, fraction = groups
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0) + float(f"0.{fraction or 0}")
+
+
+def _webvtt_payload(block: Sequence[str]) -> Sequence[str]:
+    """A blank line ends the cue; after it come identifiers, notes and styles, none of them spoken."""
+    for index, line in enumerate(block):
+        if not line.strip():
+            return block[:index]
+    return block
+
+
+def _subrip_payload(block: Sequence[str], *, is_last: bool) -> Sequence[str]:
+    """Everything up to the next cue's counter, blank lines included: hand-made files have them inside cues."""
+    end = len(block)
+    while end and not block[end - 1].strip():
+        end -= 1
+    is_counter = end > 0 and block[end - 1].strip().isdigit() and (end == 1 or not block[end - 2].strip())
+    return block[: end - 1] if is_counter and not is_last else block[:end]
+
+
+def _plain(line: str) -> str:
+    return " ".join(html.unescape(_TAG.sub("", line)).split())
+
+
+def _without_rolled(plain: list[str], before: tuple[float, Sequence[str]], start_s: float) -> list[str]:
+    """Drop leading lines that already ended the cue just before."""
+    before_end_s, before_lines = before
+    if start_s - before_end_s > _ROLLING_GAP_S:
+        return plain
+    for count in range(min(len(plain), len(before_lines)), 0, -1):
+        repeated = plain[:count]
+        if repeated == list(before_lines[-count:]) and len(" ".join(repeated).split()) >= _ROLLING_WORDS:
+            return plain[count:]
+    return plain

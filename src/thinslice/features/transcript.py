@@ -1,0 +1,152 @@
+"""The words of a clip as somebody wrote them down: given by the user, or in a file beside the clip."""
+
+import codecs
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from thinslice.errors import MediaError, UsageError
+from thinslice.features.subtitles import cut_cues, is_timed, parse_cues
+
+SUFFIXES = (".txt", ".srt", ".vtt")
+MAX_BYTES = 8 << 20
+"""Longest transcript that is read; two hours of subtitles take about 0.3 MB."""
+
+_LANGUAGES = ("", ".en", ".en-US", ".en-GB", ".en-orig")
+"""What players and downloaders put before the suffix of English subtitles."""
+
+_ALSO_GIVEN = (".text", "")
+_BRACKETED = re.compile(r"\[[^\[\]]{0,120}\]|♪[^♪]*♪|[♪♫]")
+_PARENTHESES = re.compile(r"\(([^()]{0,60})\)")
+_SOUND = re.compile(
+    r"\b(laugh|chuckl|giggl|applau|clap|cheer|music|sing|hum|sigh|cough|gasp|groan|cry|cries|sob|sniff|snor|sneez"
+    r"|yawn|breath|inhal|exhal|whisper|shout|scream|yell|mumbl|inaudibl|unintelligibl|indistinct|crosstalk|noise"
+    r"|sound|beep|silence|pause|background|foreign|speaking|affirmative|negative|gestur|points|smack|click)",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(r"(?m)^\s*(?:(?:>>+|[-–—])\s*)?(?:[A-Z][A-Z0-9 .'-]{1,30}:\s+)?")
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What is said in a window of a clip.
+
+    Attributes:
+        text: one line; empty where whoever wrote it down says that nothing is said.
+        source: "given" by the caller, or in a "file" beside the clip.
+        path: the file it was read from, None where the words themselves were given.
+    """
+
+    text: str
+    source: Literal["given", "file"]
+    path: Path | None = None
+
+
+def find_transcript(
+    media_path: str | os.PathLike[str],
+    given: str | os.PathLike[str] | None = None,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+) -> Transcript | None:
+    """Return the words of a window of a clip, if anybody wrote them down.
+
+    Without `given`, the first of these beside ``clip.mp4`` is read: clip.txt, clip.srt, clip.vtt, then the same
+    with .en, .en-US, .en-GB or .en-orig before the suffix, and clip.mp4.txt (.srt, .vtt). Subtitles are cut to the
+    window. A plain text has no times to cut it by: beside the clip it counts only for the whole clip; a given one
+    is taken to be the window's.
+
+    Args:
+        media_path: the clip.
+        given: the words themselves, or a .txt, .srt or .vtt file of them.
+        start_s: start of the window, seconds.
+        end_s: end of the window; None for the clip's end.
+
+    Returns:
+        The words, without markup, speaker labels and annotations such as [Music]; None if there are none to be
+        found.
+
+    Raises:
+        MediaError: the file is not text, too long, or without cues.
+        UsageError: `given` names a file that does not exist or is of another kind.
+    """
+    if given is not None:
+        path = _as_file(given)
+        text = str(given) if path is None else _read_text(path)
+        return Transcript(_words(text, path, start_s, end_s), "given", path)
+    is_window = start_s > 0 or end_s is not None
+    for path in _beside(Path(media_path)):
+        text = _read_text(path)
+        if not is_window or is_timed(text):
+            return Transcript(_words(text, path, start_s, end_s), "file", path)
+    return None
+
+
+def clean_words(text: str) -> str:
+    """Return a transcript's spoken words on one line.
+
+    Taken out: [anything in brackets], sounds in parentheses such as (laughs), songs between notes (♪), and at the
+    start of a line ">>", a dash and a speaker's name in capitals.
+    """
+    text = _LABEL.sub(" ", text)
+    text = _BRACKETED.sub(" ", text)
+    text = _PARENTHESES.sub(lambda match: " " if _SOUND.search(match[1]) else match[0], text)
+    return " ".join(text.split())
+
+
+def _words(text: str, path: Path | None, start_s: float, end_s: float | None) -> str:
+    if is_timed(text):
+        cues = [replace(cue, text=clean_words(cue.text)) for cue in parse_cues(text)]
+        return cut_cues(cues, start_s, end_s)
+    if path is not None and path.suffix.lower() in (".srt", ".vtt") and text.strip():
+        raise MediaError(f"{path}: no subtitles in it (no line '00:00:01,000 --> 00:00:02,000'); call plain text .txt")
+    return clean_words(text)
+
+
+def _as_file(given: str | os.PathLike[str]) -> Path | None:
+    """Return the file that is meant, None where it is the words themselves."""
+    path = Path(given)
+    try:
+        exists = path.exists() and not path.is_dir()
+    except (OSError, ValueError):  # too long for a name, or a NUL in it
+        exists = False
+    suffix = path.suffix.lower()
+    if exists and suffix in (*SUFFIXES, *_ALSO_GIVEN):
+        return path
+    if exists:
+        raise UsageError(f"{given}: a transcript is a .txt, .srt or .vtt file, or the words themselves")
+    if not isinstance(given, str) or (suffix in SUFFIXES and len(given.split()) == 1):
+        raise UsageError(f"{given}: no such transcript file; give a .txt, .srt or .vtt file, or the words themselves")
+    return None
+
+
+def _beside(media_path: Path) -> list[Path]:
+    """Return the files that would be the clip's transcript, best first."""
+    suffixes = [form for suffix in SUFFIXES for form in (suffix, suffix.upper())]
+    names = [f"{media_path.stem}{language}{suffix}" for language in _LANGUAGES for suffix in suffixes]
+    names += [f"{media_path.name}{suffix}" for suffix in suffixes]
+    paths = [media_path.with_name(name) for name in names if name != media_path.name]
+    return [path for path in paths if path.is_file()]
+
+
+def _read_text(path: Path) -> str:
+    """Read a text file: UTF-8, UTF-16 with its mark, else Windows-1252."""
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(data) > MAX_BYTES:
+        raise MediaError(f"{path}: over {MAX_BYTES >> 20} MB, too long for a transcript")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = data.decode("utf-16", errors="replace")
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("cp1252", errors="replace")
+    num_control = sum(text.count(chr(code)) for code in range(32) if chr(code) not in "\t\n\v\f\r\x1a")
+    if num_control > len(text) / 200:
+        raise MediaError(f"{path}: not a text file; a transcript is UTF-8 text, SubRip or WebVTT")
+    return text.replace("\0", " ")

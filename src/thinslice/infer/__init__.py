@@ -1,0 +1,1 @@
+"""Bundles and the predictor that runs them. Never imports torch."""

@@ -1,0 +1,119 @@
+"""One bundle, ready to score: features and a transcript in, scores and their explanation out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from thinslice.infer.bundle import TRANSCRIPT, Bundle, load_bundle
+from thinslice.types import Explanation, TraitScore
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is said in a clip.
+
+    Attributes:
+        text: the transcript; not blank.
+        duration_s: how long it takes to say, for its pace; None for as long as the training clips last.
+    """
+
+    text: str
+    duration_s: float | None = None
+
+
+class Member(Protocol):
+    """What the predictor asks of a model, whatever it is made of."""
+
+    bundle: Bundle
+
+    def score(self, features: Mapping[str, np.ndarray], words: Words | None) -> "Scored":
+        """Return the scores of one clip."""
+        ...
+
+    def explain(self, features: Mapping[str, np.ndarray], words: Words | None) -> Explanation | None:
+        """Return what moved the scores, None where the model cannot say."""
+        ...
+
+
+Scored = tuple[np.ndarray, tuple[str, ...]]
+"""Scores (outputs,) in [0, 1] and the labels of the inputs that were used."""
+
+
+class VoiceWordsMember:
+    """The NumPy model on a voice profile and a transcript; either may be missing."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        from thinslice.models.voice_words import load_voice_words
+
+        self.bundle = bundle
+        self.model = load_voice_words(bundle.folder, dict(bundle.document))
+
+    def score(self, features: Mapping[str, np.ndarray], words: Words | None) -> Scored:
+        """Return the scores of one clip."""
+        durations_s = [words.duration_s] if words and words.duration_s else None
+        scores, used = self.model.predict(self._voice(features)[None], [words.text if words else None], durations_s)
+        return scores[0], used[0]
+
+    def explain(self, features: Mapping[str, np.ndarray], words: Words | None) -> Explanation:
+        """Return exact word shares and Shapley shares of the voice cues."""
+        voice = features.get("voice_profile")
+        return self.model.explain(voice, words.text if words else None, words.duration_s if words else None)
+
+    def _voice(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+        return features.get("voice_profile", np.full(26, np.nan))
+
+
+class OnnxMember:
+    """A network exported to ONNX; an optional input that is missing takes the bundle's neutral value."""
+
+    def __init__(self, bundle: Bundle, threads: int | None) -> None:
+        from thinslice.infer.onnx_model import OnnxModel
+
+        self.bundle = bundle
+        self.model = OnnxModel(bundle.folder, threads)
+        self.neutral: dict[str, np.ndarray] = {}
+        if name := bundle.document.get("neutral"):
+            with np.load(bundle.folder / name, allow_pickle=False) as arrays:
+                self.neutral = {key: arrays[key] for key in arrays.files}
+
+    def score(self, features: Mapping[str, np.ndarray], words: Words | None) -> Scored:
+        """Return the scores of one clip."""
+        present = [entry.label for name, entry in self.bundle.inputs.items() if name in features]
+        return self.model.predict({**self.neutral, **features}), tuple(dict.fromkeys(present))
+
+    def explain(self, features: Mapping[str, np.ndarray], words: Words | None) -> Explanation | None:
+        """Return the shares of picture and sound and heat maps of the face, where these are the inputs."""
+        if set(self.bundle.inputs) != {"pictures", "sound"} or set(self.neutral) != {"pictures", "sound"}:
+            return None
+        from thinslice.explain.picture_and_sound import explain_picture_and_sound
+
+        known = {name: array for name, array in features.items() if name in self.bundle.inputs}
+        return explain_picture_and_sound(self.model.predict, known, self.neutral, self.bundle.outputs)
+
+
+def load_member(name_or_dir: str, threads: int | None) -> Member:
+    """Load a bundle and the model in it; BundleError if either is unusable."""
+    bundle = load_bundle(name_or_dir)
+    return VoiceWordsMember(bundle) if bundle.kind == "voice_words" else OnnxMember(bundle, threads)
+
+
+def reads_words(member: Member) -> bool:
+    """Return whether the model takes a transcript."""
+    return TRANSCRIPT in member.bundle.inputs
+
+
+def trait_scores(bundle: Bundle, scores: np.ndarray, used: tuple[str, ...]) -> dict[str, TraitScore]:
+    """Put interval and percentile beside each score."""
+    result = {}
+    for target, value in zip(bundle.outputs, scores, strict=True):
+        score = float(value)
+        low, high = bundle.interval(used, target)
+        result[target] = TraitScore(
+            score=score,
+            low=max(0.0, score + low),
+            high=min(1.0, score + high),
+            percentile=bundle.percentile(target, score),
+        )
+    return result

@@ -1,0 +1,1 @@
+"""Sound and pictures of one time window of a media file."""

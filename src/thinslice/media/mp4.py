@@ -1,0 +1,97 @@
+"""What an MP4 or MOV file says of its tracks where FFmpeg keeps it to itself: encryption, and rotation."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+# Sample entries of protected streams: ISO/IEC 14496-12 section 8.12 (encv, enca, encs, enct) and Apple's.
+_COMMON = {b"encv", b"enca", b"encs", b"enct"}
+_APPLE = {b"drms", b"drmi", b"drmt", b"p608"}
+_INNER = {b"mdia", b"minf", b"stbl"}
+
+
+@dataclass(frozen=True)
+class Track:
+    """One track of an MP4 or MOV file.
+
+    Attributes:
+        track_id: its number in the file, which is also FFmpeg's stream id.
+        matrix: the nine 32-bit numbers of its display matrix (ISO/IEC 14496-12 section 8.3.2).
+        entries: four-character codes of its sample descriptions.
+    """
+
+    track_id: int
+    matrix: tuple[int, ...]
+    entries: frozenset[bytes]
+
+
+def read_tracks(path: Path) -> list[Track]:
+    """Read the tracks of an MP4 or MOV file from its boxes; what is damaged is left out."""
+    tracks = []
+    with open(path, "rb") as file:
+        size = file.seek(0, 2)
+        for kind, start, end in _boxes(file, 0, size):
+            if kind != b"moov":
+                continue
+            for inner, track_start, track_end in _boxes(file, start, end):
+                if inner == b"trak":
+                    tracks.append(_read_track(file, track_start, track_end))
+    return tracks
+
+
+def find_protection(tracks: list[Track]) -> str | None:
+    """Return why the tracks cannot be decoded without a key, or None. FFmpeg would decode noise or nothing."""
+    entries = frozenset().union(*(track.entries for track in tracks))
+    if entries & _APPLE:
+        return "is protected by Apple's FairPlay (DRM) and cannot be decoded; give an unprotected copy"
+    if entries & _COMMON:
+        return "is encrypted (DRM) and cannot be decoded; give an unprotected copy"
+    return None
+
+
+def _read_track(file: BinaryIO, start: int, end: int) -> Track:
+    track_id, matrix, entries = 0, (), set()
+    for kind, low, high in _boxes(file, start, end):
+        if kind == b"tkhd":
+            file.seek(low)
+            head = file.read(min(high - low, 96))
+            wide = 12 if head[:1] == b"\x01" else 0  # Version 1 has 64-bit times and duration.
+            if len(head) >= 76 + wide:
+                track_id = struct.unpack_from(">I", head, 12 + (8 if wide else 0))[0]
+                matrix = struct.unpack_from(">9i", head, 40 + wide)
+        elif kind in _INNER:
+            entries |= _sample_entries(file, low, high)
+    return Track(track_id, matrix, frozenset(entries))
+
+
+def _sample_entries(file: BinaryIO, start: int, end: int) -> set[bytes]:
+    found = set()
+    for kind, low, high in _boxes(file, start, end):
+        if kind in _INNER:
+            found |= _sample_entries(file, low, high)
+        elif kind == b"stsd":
+            # Version, flags and the number of entries come before the entries, which are boxes.
+            found |= {entry for entry, _, _ in _boxes(file, low + 8, high)}
+    return found
+
+
+def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (kind, start, end) of the content of every box between two file positions."""
+    position = start
+    while position + 8 <= end:
+        file.seek(position)
+        header = file.read(16)
+        if len(header) < 8:
+            return
+        length, kind = struct.unpack_from(">I4s", header)
+        head = 8
+        if length == 1 and len(header) == 16:
+            length, head = struct.unpack_from(">Q", header, 8)[0], 16
+        elif length == 0:
+            length = end - position
+        if length < head:
+            return
+        yield kind, position + head, min(position + length, end)
+        position += length

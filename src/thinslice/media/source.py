@@ -1,0 +1,163 @@
+"""One time window of one media file, decoded once however many features are computed from it."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from thinslice.errors import MediaError, UsageError
+from thinslice.media.audio import MonoReader, resample
+from thinslice.media.probe import MediaInfo, check_file, probe
+from thinslice.media.video import Frame, decode_frames
+
+MIN_DURATION_S = 1.0
+"""Shortest sound that is worth listening to, seconds."""
+
+
+class Source:
+    """One time window of one media file.
+
+    Nothing is opened before something is asked for. Decoded sound is kept, so that several features share
+    it, and is decoded no further than asked: the memory needed depends on the window, not on the file.
+    A Source is for one thread.
+
+    Args:
+        path: the media file.
+        start_s: start of the window, seconds from the file's start.
+        end_s: end of the window; None, or a time beyond the file's end, for the file's end.
+
+    Attributes:
+        path: the media file.
+        start_s: start of the window, seconds.
+        end_s: end of the window, None for the file's end.
+        decode_seconds: wall time spent on opening, decoding and resampling until now.
+
+    Raises:
+        UsageError: the window is empty or starts before the file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], start_s: float = 0.0, end_s: float | None = None) -> None:
+        self.path = Path(path)
+        self.start_s = float(start_s)
+        self.end_s = None if end_s is None else float(end_s)
+        if not self.start_s >= 0:
+            raise UsageError(f"{path}: the window starts at {start_s:g} s; a start is 0 or more")
+        if self.end_s is not None and not self.end_s > self.start_s:
+            raise UsageError(f"{path}: the window ends at {end_s:g} s, before it starts at {start_s:g} s; swap them")
+        self._reader = MonoReader(self.path, self.start_s, self.end_s)
+        self._resampled: dict[tuple[int, int], np.ndarray] = {}
+        self._warnings: list[str] = []
+        self.decode_seconds = 0.0
+
+    @cached_property
+    def info(self) -> MediaInfo:
+        """What the file holds; MediaError where it cannot be read."""
+        return probe(self.path)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What went wrong without stopping the work, one line each, as far as decoded until now."""
+        return list(dict.fromkeys((*self._reader.warnings, *self._warnings)))
+
+    def warn(self, line: str) -> None:
+        """Add a line to `warnings`: what an extractor wants the user to know of this file."""
+        self._warnings.append(f"{self.path}: {line}")
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the window as far as the file reaches, seconds."""
+        end_s = self.info.duration_s if self.end_s is None else min(self.end_s, self.info.duration_s)
+        return max(end_s - self.start_s, 0.0)
+
+    def audio(self, rate_hz: int | None = None, end_s: float | None = None) -> np.ndarray:
+        """Return the window's sound, channels averaged.
+
+        Args:
+            rate_hz: sampling rate to bring it to (soxr, very high quality); None keeps the file's own, which
+                `audio_rate_hz` tells.
+            end_s: how much of the window is wanted, seconds from its start; None for all. No more is decoded.
+
+        Returns:
+            float32 array (n,) within [-1, 1], rounded to 16 bits before resampling; shorter than asked where the
+            sound ends before.
+            Time 0 is the window's start: a track that starts later, or has gaps, is filled with zeros. The
+            array is shared with later callers and must not be written to.
+
+        Raises:
+            MediaError: the file cannot be read, has no sound, less than 1 s of it in the window, or none.
+        """
+        with self._timed():
+            samples = self._reader.read(end_s)
+            if self._reader.finished:
+                self._check_length(len(samples), end_s)
+            rate = self._reader.rate_hz
+            if rate_hz is None or rate_hz == rate:
+                return samples
+            key = (rate_hz, len(samples))
+            if key not in self._resampled:
+                self._resampled[key] = resample(samples, rate, rate_hz)
+            return self._resampled[key]
+
+    @property
+    def audio_rate_hz(self) -> int:
+        """Sampling rate of `audio(None)`; decodes the first bit of sound where nothing was decoded yet."""
+        if not self._reader.rate_hz:
+            self._reader.read(0.0)
+        return self._reader.rate_hz
+
+    @property
+    def audio_lead_s(self) -> float:
+        """Seconds of zeros at the window's start because the sound track starts later than the pictures."""
+        if not self._reader.rate_hz:
+            self._reader.read(0.0)
+        return self._reader.lead_s
+
+    def frames(self, times_s: Iterable[float], size: tuple[int, int] | None = None) -> Iterator[Frame]:
+        """Yield the frames shown at the given times, decoding no more than they need and converting only these.
+
+        Args:
+            times_s: ascending times, seconds from the window's start. A time past the end gives the last frame.
+            size: (width, height) to scale the upright pictures to; None keeps their own.
+
+        Raises:
+            MediaError: the file cannot be read, or has no pictures.
+            ValueError: the times do not ascend.
+        """
+        frames = decode_frames(self.path, times_s, self.start_s, size, self._warnings)
+        while True:
+            with self._timed():
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the whole file's bytes, as 64 hexadecimal digits."""
+        check_file(self.path)
+        with open(self.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.decode_seconds += time.perf_counter() - began
+
+    def _check_length(self, num_samples: int, end_s: float | None) -> None:
+        if end_s is not None and end_s < MIN_DURATION_S:
+            return
+        rate = self._reader.rate_hz
+        if num_samples == 0 and self.start_s > 0:
+            raise MediaError(
+                f"{self.path}: the window starts at {self.start_s:g} s, after the sound ends; start earlier"
+            )
+        if num_samples < MIN_DURATION_S * rate or num_samples == 0:
+            seconds = num_samples / rate if rate else 0.0
+            raise MediaError(f"{self.path}: only {seconds:.2f} s of sound; at least {MIN_DURATION_S:g} s are needed")

@@ -1,0 +1,1 @@
+"""The networks and the NumPy model: data in, scores out."""

@@ -1,0 +1,79 @@
+"""The report as one file: a page that opens offline, without scripts, and reaches for nothing outside itself."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thinslice.errors import UsageError
+from thinslice.types import Failure, Prediction
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def write_report(
+    predictions: Sequence[Prediction],
+    failures: Sequence[Failure],
+    cards: Mapping[str, Mapping[str, Any]],
+    path: Path,
+) -> None:
+    """Write a self-contained HTML report of a run of predict.
+
+    Args:
+        predictions: scored clips; the first 50 are shown in detail, the first 1,000 in the overview.
+        failures: clips that could not be scored.
+        cards: bundle name -> the card of its bundle.json. A prediction by "a+b" reads the cards of a and b.
+        path: file to write; its folder is made if need be.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    page = render_report(predictions, failures, cards)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A file name may hold bytes that are no UTF-8; whatever is left of them must not cost the report.
+        path.write_bytes(page.encode("utf-8", "replace"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot write the report ({error.strerror}); give another --out") from None
+
+
+def render_report(
+    predictions: Sequence[Prediction], failures: Sequence[Failure], cards: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Return the page of `write_report`; the same arguments give the same text."""
+    from thinslice.report.transcript import NUM_LEVELS
+    from thinslice.report.view import build_page
+    from thinslice.report.wording import NOT_FOR
+    from thinslice.traits import TARGETS
+
+    page = build_page(predictions, failures, cards)
+    return _template().render(page=page, not_for=NOT_FOR, keys=[name[0] for name in TARGETS], num_levels=NUM_LEVELS)
+
+
+@cache
+def _template() -> "Template":
+    # Imported here: --json never renders a page and must start fast.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["table"] = _is_table
+    return environment.get_template("report.html.j2")
+
+
+def _is_table(value: object) -> bool:
+    """Return whether every entry of a mapping is a short mapping with the same keys to texts: rows of a table."""
+    if not isinstance(value, Mapping) or not value:
+        return False
+    rows = list(value.values())
+    if not all(isinstance(row, Mapping) and 0 < len(row) <= 7 for row in rows):
+        return False
+    return all(list(row) == list(rows[0]) and all(isinstance(cell, str) for cell in row.values()) for row in rows)

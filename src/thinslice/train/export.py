@@ -1,0 +1,277 @@
+"""From a run to a bundle: the trained network as an ONNX graph, checked against PyTorch, with all that predict needs.
+
+This is not part of `thinslice.infer`, which never imports PyTorch; the two meet in the bundle's format
+(`thinslice.infer.bundle`).
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thinslice import __version__
+from thinslice.errors import UsageError
+from thinslice.models.onnx_graph import require_onnx, trace
+from thinslice.train.loop import weights_of
+from thinslice.train.recipe import Arrays, FitStage, Predict, Recipe, Stage
+from thinslice.train.run import RunFolder, load_json
+from thinslice.train.stage import load_weights
+
+FORMAT: Final = 1
+TOLERANCE: Final = 1e-4
+"""Largest difference between the graph's scores and PyTorch's that a bundle is written with."""
+
+_Z80: Final = 1.2815515655446004
+"""Half the width of a normal distribution's middle 80%, in standard deviations."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle and how well its graph agrees with PyTorch.
+
+    Attributes:
+        folder: the bundle.
+        largest_difference: of any score, over the clips compared.
+        num_compared: clips compared.
+    """
+
+    folder: Path
+    largest_difference: float
+    num_compared: int
+
+
+def load_trained(recipe: Recipe, run: RunFolder) -> nn.Module:
+    """Return a run's network with its final weights, in evaluation mode.
+
+    Raises:
+        UsageError: the run is not finished, or damaged.
+    """
+    networks = [stage.name for stage in recipe.stages if isinstance(stage, Stage)]
+    model = recipe.build_model()
+    if networks:
+        load_weights(model, weights_of(run, networks[-1]))
+    return model.eval()
+
+
+def export_run(
+    recipe: Recipe, run: RunFolder, out: Path, samples: Sequence[Arrays], *, name: str | None = None
+) -> Exported:
+    """Write a run's bundle.
+
+    Args:
+        recipe: the run's.
+        run: a finished run.
+        out: the bundle's folder; an older bundle there is replaced.
+        samples: inputs of clips, sampled as for the test, of different lengths where lengths are free: the graph is
+            compared with PyTorch on these.
+        name: of the bundle; by default the recipe's and its variant.
+
+    Raises:
+        UsageError: the run is not finished, `out` holds something else, nothing to compare with, or the graph's scores
+            differ from PyTorch's by `TOLERANCE` or more.
+        MissingExtraError: a package for export is not installed.
+    """
+    document = run.load()
+    model = load_trained(recipe, run)
+    if isinstance(recipe.stages[-1], FitStage):
+        raise UsageError(f"{run.path}: {recipe.name} ends with an estimator, which this version cannot export")
+    graph = build_graph(recipe, model, samples)
+    scores = load_json(run.path / "scores.json", "the run was not finished; go on with: thinslice train ... --resume")
+    labels = document["data"]["labels"]
+    return write_bundle(
+        recipe,
+        graph,
+        model,
+        samples,
+        out,
+        name=name or "-".join(filter(None, [recipe.name, recipe.variant])),
+        percentiles=_percentiles(recipe, labels["quantiles"], run),
+        intervals=_intervals(recipe, scores["splits"], labels["deviation"]),
+        card=_card(recipe, document, scores["splits"]),
+    )
+
+
+def build_graph(recipe: Recipe, model: nn.Module, samples: Sequence[Arrays]) -> Any:
+    """Return the ONNX model of a trained network: the recipe's own, or torch's trace of `predict` on a sample."""
+    if recipe.build_graph is not None:
+        return recipe.build_graph(model)
+    if not samples:
+        raise UsageError(f"{recipe.name}: torch traces the network on a clip, and there is none")
+    inputs = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in samples[0].items()}
+    shapes = {name: {np.asarray(sample[name]).shape for sample in samples} for name in inputs}
+    free = {
+        name: [axis for axis in range(inputs[name].ndim) if len({shape[axis] for shape in found}) > 1]
+        for name, found in shapes.items()
+    }
+    return trace(_OfOneClip(model, recipe.predict, tuple(inputs), recipe.ragged), inputs, free)
+
+
+class _OfOneClip(nn.Module):
+    """Adds the batch axis that a bundle's inputs lack."""
+
+    def __init__(self, model: nn.Module, predict: Predict, names: tuple[str, ...], ragged: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model, self.predict, self.names, self.ragged = model, predict, names, ragged
+
+    def forward(self, first: Tensor, second: Tensor | None = None, third: Tensor | None = None) -> Tensor:
+        arrays = [array for array in (first, second, third) if array is not None]
+        return predict_one(self.model, self.predict, dict(zip(self.names, arrays, strict=True)), self.ragged)
+
+
+def predict_one(model: nn.Module, predict: Predict, inputs: Mapping[str, Tensor], ragged: Sequence[str]) -> Tensor:
+    """Return the scores (outputs,) of one clip's inputs without a batch axis."""
+    batch = {name: tensor[None] for name, tensor in inputs.items()}
+    for name in set(ragged) & set(inputs):
+        batch[f"{name}_length"] = torch.tensor([inputs[name].shape[0]])
+    return predict(model, batch)[0]
+
+
+def largest_difference(recipe: Recipe, graph: Any, model: nn.Module, samples: Sequence[Arrays]) -> float:
+    """Return the largest difference of any score between ONNX Runtime's and PyTorch's, over some clips."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+    worst = 0.0
+    for sample in samples:
+        inputs = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in sample.items()}
+        with torch.no_grad():
+            expected = predict_one(model.eval(), recipe.predict, inputs, recipe.ragged).numpy()
+        (scores, *_) = session.run(None, {name: sample[name] for name in names})
+        difference = np.abs(np.asarray(scores).reshape(-1) - expected).max()
+        worst = max(worst, float("inf") if np.isnan(difference) else float(difference))
+    return worst
+
+
+def write_bundle(
+    recipe: Recipe,
+    graph: Any,
+    model: nn.Module,
+    samples: Sequence[Arrays],
+    out: Path,
+    *,
+    name: str,
+    percentiles: Mapping[str, Sequence[float]],
+    intervals: Mapping[str, tuple[float, float]],
+    card: Mapping[str, Any],
+    version: str = "1",
+) -> Exported:
+    """Compare a graph with its network and write the bundle.
+
+    Args:
+        recipe: what the network is.
+        graph: its ONNX model.
+        model: the network.
+        samples: inputs of clips to compare on.
+        out: the folder.
+        name: of the bundle.
+        percentiles: output -> 101 quantiles of the training labels.
+        intervals: output -> offsets (low, high) of the 80% interval.
+        card: free text for people.
+        version: of the bundle.
+
+    Raises:
+        UsageError: as `export_run`.
+    """
+    require_onnx()
+    if not samples:
+        raise UsageError("no clip to compare the graph with PyTorch on")
+    if out.exists() and not (out / "bundle.json").is_file() and (out.is_file() or any(out.iterdir())):
+        raise UsageError(f"{out}: is there already and is no bundle; choose another name")
+    worst = largest_difference(recipe, graph, model, samples)
+    if not worst < TOLERANCE:
+        raise UsageError(f"{name}: the exported graph's scores differ from PyTorch's by {worst:g}; nothing is written")
+    compared = {"largest_difference": worst, "num_clips": len(samples)}
+    document = {
+        "format": FORMAT,
+        "name": name,
+        "version": version,
+        "kind": "onnx",
+        "outputs": list(recipe.outputs),
+        "inputs": {
+            feature: {**recipe.features[feature].to_dict(), "label": label} for feature, label in recipe.inputs.items()
+        },
+        "files": {},
+        "intervals": {"+".join(dict.fromkeys(recipe.inputs.values())): dict(intervals)},
+        "percentiles": dict(percentiles),
+        "card": {**card, "compared_with_pytorch": compared, "code_version": __version__},
+    }
+    _write(out, graph.SerializeToString(), document)
+    return Exported(out, worst, len(samples))
+
+
+def _write(out: Path, graph: bytes, document: dict[str, Any]) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Written beside its place and moved there whole, so that nobody finds half a bundle.
+        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=out.parent) as incoming:
+            staged = Path(incoming) / "new"
+            staged.mkdir()
+            (staged / "model.onnx").write_bytes(graph)
+            document["files"] = {"model.onnx": hashlib.sha256(graph).hexdigest()}
+            text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+            (staged / "bundle.json").write_text(text + "\n", "utf-8")
+            if out.exists():
+                os.replace(out, Path(incoming) / "old")
+            shutil.move(staged, out)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written ({error.strerror or error})") from None
+
+
+def _percentiles(
+    recipe: Recipe, quantiles: Mapping[str, Sequence[float]], run: RunFolder
+) -> dict[str, Sequence[float]]:
+    unlabelled = [target for target in recipe.outputs if target not in quantiles]
+    if unlabelled:
+        raise UsageError(f"{run.path}: was trained without any label of {', '.join(unlabelled)}; it cannot be exported")
+    return {target: quantiles[target] for target in recipe.outputs}
+
+
+def _intervals(
+    recipe: Recipe, splits: Mapping[str, Any], deviation: Mapping[str, float]
+) -> dict[str, tuple[float, float]]:
+    """Return the middle 80% of the validation clips' residuals; without them, that of the labels about their mean."""
+    residuals = splits.get("validation", {}).get("residuals", {})
+    out = {}
+    for target in recipe.outputs:
+        low, high = residuals.get(target, (-_Z80 * deviation[target], _Z80 * deviation[target]))
+        out[target] = (round(min(low, 0.0), 4), round(max(high, 0.0), 4))
+    return out
+
+
+def _card(recipe: Recipe, document: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, Any]:
+    data = document["data"]
+    clips = ", ".join(f"{count:,} {split}" for split, count in data["num_clips"].items())
+    measured = {
+        f"{split}, {entry['num_clips']} clips": {
+            metric: None if entry.get(metric) is None else round(entry[metric], 4) for metric in ("accuracy", "r2")
+        }
+        for split, entry in splits.items()
+    }
+    limits = f"Predicts how strangers judge a person at first sight, not who the person is. {recipe.limits}"
+    source = "the labels' spread: the run had no validation clips"
+    if "validation" in splits:
+        source = f"residuals of {splits['validation']['num_clips']} validation clips, used to choose epochs as well"
+    return {
+        "summary": f"{recipe.name}, variant {recipe.variant}: {' and '.join(recipe.inputs.values())}.",
+        "paper": recipe.paper,
+        "trained_on": f"{data.get('manifest', 'clips')} ({clips})",
+        "scores": measured,
+        "interval_source": source,
+        "limits": limits.strip(),
+        "licence": "that of the clips it was trained on",
+        "digests": {"manifest": data.get("manifest_digest"), "labels": data["labels"]["digest"]},
+        "source_sha256": document["code"]["source_sha256"],
+        "seed": document["seed"],
+    }

@@ -1,0 +1,160 @@
+"""From a manifest and a feature store to what a run learns from; what is missing is extracted first."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thinslice.data.extraction import Outcome, extract
+from thinslice.data.manifest import SPLITS, Manifest, load_manifest
+from thinslice.errors import UsageError
+from thinslice.features.spec import FeatureSpec
+from thinslice.features.store import open_reader
+from thinslice.train.data import ClipData, StoredClip, random_state
+from thinslice.train.loop import RunData
+from thinslice.train.recipe import Arrays, Recipe
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A clip that a run does without, and why."""
+
+    clip: str
+    split: str
+    why: str
+
+
+def load_run_data(
+    recipe: Recipe,
+    manifest: Path,
+    store: Path,
+    companions: Mapping[str, Path] | None = None,
+    *,
+    extract_missing: bool = True,
+    num_workers: int = 1,
+    on_done: Callable[[Outcome], None] = lambda outcome: None,
+) -> tuple[RunData, list[LeftOut]]:
+    """Return the clips of a manifest with their stored features, and the clips that had to be left out.
+
+    A clip is left out where a feature of it cannot be had or none of the recipe's outputs is labelled. They are in
+    run.json; a validation or test clip that is left out is in no score.
+
+    Args:
+        recipe: what wants the clips.
+        manifest: the table of clips; splits other than train, validation and test are not used.
+        store: the feature store.
+        companions: manifests of the recipe's further data sets; all their rows are used.
+        extract_missing: whether to compute what the store lacks, where the media are at hand.
+        num_workers: processes that extract.
+        on_done: called after each extracted clip.
+
+    Raises:
+        ManifestError: the manifest is wrong.
+        UsageError: a companion that the recipe does not have, or features that fail for every clip.
+    """
+    table = load_manifest(manifest)
+    table = table.select([i for i, split in enumerate(table.splits) if split in SPLITS])
+    clips, left_out = _open(
+        table, recipe.features, recipe.outputs, store, extract_missing, max(num_workers, 1), on_done
+    )
+    splits = {
+        split: clips.select([i for i, found in enumerate(_splits_of(table, clips.clips)) if found == split])
+        for split in SPLITS
+    }
+    facts: dict[str, Any] = {
+        "manifest": manifest.name,
+        "manifest_digest": table.digest,
+        "features_digest": clips.features.digest(),
+        "left_out": [[entry.clip, entry.split, entry.why] for entry in left_out],
+    }
+    others = {}
+    for name, path in (companions or {}).items():
+        if name not in recipe.companions:
+            known = ", ".join(recipe.companions) or "none"
+            raise UsageError(f"{recipe.name} has no further data set {name!r}; it has {known}")
+        companion, further = recipe.companions[name], load_manifest(path)
+        others[name], missing = _open(
+            further, companion.features, companion.targets, store, extract_missing, max(num_workers, 1), on_done
+        )
+        facts[f"{name}_manifest_digest"] = further.digest
+        facts[f"{name}_features_digest"] = others[name].features.digest()
+        facts[f"{name}_left_out"] = [[entry.clip, entry.split, entry.why] for entry in missing]
+        left_out += missing
+    run_data = RunData(
+        splits={split: clips for split, clips in splits.items() if len(clips)},
+        companions=others,
+        facts=facts,
+        origin={"manifest": str(manifest.absolute()), "store": str(store.absolute())},
+    )
+    return run_data, left_out
+
+
+def _splits_of(table: Manifest, clips: Sequence[str]) -> list[str]:
+    split_of = dict(zip(table.clips, table.splits, strict=True))
+    return [split_of[clip] for clip in clips]
+
+
+def _open(
+    table: Manifest,
+    specs: Mapping[str, FeatureSpec],
+    targets: tuple[str, ...],
+    store: Path,
+    extract_missing: bool,
+    num_workers: int,
+    on_done: Callable[[Outcome], None],
+) -> tuple[ClipData, list[LeftOut]]:
+    paths = [table.path(i) if path else None for i, path in enumerate(table.paths)]
+    if extract_missing and any(path is not None and path.exists() for path in paths):
+        missing = True
+        if (store / "features").is_dir():
+            missing = bool(open_reader(store, specs, zip(table.clips, paths, strict=True))[1])
+        if missing:
+            extract(table, specs, store, num_workers, on_done=on_done)
+    reader, absent = open_reader(store, specs, zip(table.clips, paths, strict=True))
+    labels = table.labels(targets)
+    known = np.asarray(~np.isnan(labels).all(axis=1))
+    rows = [i for i, clip in enumerate(table.clips) if clip in reader.media and known[i]]
+    why = dict(absent)
+    left_out = [
+        LeftOut(clip, table.splits[i], why.get(clip, "no label"))
+        for i, clip in enumerate(table.clips)
+        if clip in why or not known[i]
+    ]
+    return ClipData(tuple(table.clips[i] for i in rows), labels[rows], targets, reader), left_out
+
+
+def load_samples(
+    recipe: Recipe, document: Mapping[str, Any], manifest: Path | None, store: Path | None, count: int = 3
+) -> list[Arrays]:
+    """Return the inputs of some clips as the test samples them: the shortest, the longest, and some between.
+
+    Args:
+        recipe: what samples them.
+        document: the run's run.json, which knows manifest and store of its last session.
+        manifest: another manifest, or None.
+        store: another store, or None.
+        count: how many.
+
+    Raises:
+        UsageError: no stored clip.
+        ManifestError: the manifest is not there any more.
+    """
+    origin = document["sessions"][-1].get("origin", {})
+    where = manifest or (Path(origin["manifest"]) if "manifest" in origin else None)
+    stored = store or (Path(origin["store"]) if "store" in origin else None)
+    if where is None or stored is None:
+        raise UsageError("the run does not say what it was trained on: give --data MANIFEST and --store DIR")
+    table = load_manifest(where)
+    paths = [table.path(i) if path else None for i, path in enumerate(table.paths)]
+    reader, _ = open_reader(stored, recipe.features, zip(table.clips, paths, strict=True))
+    if not reader.clips:
+        raise UsageError(f"{stored}: has no clip of {where} with all features of {recipe.name}")
+
+    def size(clip: str) -> int:
+        return sum(int(np.prod(reader.shape(clip, feature))) for feature in recipe.features)
+
+    by_size = sorted(reader.clips, key=lambda clip: (size(clip), clip))
+    chosen = dict.fromkeys(by_size[int(place)] for place in np.linspace(0, len(by_size) - 1, count))
+    return [recipe.sample(StoredClip(clip, reader), "test", random_state(0, clip)) for clip in chosen]

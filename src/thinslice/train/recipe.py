@@ -1,0 +1,302 @@
+"""What a published system is: its inputs, its network, its stages and its figures, as plain frozen values.
+
+A recipe is made by a function (see `thinslice.recipes.RECIPES`) and run by `thinslice.train.loop.train`, the only
+training loop. All that is unusual about a system is in functions that its recipe names: how a clip becomes an input
+(`Sample`), what is minimised (`Loss`), what happens when a stage begins (`Stage.prepare`).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from thinslice.errors import UsageError
+from thinslice.evaluate.published import Figure as Published
+from thinslice.features.spec import FeatureSpec, Scalar
+from thinslice.features.store import Index
+
+Mode = Literal["train", "validation", "test"]
+"""How a clip is looked at: with the training's randomness; as often as every epoch; as the paper's test does."""
+
+Arrays = dict[str, np.ndarray]
+"""The inputs of one clip: name -> array without a batch axis."""
+
+Batch = dict[str, Any]
+"""What a loss gets: "inputs" (name -> tensor, batch first; of each ragged input also "<name>_length", int64 (batch,)),
+"labels" (batch, targets), float32, NaN where unknown, "clips" (batch,), int64, the clips' places in the training data;
+and, under the name of each companion, the same of its own data."""
+
+
+class ClipReader(Protocol):
+    """The stored features of one clip."""
+
+    @property
+    def name(self) -> str:
+        """The clip."""
+        ...
+
+    def shape(self, feature: str) -> tuple[int, ...]:
+        """Return the shape of a feature, without reading it."""
+        ...
+
+    def read(self, feature: str, index: Index = None) -> np.ndarray:
+        """Return a feature, or entries of its first axis, reading no more than that."""
+        ...
+
+
+class TrainingData(Protocol):
+    """What `Stage.prepare` may see of the training clips."""
+
+    @property
+    def clips(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        ...
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels (clips, targets), NaN where unknown."""
+        ...
+
+    def reader(self, index: int) -> ClipReader:
+        """Return the features of a clip."""
+        ...
+
+
+class Estimator(Protocol):
+    """What a `FitStage` makes."""
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return scores (n, targets) of features (n, d)."""
+        ...
+
+
+Sample = Callable[[ClipReader, Mode, np.random.Generator], Arrays]
+Loss = Callable[[nn.Module, Batch], Tensor | dict[str, Tensor]]
+"""Returns the loss, a mean over the batch and never a sum; or a dict of it ("loss") and of parts to be logged."""
+Predict = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
+"""Returns scores (batch, outputs) of inputs; the model is in evaluation mode."""
+
+EVERYTHING: Final = ("",)
+
+
+def call_model(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Return what the model gives for its inputs, passed by name."""
+    scores: Tensor = model(**inputs)
+    return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """One optimiser and what it minimises. A stage with several does them in turn on every batch.
+
+    Attributes:
+        loss: what is minimised.
+        optimiser: makes torch's optimiser of parameters, such as `partial(torch.optim.Adam, lr=2e-4)`.
+        schedule: makes torch's learning-rate schedule of the optimiser; None for a constant rate.
+        per_step: whether the schedule counts optimiser steps; else epochs.
+        trains: beginnings of the names of the parameters that this update changes; ("",) for all. Others get no
+            gradient from its loss.
+        options: beginning of a parameter's name -> settings of the optimiser that differ for those parameters, such as
+            {"siamese": {"weight_decay": 0.0}}.
+        name: for the logs.
+    """
+
+    loss: Loss
+    optimiser: Callable[[Iterable[Any]], Optimizer]
+    schedule: Callable[[Optimizer], LRScheduler] | None = None
+    per_step: bool = False
+    trains: tuple[str, ...] = EVERYTHING
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    name: str = "loss"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What trains, on which loss, from which weights, for how long.
+
+    A parameter that no update trains is frozen; a module all of whose parameters are frozen is in evaluation mode, so
+    that its running statistics and dropout stand still too.
+
+    Attributes:
+        name: unique in its recipe; letters, digits, "-" and "_".
+        updates: done in turn on every batch.
+        epochs: passes over the training clips at most; None for no limit.
+        steps: optimiser steps of each update at most; None for no limit. One of the two is needed.
+        batch_size: clips per optimiser step, over all processes and accumulated batches together.
+        sample: how a clip becomes an input in this stage; None for the recipe's.
+        predict: how scores are got for validation in this stage; None for the recipe's.
+        precompute: what a frozen part gives for a clip: (model, inputs of a batch of one) -> name -> tensor (1, ...).
+            It runs once over all clips, sampled for validation, when the stage begins; its results are the inputs of
+            this stage's losses and of `predict`. None to sample anew every time.
+        start: the weights to begin with: of the stage before (""), or of the stage named.
+        prepare: changes the model in place when the stage begins, such as copying weights or setting buffers from the
+            training clips' statistics; not called again on resuming.
+        companions: further data sets of the recipe whose batches run beside the clips'.
+        keep: whether the stage ends with its best weights on the validation clips, or its last.
+        monitor: what "best" is by: a column of history.csv.
+        patience: epochs without a better `monitor` after which the stage ends; None to go on.
+        validate_every: epochs between two scorings of the validation clips; the last epoch is always scored.
+        drop_last: whether an epoch's last, incomplete batch is left out of training (batch normalisation over single
+            vectors cannot take a batch of one).
+    """
+
+    name: str
+    updates: tuple[Update, ...]
+    batch_size: int
+    epochs: int | None = None
+    steps: int | None = None
+    sample: Sample | None = None
+    predict: Predict | None = None
+    precompute: Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    start: str = ""
+    prepare: Callable[[nn.Module, TrainingData], None] | None = None
+    companions: tuple[str, ...] = ()
+    keep: Literal["best", "last"] = "best"
+    monitor: str = "accuracy"
+    patience: int | None = None
+    validate_every: int = 1
+    drop_last: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs is None and self.steps is None:
+            raise UsageError(f"stage {self.name}: give it epochs or steps, it would never end")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitStage:
+    """A stage without gradients: fits an estimator, such as trees, on what the networks give for each clip.
+
+    It is the recipe's last stage; its scores are the system's.
+
+    Attributes:
+        name: unique in its recipe.
+        features: (model, inputs of a batch of one) -> tensor (1, d).
+        fit: (features (n, d), labels (n, targets), seed) -> estimator.
+        save: writes the estimator into a folder; never as a pickle.
+        load: reads it back.
+        start: as `Stage.start`.
+    """
+
+    name: str
+    features: Predict
+    fit: Callable[[np.ndarray, np.ndarray, int], Estimator]
+    save: Callable[[Any, Path], None]
+    load: Callable[[Path], Estimator]
+    start: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Companion:
+    """A second data set, such as images with emotions, whose batches run beside the clips'.
+
+    Attributes:
+        targets: label columns of its manifest.
+        features: what is stored of each of its entries.
+        sample: how an entry becomes an input.
+        batch_size: entries per optimiser step, over all processes.
+    """
+
+    targets: tuple[str, ...]
+    features: Mapping[str, FeatureSpec]
+    sample: Sample
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A system, ready to be trained.
+
+    Attributes:
+        name: the system's, also of its model's and its recipe's module.
+        arguments: what the recipe's function was called with; calling it so again gives the same recipe.
+        variants: all variants that the function knows.
+        paper: authors and place.
+        inputs: what it looks at and listens to, as a person calls it, by feature: {"waveform": "sound"}.
+        outputs: the targets it predicts, in the order of its scores.
+        features: what `thinslice extract` stores of every clip, by the name that `sample` reads it under.
+        sample: how a clip's features become inputs; the random generator's state depends on seed, stage, epoch and clip
+            alone.
+        build_model: makes the network with fresh weights, on the CPU.
+        predict: scores of a batch of inputs.
+        stages: in their order.
+        ragged: inputs whose first axis differs between clips: padded with zeros in a batch, their lengths beside them.
+        companions: further data sets, by name.
+        build_graph: makes the trained network's ONNX model, whose inputs are the features by their names, of one clip,
+            without a batch axis, and whose output is the scores; None to let torch trace `predict`.
+        limits: one or two sentences on where the system fails, for its bundles' cards.
+        seed: of weights, order and crops, unless the user gives another.
+    """
+
+    name: str
+    arguments: Mapping[str, Scalar]
+    variants: tuple[str, ...]
+    paper: str
+    inputs: Mapping[str, str]
+    outputs: tuple[str, ...]
+    features: Mapping[str, FeatureSpec]
+    sample: Sample
+    build_model: Callable[[], nn.Module]
+    stages: tuple[Stage | FitStage, ...]
+    predict: Predict = call_model
+    ragged: tuple[str, ...] = ()
+    companions: Mapping[str, Companion] = field(default_factory=dict)
+    build_graph: Callable[[nn.Module], Any] | None = None
+    limits: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = [stage.name for stage in self.stages]
+        if not names or len(set(names)) < len(names):
+            raise UsageError(f"recipe {self.name}: its stages need different names; they are {names}")
+        for position, stage in enumerate(self.stages):
+            if stage.start and stage.start not in names[:position]:
+                raise UsageError(f"recipe {self.name}: stage {stage.name} starts from {stage.start}, not before it")
+            if isinstance(stage, FitStage) and position + 1 < len(names):
+                raise UsageError(f"recipe {self.name}: {stage.name} fits an estimator, so no stage can come after it")
+
+    @property
+    def variant(self) -> str:
+        """The variant that this is."""
+        return str(self.arguments.get("variant", ""))
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """What its paper, and papers that quote it, print."""
+        from thinslice.evaluate.published import load_published
+
+        return tuple(figure for figure in load_published() if figure.system == self.name)
+
+
+def describe(value: Any) -> Any:
+    """Return the JSON form of a recipe or any part of it: all settings, functions by their names.
+
+    It says what a run did; `Recipe.arguments` is what builds the recipe again.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        named = {} if isinstance(value, Recipe | Stage | FitStage | Update) else {"is": _name(type(value))}
+        return named | {entry.name: describe(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, partial):
+        settings = {str(index): describe(entry) for index, entry in enumerate(value.args)}
+        return {"call": _name(value.func)} | settings | {name: describe(v) for name, v in value.keywords.items()}
+    if isinstance(value, Mapping):
+        return {str(name): describe(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(entry) for entry in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return _name(value)
+
+
+def _name(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)

@@ -1,0 +1,213 @@
+"""The run folder: everything there is to know of a training.
+
+```
+RUN/
+  run.json                    recipe, arguments, code version, digests, seed, settings, environment, sessions, status
+  history.csv                 a row per epoch: losses, learning time, validation scores
+  steps.csv                   a row per optimiser step: the loss curve
+  stages/NAME/last.ckpt       all that resuming the stage needs, after its last whole epoch
+  stages/NAME/best.pt, last.pt  weights only
+  stages/NAME/done.json       how the stage ended
+  predictions_validation.csv, predictions_test.csv
+  scores.json                 their scores
+  tensorboard/
+```
+"""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from thinslice import __version__
+from thinslice.data.table import format_table, write_atomically
+from thinslice.errors import UsageError
+from thinslice.features.spec import FeatureSpec
+from thinslice.train.recipe import Recipe, describe
+
+FORMAT: Final = 1
+LOCK: Final = ".lock"
+PACKAGES: Final = ("torch", "lightning", "numpy", "scipy", "scikit-learn", "onnx", "av", "soxr")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of what lies in a run folder, and its JSON documents."""
+
+    path: Path
+
+    @property
+    def document_path(self) -> Path:
+        """Where run.json is."""
+        return self.path / "run.json"
+
+    def exists(self) -> bool:
+        """Return whether a run was begun here."""
+        return self.document_path.is_file()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other programs from training in this folder; the system ends the lock with the process, even killed.
+
+        Raises:
+            UsageError: another program does; or the folder cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / LOCK, "w")  # noqa: SIM115
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+        with file:
+            try:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except ImportError:
+                pass  # Windows: two trainings in one folder are the user's to avoid.
+            except OSError:
+                raise UsageError(f"{self.path}: another program is training in it; wait for it, or end it") from None
+            yield
+
+    def stage(self, name: str) -> Path:
+        """Return a stage's folder."""
+        return self.path / "stages" / name
+
+    def predictions(self, split: str) -> Path:
+        """Return where the predictions of a split are."""
+        return self.path / f"predictions_{split}.csv"
+
+    def load(self) -> dict[str, Any]:
+        """Return run.json; UsageError where this is no run, or one of another version."""
+        return load_json(self.document_path, "not a run (no run.json in it); make one with: thinslice train")
+
+    def save(self, document: Mapping[str, Any]) -> None:
+        """Write run.json."""
+        save_json(self.document_path, document)
+
+
+def load_json(path: Path, absent: str) -> dict[str, Any]:
+    """Return a JSON object of this format; UsageError, saying `absent` where there is no file."""
+    try:
+        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        found = document["format"]
+    except FileNotFoundError:
+        raise UsageError(f"{path.parent}: {absent}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: damaged ({type(error).__name__}: {error}); train again") from None
+    if found != FORMAT:
+        raise UsageError(f"{path}: format {found}, this version of thinslice reads {FORMAT}")
+    return document
+
+
+def save_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON object in one piece; NaN becomes null."""
+    text = json.dumps(_finite({"format": FORMAT, **document}), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def describe_labels(labels: np.ndarray, targets: Sequence[str]) -> dict[str, Any]:
+    """Return what export needs of the training labels: per target 101 quantiles, mean, deviation, count; a digest."""
+    quantiles, means, deviations, counts = {}, {}, {}, {}
+    for name, column in zip(targets, labels.T, strict=True):
+        known = column[~np.isnan(column)]
+        counts[name] = len(known)
+        if len(known):
+            quantiles[name] = [round(float(q), 6) for q in np.quantile(known, np.linspace(0, 1, 101))]
+            means[name], deviations[name] = float(known.mean()), float(known.std())
+    digest = hashlib.sha256(np.ascontiguousarray(labels, dtype="<f8").tobytes()).hexdigest()
+    return {"digest": digest, "count": counts, "mean": means, "deviation": deviations, "quantiles": quantiles}
+
+
+def spec_digest(spec: FeatureSpec) -> str:
+    """Return what identifies a feature's definition, whatever clip it is computed from."""
+    return spec.key("")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return Python, machine and the versions of what computed."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"python": platform.python_version(), "platform": platform.platform(), "versions": versions}
+
+
+def describe_code() -> dict[str, str]:
+    """Return the package's version, and the digest of its source: two runs of one digest ran the same code."""
+    root = Path(__file__).resolve().parents[1]
+    sha = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        sha.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
+    return {"version": __version__, "source_sha256": sha.hexdigest()}
+
+
+def new_document(recipe: Recipe, data: Mapping[str, Any], seed: int, max_steps: int | None) -> dict[str, Any]:
+    """Return the run.json of a new run.
+
+    Args:
+        recipe: what is run.
+        data: what it is run on: digests, numbers of clips, label statistics.
+        seed: the run's.
+        max_steps: see `thinslice.train.loop.Settings`.
+    """
+    return {
+        "recipe": recipe.name,
+        "arguments": dict(recipe.arguments),
+        "resolved": describe(recipe),
+        "features": {name: {**spec.to_dict(), "digest": spec_digest(spec)} for name, spec in recipe.features.items()},
+        "data": dict(data),
+        "seed": seed,
+        "max_steps": max_steps,
+        "code": describe_code(),
+        "sessions": [],
+        "status": "started",
+    }
+
+
+def check_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    """Raise UsageError, naming what differs, where a run is to be resumed with another recipe, data or seed."""
+    for what in ("recipe", "arguments", "resolved", "features", "data", "seed"):
+        before, now = (json.loads(json.dumps(_finite(document[what]))) for document in (old, new))
+        if before != now:
+            keys = sorted(set(before) | set(now)) if isinstance(before, dict) and isinstance(now, dict) else []
+            which = ", ".join(key for key in keys if before.get(key) != now.get(key))
+            raise UsageError(
+                f"{path}: was begun with another {what}{f' ({which})' if which else f' ({before})'}; a resumed run "
+                "must be the same one: begin anew in another folder"
+            )
+
+
+def session(device: str, settings: Mapping[str, Any], began: str) -> dict[str, Any]:
+    """Return the entry of one start or resumption."""
+    return {
+        "began": began,
+        "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],
+        "device": device,
+        "settings": dict(settings),
+        "environment": describe_environment(),
+    }
+
+
+def write_predictions(path: Path, clips: Sequence[str], outputs: Sequence[str], scores: np.ndarray) -> None:
+    """Write a prediction file."""
+    rows = [[clip, *(f"{value:.6f}" for value in line)] for clip, line in zip(clips, scores, strict=True)]
+    write_atomically(path, format_table(["clip", *outputs], rows).encode())

@@ -1,0 +1,543 @@
+"""cross_modal: its inputs, networks by their parameter counts, four stages with their frozen parts, missing inputs."""
+
+import logging
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning")
+pytest.importorskip("pytorch_metric_learning")
+
+from media_files import numbered, voice_like, write_media  # noqa: E402
+from thinslice.errors import AssetError, MediaError, UsageError  # noqa: E402
+from thinslice.explain.embedding_map import (  # noqa: E402
+    balanced_subsample,
+    measure_separation,
+    plot_class_histograms,
+    plot_embeddings,
+)
+from thinslice.features.egemaps import extract_egemaps, functional_names  # noqa: E402
+from thinslice.features.extract import extract_features  # noqa: E402
+from thinslice.features.word_vectors import (  # noqa: E402
+    extract_word_vectors,
+    find_vectors,
+    load_word_vectors,
+    split_words,
+    vectorise,
+)
+from thinslice.losses import cr_net_regression_loss  # noqa: E402
+from thinslice.media.source import Source  # noqa: E402
+from thinslice.models.cross_modal import (  # noqa: E402
+    AudioNetwork,
+    CrossModal,
+    Siamese,
+    TextNetwork,
+    VideoNetwork,
+)
+from thinslice.recipes import RECIPES  # noqa: E402
+from thinslice.recipes.cross_modal import (  # noqa: E402
+    DENSE,
+    ROWS,
+    VARIANTS,
+    Augmentation,
+    Look,
+    Sizes,
+    colour_matrix,
+    cross_modal,
+    regression_loss,
+    set_classes,
+    set_stand_ins,
+)
+from thinslice.train.data import ArrayReader, ClipData, random_state  # noqa: E402
+from thinslice.train.loop import RunData, Settings, train  # noqa: E402
+from thinslice.train.stage import build_optimiser, freeze, trained_parameters  # noqa: E402
+from thinslice.traits import TRAITS  # noqa: E402
+
+TINY = {
+    "num_frames": 2,
+    "frame_height": 36,
+    "frame_width": 48,
+    "side": 32,
+    "layout": "resnet10",
+    "width": 4,
+    "vector_size": 6,
+    "num_words": 8,
+    "hidden": 16,
+    "fused": 12,
+    "neurons": 10,
+    "embedding": 4,
+    "audio_epochs": 2,
+    "video_epochs": 1,
+    "text_epochs": 2,
+    "late_epochs": 2,
+    "audio_batch": 8,
+    "video_batch": 8,
+    "text_batch": 8,
+    "late_batch": 8,
+}
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def make_clips(num_clips, seed, prefix="clip", missing=True):
+    """Clips whose sound, pictures and words hold one trait each."""
+    rng = np.random.default_rng(seed)
+    labels = rng.uniform(0.2, 0.8, size=(num_clips, 5))
+    arrays = {}
+    for index in range(num_clips):
+        frames = rng.integers(0, 60, size=(2, 36, 48, 3))
+        frames[..., 0] += int(190 * labels[index, 0])
+        words = np.zeros((8, 6), np.float32)
+        words[:5] = rng.normal(size=(5, 6)) * 0.1
+        words[:5, 0] += labels[index, 2]
+        egemaps = rng.normal(size=88).astype(np.float32)
+        egemaps[:10] = labels[index, 1] * 50
+        arrays[f"{prefix}{index}"] = {"egemaps": egemaps, "frames": frames.astype(np.uint8), "words": words}
+    if missing and num_clips > 2:
+        arrays[f"{prefix}0"]["egemaps"] = np.full(88, np.nan, np.float32)
+        arrays[f"{prefix}1"]["words"] = np.zeros((8, 6), np.float32)
+    return ClipData(tuple(arrays), labels, TRAITS, ArrayReader(arrays))
+
+
+def batch_of(clips, size=4):
+    arrays = [clips.features.arrays[clip] for clip in clips.clips[:size]]
+    inputs = {name: torch.from_numpy(np.stack([entry[name] for entry in arrays])) for name in arrays[0]}
+    return {"inputs": inputs, "labels": torch.from_numpy(clips.labels[:size]).float()}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The whole system, all four stages, at toy size."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    recipe = cross_modal("cross-modal", **TINY)
+    data = RunData(splits={"train": make_clips(24, 0), "validation": make_clips(6, 1), "test": make_clips(5, 2)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = train(recipe, data, tmp_path_factory.mktemp("run") / "run", Settings(device="cpu", tensorboard=False))
+    return recipe, data, folder
+
+
+def test_parameter_counts_follow_from_the_layers():
+    assert count(AudioNetwork()) == 88 * 256 + 256 + 256 * 256 + 256 == 88_576
+    # torchvision's ResNet-50 has 25,557,032, of which its last layer 2048 * 1000 + 1000.
+    assert count(VideoNetwork()) == 25_557_032 - 2_049_000 + 2048 * 256 + 256 == 24_032_576
+    gates = 3 * (300 * 128 + 128 * 128 + 128 + 128)
+    assert count(TextNetwork()) == 2 * gates + 256 + 1 == 330_497
+    assert count(Siamese()) == 256 * 200 + 200 + 200 * 200 + 200 + 200 * 128 + 128 == 117_328
+    model = CrossModal({name: torch.nn.Identity() for name in ("audio", "video", "text")}, True)
+    heads, head = 3 * (256 * 5 + 5), 512 * 5 + 5
+    fusion = 768 * 512 + 512 + head
+    fused = (512 + 3 * 128) * 512 + 512 + head
+    assert count(model) == heads + fusion + 117_328 + fused
+
+
+def test_sizes_are_the_papers():
+    sizes = Sizes()
+    assert (sizes.num_frames, sizes.frame_height, sizes.frame_width, sizes.side) == (6, 140, 248, 128)
+    assert (sizes.num_words, sizes.vector_size, sizes.hidden, sizes.fused) == (80, 300, 256, 512)
+    assert (sizes.neurons, sizes.embedding) == (200, 128)
+    assert (sizes.learning_rate, sizes.weight_decay) == (0.001, 0.0005)
+    assert (sizes.audio_batch, sizes.video_batch) == (128, 22)
+    assert (sizes.audio_epochs, sizes.video_epochs, sizes.text_epochs) == (100, 80, 50)
+
+
+@pytest.mark.parametrize("row", list(ROWS))
+def test_every_row_of_table_1_is_a_variant(row):
+    recipe = RECIPES["cross_modal"](row, **TINY)
+    names = {"audio": "egemaps", "video": "frames", "text": "words"}
+    assert list(recipe.features) == [names[modality] for modality in ROWS[row]]
+    stages = [stage.name for stage in recipe.stages]
+    expected = list(ROWS[row]) + (["fusion"] if len(ROWS[row]) > 1 else [])
+    assert stages == expected + (["siamese", "fused"] if row == "cross-modal" else [])
+    batch = batch_of(make_clips(4, 0))
+    model = recipe.build_model().eval()
+    scores = recipe.predict(model, {name: batch["inputs"][name] for name in recipe.features})
+    assert scores.shape == (4, 5)
+    assert torch.isfinite(scores).all()
+
+
+def test_scene_is_one_frame_and_published_rows_are_known():
+    assert cross_modal("scene").features["frames"].params["num_frames"] == 1
+    assert cross_modal("video").features["frames"].params["num_frames"] == 6
+    published = {figure.variant for figure in cross_modal("audio").published}
+    assert published == {*ROWS, "cross-modal (ours)"} - {"cross-modal"}
+    assert len(VARIANTS) == 2 * len(ROWS)
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(UsageError, match="no variant 'sound'"):
+        cross_modal("sound")
+    with pytest.raises(UsageError, match="no size depth"):
+        cross_modal("audio", depth=3)
+    with pytest.raises(UsageError, match="does not fit"):
+        cross_modal("video", side=141)
+
+
+def test_exactly_the_stages_parameters_get_gradients_and_decay():
+    recipe = cross_modal("cross-modal", **TINY)
+    model = recipe.build_model()
+    clips = make_clips(12, 0)
+    set_classes(model, clips)
+    batch = batch_of(clips, 12)
+    hidden, present = model.hidden(**batch["inputs"])
+    late = {**batch, "inputs": {"hidden": hidden.detach(), "present": present.float()}}
+    expected = {
+        "audio": ("networks.audio.", "heads.audio."),
+        "video": ("networks.video.", "heads.video."),
+        "text": ("networks.text.", "heads.text."),
+        "fusion": ("fusion.",),
+        "siamese": ("siamese.",),
+        "fused": ("fused.",),
+    }
+    assert [stage.name for stage in recipe.stages] == list(expected)
+    for stage in recipe.stages:
+        freeze(model, stage)
+        model.zero_grad(set_to_none=True)
+        torch.manual_seed(0)
+        (update,) = stage.updates
+        result = update.loss(model, late if stage.precompute else batch)
+        (result["loss"] if isinstance(result, dict) else result).backward()
+        got = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+        wanted = {name for name, _ in model.named_parameters() if name.startswith(expected[stage.name])}
+        assert got == wanted == set(trained_parameters(model, update))
+        decaying = {
+            id(parameter)
+            for group in build_optimiser(model, update).param_groups
+            if group["weight_decay"] == 0.0005
+            for parameter in group["params"]
+        }
+        dense = {
+            f"{name}.weight"
+            for name, layer in model.named_modules()
+            if isinstance(layer, torch.nn.Linear) and f"{name}.weight" in wanted and not name.startswith("siamese")
+        }
+        assert dense == set(DENSE.get(stage.name, ()))
+        assert decaying == {id(model.get_parameter(name)) for name in dense}
+
+
+def test_training_changes_exactly_the_stages_parameters(run):
+    recipe, _, folder = run
+    previous = None
+    for stage in recipe.stages:
+        state = torch.load(folder.stage(stage.name) / "last.pt", weights_only=True)
+        if previous is not None:
+            (update,) = stage.updates
+            # The weights a stage ends with may be its best, so the next stage begins with those.
+            changed = {name for name in state if not torch.equal(state[name], previous[name])}
+            allowed = (*update.trains, "stand_in") if stage.name == "fusion" else update.trains
+            allowed = (*allowed, "class_mean", "class_sd") if stage.name == "siamese" else allowed
+            assert changed
+            assert all(any(name == part or name.startswith(f"{part}.") for part in allowed) for name in changed)
+        keep = "best" if (folder.stage(stage.name) / "best.pt").exists() and stage.keep == "best" else "last"
+        previous = torch.load(folder.stage(stage.name) / f"{keep}.pt", weights_only=True)
+
+
+def test_preparation_looks_at_training_clips_only(run):
+    _, data, folder = run
+    state = torch.load(folder.stage("fused") / "last.pt", weights_only=True)
+    clips = data.splits["train"]
+    assert np.allclose(state["class_mean"], clips.labels.mean(0), atol=1e-6)
+    assert np.allclose(state["class_sd"], clips.labels.std(0), atol=1e-6)
+    sound = np.stack([clips.features.arrays[clip]["egemaps"] for clip in clips.clips[1:]])
+    assert np.allclose(state["networks.audio.lowest"], sound.min(0))
+    assert np.allclose(state["networks.audio.highest"], sound.max(0))
+
+
+def test_polynomial_decay(run):
+    recipe, _, folder = run
+    assert recipe.stages[0].name == "audio"
+    rows = np.genfromtxt(folder.path / "steps.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
+    rates = [row["rate"] for row in rows if row["stage"] == "audio"]
+    assert rates == [0.001] * 3 + [0.0005] * 3
+
+
+def test_loss_is_mae_mse_and_bell_on_cr_nets_scale():
+    predictions, labels = torch.tensor([[0.5, 0.62]]), torch.tensor([[0.5, 0.5]])
+    found = regression_loss(predictions, labels)
+    bell = 300 * (1 - np.exp(-(12**2) / (2 * 81))) / 2
+    assert found["loss"].item() == pytest.approx(6 + 72 + bell, rel=1e-5)
+    assert found["loss"].item() == cr_net_regression_loss(predictions, labels, ("l1", "l2", "bell"))["loss"].item()
+
+
+def test_a_clip_without_the_input_teaches_its_network_nothing():
+    recipe = cross_modal("audio+text", **TINY)
+    model = recipe.build_model().eval()
+    clips = make_clips(6, 0)
+    batch = batch_of(clips, 6)
+    (update,) = recipe.stages[0].updates
+    loss = update.loss(model, batch)["loss"]
+    without = {
+        "inputs": {name: tensor[1:] for name, tensor in batch["inputs"].items()},
+        "labels": batch["labels"][1:],
+    }
+    assert loss.item() == pytest.approx(update.loss(model, without)["loss"].item(), rel=1e-6)
+    assert torch.isfinite(loss)
+
+
+def test_missing_inputs_take_their_stand_in():
+    recipe = cross_modal("cross-modal", **TINY)
+    model = recipe.build_model().eval()
+    clips = make_clips(9, 0)
+    set_stand_ins(model, clips)
+    batch = batch_of(clips, 9)["inputs"]
+    hidden, present = model.hidden(**batch)
+    assert present.tolist() == [[False, True, True], [True, True, False], *[[True, True, True]] * 7]
+    assert torch.equal(hidden[0, 0], model.stand_in[0])
+    assert torch.equal(hidden[1, 2], model.stand_in[2])
+    assert torch.allclose(model.stand_in[0], hidden[1:, 0].mean(0), atol=1e-5)
+    black = {**batch, "frames": torch.zeros_like(batch["frames"])}
+    assert torch.equal(model.hidden(**black)[0][3, 1], model.stand_in[1])
+    assert torch.isfinite(model(**black)).all()
+
+
+def test_scores_do_not_depend_on_the_rest_of_the_batch():
+    model = cross_modal("cross-modal", **TINY).build_model().eval()
+    batch = batch_of(make_clips(5, 0), 5)["inputs"]
+    together = model(**batch)
+    alone = torch.cat([model(**{name: tensor[i : i + 1] for name, tensor in batch.items()}) for i in range(5)])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_attention_does_not_see_what_follows_the_last_word():
+    network = TextNetwork(6, 16).eval()
+    words = torch.zeros(1, 8, 6)
+    words[:, :3] = torch.randn(1, 3, 6)
+    seen = {}
+    network.gru.register_forward_hook(lambda module, inputs, output: seen.update(steps=output[0]))
+    found = network(words)
+    steps = seen["steps"][:, :3]
+    weights = torch.softmax(torch.tanh(network.attention(steps)), 1)
+    assert torch.allclose(found, (weights * steps).sum(1), atol=1e-6)
+
+
+def test_crop_is_one_for_all_frames_and_central_in_tests():
+    frames = np.broadcast_to(np.arange(36 * 48, dtype=np.int64).reshape(36, 48, 1) % 251, (3, 36, 48, 3))
+    clip = ClipData(("a",), np.zeros((1, 5)), TRAITS, ArrayReader({"a": {"frames": frames.astype(np.uint8)}})).reader(0)
+    still = Augmentation(0, 0, 1, 1)
+    places = set()
+    for seed in range(20):
+        out = Look(("frames",), 32, still)(clip, "train", random_state(seed))["frames"]
+        assert out.shape == (3, 32, 32, 3)
+        assert np.array_equal(out[0], out[2])
+        places.add(tuple(np.sort(out[0, 0, [0, -1], 0])))
+    assert len(places) > 5
+    network = VideoNetwork("resnet10", 4, 32, 16).eval()
+    whole = torch.from_numpy(frames.astype(np.uint8))[None]
+    assert torch.allclose(network(whole), network(whole[:, :, 2:34, 8:40]), atol=1e-6)
+
+
+def test_augmentation_stays_within_its_ranges():
+    rng = np.random.default_rng(0)
+    frames = rng.integers(60, 200, size=(2, 16, 16, 3)).astype(np.uint8)
+    frames[1] = frames[0]
+    seen = {"same": 0, "flipped": 0}
+    for seed in range(200):
+        out = Augmentation()(frames, np.random.default_rng(seed))
+        assert out.dtype == np.float32
+        assert out.min() >= 0
+        assert out.max() <= 255
+        assert np.allclose(out[0], out[1], atol=1e-3)
+        seen["same"] += np.array_equal(out, frames)
+        seen["flipped"] += np.array_equal(out, frames[:, :, ::-1])
+    # Each of five changes is left out half of the time: of 200 about 6 are left alone, and about 6 only flipped.
+    assert 1 <= seen["same"] <= 15
+    assert 1 <= seen["flipped"] <= 15
+    light = [
+        np.median(Augmentation(0, 0.2, 1, 1)(frames, np.random.default_rng(seed)).mean() - frames.mean())
+        for seed in range(100)
+    ]
+    assert -51.01 <= min(light) < -30
+    assert 30 < max(light) <= 51.01
+
+
+def test_colours_turn_about_grey():
+    grey = np.full((1, 3), 120.0, np.float32)
+    assert np.allclose(grey @ colour_matrix(0.15, 1.2), grey, atol=1e-3)
+    assert np.allclose(colour_matrix(0, 1), np.eye(3), atol=1e-5)
+    assert np.allclose(colour_matrix(1, 1), np.eye(3), atol=1e-5)
+    turned = np.array([[200.0, 100.0, 100.0]]) @ colour_matrix(0.15, 1)
+    assert turned[0, 1] > turned[0, 2]  # red goes towards green
+    stretched = np.array([[150.0, 100.0, 100.0]]) @ colour_matrix(0, 1.2)
+    assert np.ptp(stretched) == pytest.approx(60, abs=0.1)
+
+
+def test_sound_is_scaled_to_unit_range():
+    network = AudioNetwork(3, 4)
+    network.set_range(torch.tensor([[1.0, 5.0, 2.0], [3.0, 5.0, -2.0], [float("nan")] * 3]))
+    seen = {}
+    network.first.register_forward_hook(lambda module, inputs, output: seen.update(x=inputs[0]))
+    network(torch.tensor([[2.0, 5.0, 2.0]]))
+    assert seen["x"].tolist() == [[0.5, 0.0, 1.0]]
+
+
+def test_exported_graph_scores_as_pytorch(run, tmp_path):
+    pytest.importorskip("onnxscript")
+    from thinslice.train.export import build_graph, largest_difference, load_trained
+
+    recipe, data, folder = run
+    model = load_trained(recipe, folder)
+    clips = data.splits["test"]
+    samples = [recipe.sample(clips.reader(i), "test", random_state(0)) for i in range(5)]
+    graph = build_graph(recipe, model, samples)
+    assert largest_difference(recipe, graph, model, samples) < 1e-4
+
+
+def test_scores_of_a_run_are_finite(run):
+    _, _, folder = run
+    rows = np.genfromtxt(folder.predictions("test"), delimiter=",", names=True, dtype=None, encoding="utf-8")
+    scores = np.stack([rows[trait] for trait in TRAITS], 1)
+    assert scores.shape == (5, 5)
+    assert ((scores >= 0) & (scores <= 1)).all()
+
+
+GLOVE = "the 0.1 0.2 0.3\ndo 1 2 3\nn't -1 0 1\nlike 4 5 6\ncafé 7 8 9\n"
+
+
+def test_word_vectors_by_hand(tmp_path):
+    pytest.importorskip("spacy")
+    path = tmp_path / "tiny.txt"
+    path.write_text(GLOVE, encoding="utf-8")
+    table = load_word_vectors(path)
+    assert table.vectors.dtype == np.float32
+    array = vectorise("I DON'T like zebras; the café!", table, 6)
+    assert array.tolist() == [[1, 2, 3], [-1, 0, 1], [4, 5, 6], pytest.approx([0.1, 0.2, 0.3]), [7, 8, 9], [0, 0, 0]]
+    assert vectorise("like like like", table, 2).tolist() == [[4, 5, 6]] * 2
+    assert not vectorise("", table, 2).any()
+    only = load_word_vectors(path, {"like"})
+    assert (list(only.rows), only.size) == (["like"], 3)
+    path.write_text("2 3\n" + GLOVE.split("\n", 1)[1], encoding="utf-8")
+    assert "2" not in load_word_vectors(path).rows
+
+
+def test_what_is_no_word_is_left_out():
+    pytest.importorskip("spacy")
+    text = "See http://a.com/b or www.x.org, mail me@x.org — 3 of 24/7 COVID19 #wow \u201cwe\u2019re\u201d $5 ... ok"
+    assert split_words(text) == ["see", "or", "mail", "of", "wow", "we", "'re", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "holds no word vectors"), ("the 0.1 0.2\ndo 1\n", "line 2"), ("the x y\n", "line 1"), ("the\n", "line 1")],
+)
+def test_a_damaged_file_of_vectors_is_named(tmp_path, text, message):
+    path = tmp_path / "bad.txt"
+    path.write_text(text)
+    with pytest.raises(AssetError, match=message):
+        load_word_vectors(path)
+
+
+def test_vectors_are_found_by_name(tmp_path, monkeypatch):
+    (tmp_path / "tiny.txt").write_text(GLOVE, encoding="utf-8")
+    monkeypatch.setenv("THINSLICE_ASSETS", str(tmp_path))
+    assert find_vectors("tiny.txt") == tmp_path / "tiny.txt"
+    with pytest.raises(AssetError, match=r"glove\.6B\.zip"):
+        find_vectors("absent.txt")
+
+
+def test_features_of_clips(tmp_path, monkeypatch):
+    """Words beside the clip; a clip without sound or words gives a missing input, or an error where not allowed."""
+    pytest.importorskip("spacy")
+    pytest.importorskip("opensmile")
+    monkeypatch.setenv("THINSLICE_ASSETS", str(tmp_path))
+    (tmp_path / "tiny.txt").write_text(GLOVE, encoding="utf-8")
+    talking = write_media(tmp_path / "talking.mp4", [voice_like(2.0)], numbered(50))
+    (tmp_path / "talking.txt").write_text("I do like the café", encoding="utf-8")
+    mute = write_media(tmp_path / "mute.mp4", pictures=numbered(50))
+    silent = write_media(tmp_path / "silent.mp4", [np.zeros((1, 88200), np.float32)], numbered(50))
+    specs = dict(cross_modal("audio+text", vectors="tiny.txt", vector_size=3, num_words=6).features)
+
+    arrays, _ = extract_features(Source(talking), specs)
+    assert arrays["egemaps"].dtype == np.float32
+    assert arrays["egemaps"].shape == (88,)
+    assert np.isfinite(arrays["egemaps"]).all()
+    assert arrays["words"][0].tolist() == [1, 2, 3]
+    assert (arrays["words"] != 0).any(1).tolist() == [True] * 4 + [False] * 2
+    for path in (mute, silent):
+        arrays, _ = extract_features(Source(path), specs)
+        assert np.isnan(arrays["egemaps"]).all()
+        assert not arrays["words"].any()
+        with pytest.raises(MediaError):
+            extract_egemaps(Source(path))
+        with pytest.raises(MediaError, match=r"put its transcript into"):
+            extract_word_vectors(Source(path), "tiny.txt", 3)
+    with pytest.raises(AssetError, match="vectors of 3 numbers, 4 are needed"):
+        extract_word_vectors(Source(mute), "tiny.txt", 4)
+    with pytest.raises(AssetError, match="sha256 differs"):
+        extract_word_vectors(Source(mute), "tiny.txt", 3, sha256="0" * 64)
+
+
+def test_egemaps_are_opensmiles(real_clips):
+    opensmile = pytest.importorskip("opensmile")
+    found = extract_egemaps(Source(real_clips[0]))
+    names = functional_names()
+    assert len(names) == len(set(names)) == len(found) == 88
+    smile = opensmile.Smile(
+        feature_set=opensmile.FeatureSet.eGeMAPSv02, feature_level=opensmile.FeatureLevel.Functionals
+    )
+    expected = smile.process_signal(Source(real_clips[0]).audio(44100), 44100)
+    assert list(expected.columns) == names
+    assert np.allclose(found, expected.to_numpy()[0], rtol=1e-6)
+    assert np.isfinite(found).all()
+
+
+def test_separation_by_hand():
+    # Two clips of each extreme, two modalities; the extremes lie on two axes.
+    low, high = [1.0, 0.0], [0.0, 1.0]
+    apart = np.array([[low, low], [low, low], [high, high], [high, high], [low, high]])
+    classes = np.array([0, 0, 3, 3, 1])
+    found = measure_separation(apart, classes)
+    assert (found.silhouette, found.retrieval, found.across, found.num_embeddings) == (1, 1, 1, 8)
+    # The second modality says the opposite of the first. Across modalities a query ranks two of the other class before
+    # its one partner: average precision 1/3. Among all six of the other clips: one of its own, two of the other class
+    # (the other modality), then, equally far, its partner and two of the other class of its own modality.
+    opposed = np.array([[low, high], [low, high], [high, low], [high, low]])
+    found = measure_separation(opposed, classes[:4])
+    assert found.across == pytest.approx(1 / 3)
+    assert found.retrieval > found.across
+    assert found.silhouette <= 0
+    with pytest.raises(UsageError, match="too few"):
+        measure_separation(apart[:3], classes[:3])
+
+
+def test_separation_of_noise_is_chance():
+    rng = np.random.default_rng(0)
+    found = measure_separation(rng.normal(size=(80, 3, 16)), rng.integers(0, 4, 80))
+    assert found.retrieval == pytest.approx(found.chance, abs=0.03)
+    assert abs(found.silhouette) < 0.03
+
+
+def test_missing_embeddings_are_left_out():
+    rng = np.random.default_rng(1)
+    embeddings, classes = rng.normal(size=(30, 3, 4)), rng.integers(0, 4, 30)
+    embeddings[np.flatnonzero(classes == 0)[0], 1] = np.nan
+    extremes = int(np.isin(classes, (0, 3)).sum())
+    assert measure_separation(embeddings, classes).num_embeddings == 3 * extremes - 1
+
+
+def test_subsample_is_balanced():
+    classes = np.repeat([0, 1, 2, 3], [40, 100, 100, 30])
+    rows = balanced_subsample(classes, 3)
+    assert rows.shape == (300, 2)
+    cells = np.unique(np.column_stack([classes[rows[:, 0]], rows[:, 1]]), axis=0, return_counts=True)[1]
+    assert cells.tolist() == [25] * 12
+    assert len(np.unique(rows, axis=0)) == 300
+
+
+def test_figures_show_what_they_say():
+    rng = np.random.default_rng(0)
+    labels = {"train": rng.normal(0.5, 0.15, (300, 2)).clip(0, 1), "test": rng.normal(0.5, 0.15, (90, 2)).clip(0, 1)}
+    mean, sd = labels["train"].mean(0), labels["train"].std(0)
+    histograms = plot_class_histograms(labels, mean, sd, ("openness", "neuroticism"))
+    assert [axis.get_title() for axis in histograms.axes][-1] == "neuroticism, test"
+    heights = [[bar.get_height() for bar in axis.patches] for axis in histograms.axes]
+    assert [sum(bars) for bars in heights] == [300, 300, 90, 90]
+    colours = {bar.get_facecolor() for bar in histograms.axes[0].patches}
+    assert len(colours) == 4
+    classes = np.repeat([0, 1, 2, 3], 10)
+    picture = plot_embeddings(rng.normal(size=(40, 3, 5)), classes, ("audio", "video", "text"), "neuroticism", each=4)
+    dots = [sum(len(cloud.get_offsets()) for cloud in axis.collections) for axis in picture.axes]
+    assert dots == [48, 48, 48]

@@ -1,0 +1,248 @@
+"""Transcripts: given or beside the clip, in whatever state people keep such files."""
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thinslice.errors import MediaError, UsageError
+from thinslice.features.subtitles import Cue, cut_cues, is_timed, parse_cues
+from thinslice.features.transcript import MAX_BYTES, Transcript, clean_words, find_transcript
+
+SRT = "1\n00:00:01,000 --> 00:00:03,000\nHello there\n\n2\n00:00:05,000 --> 00:00:07,000\nGood bye\n"
+VTT = """WEBVTT - a title
+Kind: captions
+
+STYLE
+::cue { color: red }
+
+NOTE this is never said
+
+1
+00:01.000 --> 00:02.500 align:start position:0%
+<v Mary>Hello &amp; <i>welcome</i>
+
+NOTE
+nor is this
+
+last-cue
+00:00:03.000 --> 00:00:04.000
+[Music]
+to the show
+"""
+ROLLING = """WEBVTT
+
+00:00:00.000 --> 00:00:02.000
+so today we are
+
+00:00:02.000 --> 00:00:02.010
+so today we are
+
+00:00:02.010 --> 00:00:04.000
+so today we are
+going<00:00:02.500><c> to</c><00:00:03.000><c> bake</c>
+
+00:00:04.000 --> 00:00:04.010
+going to bake
+
+00:00:04.010 --> 00:00:06.000
+going to bake
+some bread
+"""
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"not looked at")
+    return path
+
+
+def test_words_given(clip: Path) -> None:
+    assert find_transcript(clip, "Hi [laughter] everyone\n") == Transcript("Hi everyone", "given")
+    assert find_transcript(clip, "") == Transcript("", "given")
+    assert find_transcript(clip, "word " * 100_000).text.count("word") == 100_000
+    assert find_transcript(clip, "nul \0 inside").source == "given"
+    assert find_transcript(clip, "I wrote it all down in notes.txt").text.endswith("notes.txt")
+
+
+def test_file_given(clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "my words.TXT"
+    path.write_text("Hi there")
+    for form in (path, str(path)):
+        assert find_transcript(clip, form) == Transcript("Hi there", "given", path)
+
+
+@pytest.mark.parametrize("form", ["missing.srt", "folder/missing.txt", Path("missing")])
+def test_missing_file_is_not_taken_for_words(clip: Path, form: str | Path) -> None:
+    with pytest.raises(UsageError, match="no such transcript file"):
+        find_transcript(clip, form)
+
+
+def test_file_of_another_kind(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.docx").write_bytes(b"PK")
+    with pytest.raises(UsageError, match="a transcript is a"):
+        find_transcript(clip, tmp_path / "words.docx")
+
+
+def test_nothing_beside(clip: Path) -> None:
+    assert find_transcript(clip) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["clip.txt", "clip.srt", "clip.VTT", "clip.en.srt", "clip.en-US.vtt", "clip.mp4.txt", "clip.mp4.srt"]
+)
+def test_beside(clip: Path, name: str) -> None:
+    path = clip.with_name(name)
+    path.write_text({"txt": "Hello there Good bye", "srt": SRT, "vtt": "WEBVTT\n\n" + SRT}[name[-3:].lower()])
+    assert find_transcript(clip) == Transcript("Hello there Good bye", "file", path)
+
+
+def test_other_clips_files_are_not_taken(clip: Path) -> None:
+    clip.with_name("clip2.txt").write_text("no")
+    clip.with_name("clip.de.srt").write_text(SRT)
+    (clip.with_name("clip.txt")).mkdir()
+    assert find_transcript(clip) is None
+
+
+def test_window_cuts_timed_words_and_passes_over_untimed_ones(clip: Path) -> None:
+    clip.with_suffix(".txt").write_text("all the words of an hour")
+    assert find_transcript(clip).text == "all the words of an hour"
+    assert find_transcript(clip, start_s=0, end_s=4) is None
+    clip.with_suffix(".srt").write_text(SRT)
+    assert find_transcript(clip, start_s=0, end_s=4).text == "Hello there"
+    assert find_transcript(clip, start_s=2, end_s=6).text == "there Good"
+    assert find_transcript(clip, start_s=100).text == ""
+    assert find_transcript(clip, "just these", 5, 10).text == "just these"
+    assert find_transcript(clip, clip.with_suffix(".srt"), 5, 10).text == "Good bye"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SRT.encode(),
+        b"\xef\xbb\xbf" + SRT.encode(),
+        SRT.replace("\n", "\r\n").encode(),
+        SRT.replace("\n", "\r").encode(),
+        SRT.encode("utf-16"),
+        SRT.replace("Hello there", "{\\an8}<i>Hello</i> <font color='#fff'>there</font>").encode(),
+        SRT.replace("1\n", "").replace("2\n", "").encode(),
+        SRT.replace(",000", ".0").replace("00:00:", "0:0:").encode(),
+        SRT.replace("Hello there", "Hello\n\nthere").encode(),
+        SRT.replace("Hello there", "- Hello\nMARY: there (applause)").encode(),
+        b"\n\n" + SRT.encode() + b"\n3\n00:00:09,000 --> 00:00:10,000\n\n",
+    ],
+    ids=[
+        "plain",
+        "bom",
+        "crlf",
+        "cr",
+        "utf16",
+        "tags",
+        "no counters",
+        "odd times",
+        "blank line",
+        "labels",
+        "empty cue",
+    ],
+)
+def test_srt_in_many_states(clip: Path, data: bytes) -> None:
+    clip.with_suffix(".srt").write_bytes(data)
+    assert find_transcript(clip).text == "Hello there Good bye"
+
+
+def test_bad_utf8_is_read_as_windows_1252(clip: Path) -> None:
+    clip.with_suffix(".txt").write_bytes(b"\xe9t\xe9 isn\x92t")
+    assert find_transcript(clip).text == "été isn’t"
+
+
+def test_number_said_in_a_cue_is_kept() -> None:
+    cues = parse_cues("1\n00:00:01,000 --> 00:00:02,000\n2015\n\n2\n00:00:03,000 --> 00:00:04,000\nwas good\n")
+    assert [cue.text for cue in cues] == ["2015", "was good"]
+
+
+def test_webvtt_leaves_out_all_that_is_not_said(clip: Path) -> None:
+    clip.with_suffix(".vtt").write_text(VTT)
+    assert find_transcript(clip).text == "Hello & welcome to the show"
+    assert [cue.start_s for cue in parse_cues(VTT)] == [1.0, 3.0]
+
+
+def test_rolling_captions_are_given_once(clip: Path) -> None:
+    clip.with_suffix(".vtt").write_text(ROLLING)
+    assert find_transcript(clip).text == "so today we are going to bake some bread"
+
+
+def test_short_repeats_are_speech() -> None:
+    srt = "1\n00:00:01,000 --> 00:00:02,000\nNo.\n\n2\n00:00:02,000 --> 00:00:03,000\nNo.\n"
+    assert [cue.text for cue in parse_cues(srt)] == ["No.", "No."]
+
+
+def test_subtitles_under_the_name_of_a_text(clip: Path) -> None:
+    clip.with_suffix(".txt").write_text(SRT)
+    assert find_transcript(clip, start_s=4).text == "Good bye"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "data"), [(".txt", b""), (".srt", b" \n"), (".vtt", b"WEBVTT\n"), (".txt", b"[Music]")]
+)
+def test_a_file_without_words_says_that_nothing_is_said(clip: Path, suffix: str, data: bytes) -> None:
+    clip.with_suffix(suffix).write_bytes(data)
+    assert find_transcript(clip).text == ""
+
+
+@pytest.mark.parametrize(
+    ("suffix", "data", "message"),
+    [
+        (".txt", bytes(range(256)) * 40, "not a text file"),
+        (".srt", b"\x00\x00\x00\x18ftypmp42" + b"\0" * 200, "not a text file"),
+        (".srt", b"just some words", "no subtitles in it"),
+        (".txt", b"a " * (MAX_BYTES // 2 + 1), "too long for a transcript"),
+    ],
+)
+def test_unusable_files(clip: Path, suffix: str, data: bytes, message: str) -> None:
+    path = clip.with_suffix(suffix)
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match=message) as raised:
+        find_transcript(clip)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_annotations_go_and_asides_stay() -> None:
+    text = "[inaudible 00:00:46] I went (as always) home (laughs) ♪ la la ♪ now <3 (speaking Spanish)"
+    assert clean_words(text) == "I went (as always) home now <3"
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_any_text_can_be_read(text: str) -> None:
+    assert clean_words(clean_words(text)).count("\n") == 0
+    for cue in parse_cues(SRT + text):
+        assert cue.end_s >= cue.start_s
+        assert cue.text.strip()
+    assert is_timed(SRT + text)
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.floats(0, 20), st.integers(1, 8)), max_size=8), st.floats(0.5, 20))
+@settings(max_examples=100, deadline=None)
+def test_windows_that_touch_share_out_every_word_once(spans: list[tuple[float, float, int]], every_s: float) -> None:
+    cues = [
+        Cue(start_s, start_s + length_s, " ".join(f"{number}.{word}" for word in range(num_words)))
+        for number, (start_s, length_s, num_words) in enumerate(spans)
+    ]
+    words = cut_cues(cues, 0, None).split()
+    assert len(words) == sum(num_words for _, _, num_words in spans)
+    parts: list[str] = []
+    for index in range(int(71 / every_s) + 1):
+        parts += cut_cues(cues, index * every_s, (index + 1) * every_s).split()
+    assert sorted(parts) == sorted(words)
+
+
+def test_hostile_input_takes_no_time(clip: Path) -> None:
+    hostile = SRT + "<" * 500_000 + "[" * 500_000 + "(" * 500_000 + "{\\" * 200_000 + "♪" * 100_001 + "&" * 500_000
+    clip.with_suffix(".srt").write_text(hostile)
+    began = time.perf_counter()
+    assert find_transcript(clip).text.startswith("Hello there Good bye")
+    assert time.perf_counter() - began < 5
