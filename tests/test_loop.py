@@ -60,6 +60,7 @@ class TestResume:
         # 30 clips in batches of 8 are 4 steps an epoch: step 11 is in the middle of the third.
         killed = run_toy(tmp_path / "killed", 0.3, 0, "11")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert killed.stderr == ""  # Lightning has nothing to say of its own.
         assert 0 < len(read_rows(tmp_path / "killed" / "history.csv")) < 5
         document = (tmp_path / "killed" / "run.json").read_text().replace('"11"', '"never"')
         (tmp_path / "killed" / "run.json").write_text(document)  # How it was to die is in the recipe.
@@ -104,6 +105,17 @@ class TestResume:
         with pytest.raises(UsageError, match="is no run"):
             train(toy_recipe(), toy_data(), tmp_path / "mine", SETTINGS)
         assert os.listdir(tmp_path / "mine") == ["thesis.txt"]
+
+    def test_start_is_scored_once_however_often_the_run_is_resumed(self, tmp_path: Path) -> None:
+        recipe = toy_recipe(toy_stage(validate_start=True, keep="best", epochs=3))
+        whole = train(recipe, toy_data(), tmp_path / "whole", SETTINGS).path
+        for limit in (2, 6, None):  # The first is cut short within the first epoch: before any checkpoint.
+            settings = replace(SETTINGS, max_steps=limit, resume=True)
+            part = train(recipe, toy_data(), tmp_path / "part", settings).path
+            assert [row["epoch"] for row in scores(part)][:2] == ["0", "1"]
+        assert curve(part) == curve(whole)
+        assert scores(part) == scores(whole)
+        assert [row["epoch"] for row in scores(whole)] == ["0", "1", "2", "3"]
 
     def test_two_programs_in_one_folder_are_kept_apart(self, tmp_path: Path) -> None:
         fcntl = pytest.importorskip("fcntl")
@@ -197,10 +209,27 @@ class TestScores:
         train(toy_recipe(stage), toy_data(), run.path, resumed)
         assert [float(row["accuracy"]) for row in scores(run.path)] == values
 
+    def test_weights_of_the_start_are_kept_where_training_hurts(self, tmp_path: Path) -> None:
+        ruin = (Update(loss=mae_loss, optimiser=partial(torch.optim.SGD, lr=1e4)),)
+        second = toy_stage("tune", updates=ruin, keep="best", validate_start=True, epochs=2)
+        run = train(toy_recipe(toy_stage("first"), second), toy_data(), tmp_path / "run", SETTINGS)
+        before, after = (torch.load(weights_of(run, name), weights_only=True) for name in ("first", "tune"))
+        assert all(torch.equal(value, after[name]) for name, value in before.items())
+        rows = {row["epoch"]: row for row in scores(run.path) if row["stage"] == "tune"}
+        assert list(rows) == ["0", "1", "2"]
+        assert rows["0"]["train_loss"] == ""
+        last_of_first = scores(run.path)[4]
+        assert rows["0"]["accuracy"] == last_of_first["accuracy"]
+        assert float(rows["2"]["accuracy"]) < float(rows["0"]["accuracy"]) - 0.05
+
+    def test_start_cannot_be_judged_by_a_training_loss(self) -> None:
+        with pytest.raises(UsageError, match="no train_loss before training"):
+            toy_stage(validate_start=True, monitor="train_loss")
+
     def test_loss_that_is_no_number_names_its_step(self, tmp_path: Path) -> None:
         clips = toy_clips(30, 1)
         clips.features.read("clip3", "x")[2] = np.nan  # type: ignore[index]
-        with pytest.raises(TrainingError, match=r"stage all, epoch 0, step [0-3]: the loss loss is nan"):
+        with pytest.raises(TrainingError, match=r"stage all, epoch 1, step [1-4]: the loss loss is nan"):
             train(toy_recipe(), RunData(splits={"train": clips}), tmp_path / "run", SETTINGS)
 
     def test_without_validation_the_last_weights_are_kept(self, tmp_path: Path) -> None:
@@ -244,6 +273,20 @@ class TestStages:
     def test_unknown_part_is_named(self) -> None:
         with pytest.raises(UsageError, match="begins with 'hed'"):
             freeze(Toy(), toy_stage(updates=(Update(loss=mae_loss, optimiser=adam, trains=("hed",)),)))
+
+    def test_losses_know_the_epoch(self, tmp_path: Path) -> None:
+        seen = []
+
+        def loss(model: torch.nn.Module, batch: dict) -> torch.Tensor:  # type: ignore[type-arg]
+            seen.append(batch["epoch"])
+            return mae_loss(model, batch)
+
+        recipe = toy_recipe(toy_stage(updates=(Update(loss=loss, optimiser=partial(adam, lr=0.01)),), epochs=3))
+        train(recipe, toy_data(), tmp_path / "run", replace(SETTINGS, max_steps=9))
+        assert seen == [1] * 4 + [2] * 4 + [3]
+        train(recipe, toy_data(), tmp_path / "run", replace(SETTINGS, resume=True))
+        assert seen[9:] == [3] * 4  # From its last whole epoch on.
+        assert [row["epoch"] for row in read_rows(tmp_path / "run" / "steps.csv")] == ["1"] * 4 + ["2"] * 4 + ["3"] * 4
 
     def test_options_make_groups(self) -> None:
         optimiser = partial(torch.optim.SGD, lr=0.1, weight_decay=0.01)

@@ -274,7 +274,7 @@ class TrainingSet(Dataset[Batch]):
             name: self._part(source, plan.companions[name], f"{self.stage}/{name}")
             for name, source in self.companions.items()
         }
-        return {**own, **others, "weight": plan.weight, "is_last": plan.is_last}
+        return {**own, **others, "epoch": plan.epoch + 1, "weight": plan.weight, "is_last": plan.is_last}
 
     def _part(self, source: Source, entries: Sequence[tuple[int, int]], path: str) -> Batch:
         data = source.data

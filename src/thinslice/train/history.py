@@ -1,8 +1,9 @@
 """The loss of every step and the scores of every epoch, as CSV files that a resumed run continues exactly.
 
 ``steps.csv`` has a row per optimiser step and update: stage, epoch, step, update, loss, rate. ``history.csv`` has a row
-per epoch; its columns are the union of what the stages report. Both can be cut back to a checkpoint: what a killed run
-wrote after it is written again, and comes out the same.
+per epoch; its columns are the union of what the stages report. Epochs and steps are counted from 1; epoch 0 is a
+scoring before the first. Both can be cut back to a checkpoint: what a killed run wrote after it is written again, and
+comes out the same.
 """
 
 import csv
@@ -32,7 +33,7 @@ class History:
         self._writers: dict[str, Any] = {}
 
     def cut(self, done: Sequence[str], stage: str, step: int) -> None:
-        """Keep the rows of the stages `done`, and those of `stage` up to `step`; forget all others."""
+        """Keep the rows of the stages `done`, and those of `stage` up to `step` (below 0: none); forget all others."""
 
         def kept(row: Mapping[str, str]) -> bool:
             return row["stage"] in done or (row["stage"] == stage and int(row["step"]) <= step)
@@ -42,7 +43,7 @@ class History:
                 rows = read_rows(path)
                 write_rows(path, [row for row in rows if kept(row)], list(rows[0]) if rows else STEP_COLUMNS)
         self._writers = {}
-        writer = self._writer(stage, purge_step=step + 1)
+        writer = self._writer(stage, purge_step=max(step, 0) + 1)
         if writer is not None:
             writer.flush()
 

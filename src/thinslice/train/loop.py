@@ -5,12 +5,13 @@ stage, epoch, clip and step (see `thinslice.train.data`). A run that was killed 
 from there repeats, to the last digit, what an uninterrupted one does on the same machine.
 """
 
+import logging
 import math
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -168,13 +169,27 @@ def train(recipe: Recipe, data: RunData, out: str | Path, settings: Settings | N
     _check_data(recipe, data)
     context = _Context(recipe, data, folder, settings, seed, processes, device)
     _check_folder(context)
-    with folder.locked() if processes.rank == 0 else nullcontext():
+    with _quiet_lightning(), folder.locked() if processes.rank == 0 else nullcontext():
         document = _open_run(context)
         _run_stages(context)
         if processes.rank == 0:
             folder.save({**document, "status": "finished"})
         _barrier()
     return folder
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's remarks on devices and its advertisements from stderr, not its warnings."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _run_stages(context: _Context) -> None:
@@ -318,7 +333,7 @@ def _run_stage(context: _Context, stage: Stage, model: nn.Module) -> nn.Module:
     recipe, settings, folder = context.recipe, context.settings, context.folder
     path = folder.stage(stage.name)
     checkpoint = path / "last.ckpt"
-    state: dict[str, Any] = {"next_epoch": 0, "steps_done": 0, "progress": {}}
+    state: dict[str, Any] = {"num_epochs": 0, "steps_done": 0, "progress": {}}
     if checkpoint.is_file():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)["thinslice"]
     elif stage.prepare is not None:
@@ -330,10 +345,11 @@ def _run_stage(context: _Context, stage: Stage, model: nn.Module) -> nn.Module:
         (path / "done.json").unlink(missing_ok=True)
         history = History(folder.path, settings.tensorboard)
         names = [entry.name for entry in recipe.stages]
-        history.cut(names[: names.index(stage.name)], stage.name, state["steps_done"])
+        kept = state["steps_done"] if checkpoint.is_file() else -1
+        history.cut(names[: names.index(stage.name)], stage.name, kept)
 
     sources, predict = _stage_sources(context, stage, model)
-    loader, accumulated = _stage_loader(context, stage, sources, state["next_epoch"])
+    loader, accumulated = _stage_loader(context, stage, sources, state["num_epochs"])
     limits = [limit for limit in (stage.steps, settings.max_steps) if limit is not None]
     scorer = _EpochScorer(context, stage, sources, predict, history)
     module = StageModule(
@@ -342,7 +358,8 @@ def _run_stage(context: _Context, stage: Stage, model: nn.Module) -> nn.Module:
         seed=context.seed,
         history=history,
         max_steps=min(limits) if limits else None,
-        on_epoch=scorer,
+        on_epoch=scorer.end_epoch,
+        on_start=scorer.start if stage.validate_start else None,
     )
     # A run that was killed after its last epoch's checkpoint has nothing left to train.
     if not state["progress"].get("ended") and (module.max_steps is None or state["steps_done"] < module.max_steps):
@@ -434,7 +451,7 @@ def _stage_loader(
 
 
 class _EpochScorer:
-    """After every epoch: scores the validation clips, writes the history and the checkpoint, says when to stop."""
+    """Scores the validation clips, writes the history and the checkpoint, says when to stop."""
 
     def __init__(
         self,
@@ -451,30 +468,28 @@ class _EpochScorer:
         self.history = history
         self.path = context.folder.stage(stage.name)
 
-    def __call__(self, module: StageModule, epoch: int, means: dict[str, float], is_whole: bool) -> bool:
+    def start(self, module: StageModule) -> None:
+        """Score the weights that the stage starts with, as epoch 0."""
+        if self.validation is None:
+            return
+        row = {"stage": self.stage.name, "epoch": 0, "step": 0, **self._scores(module)}
+        self._note_best(module, row)
+        if self.history is not None:
+            self.history.add_epoch(row)
+
+    def end_epoch(self, module: StageModule, epoch: int, means: dict[str, float], is_whole: bool) -> bool:
+        """Score an epoch, counted from 1; return whether to stop."""
         stage, progress = self.stage, module.progress
         is_end = (
             module.steps_done == module.max_steps
-            or (stage.epochs is not None and epoch + 1 >= stage.epochs)
+            or (stage.epochs is not None and epoch >= stage.epochs)
             or module.trainer.should_stop
         )
         row: dict[str, Any] = {"stage": stage.name, "epoch": epoch, "step": module.steps_done}
         row |= {f"train_{name}" if name != "seconds" else name: value for name, value in means.items()}
-        if self.validation is not None and (is_end or (epoch + 1) % stage.validate_every == 0):
-            scores = self._scores(module)
-            row |= scores
-            if stage.monitor not in row:
-                known = ", ".join(name for name, value in row.items() if isinstance(value, float))
-                raise UsageError(
-                    f"stage {stage.name}: no {stage.monitor} to choose the best epoch by; there is {known}"
-                )
-            value = row[stage.monitor]
-            # Losses get better downwards, scores upwards.
-            value = -value if stage.monitor.startswith("train_") else value
-            if "best" not in progress or value > progress["best"]:
-                progress |= {"best": value, "best_epoch": epoch}
-                if module.global_rank == 0:
-                    save_weights(module.model, self.path / "best.pt")
+        if self.validation is not None and (is_end or epoch % stage.validate_every == 0):
+            row |= self._scores(module)
+            self._note_best(module, row)
         if module.global_rank == 0:
             save_weights(module.model, self.path / "last.pt")
         if self.history is not None:
@@ -484,6 +499,18 @@ class _EpochScorer:
         if is_whole:
             save_checkpoint(module, self.path / "last.ckpt")
         return bool(progress["ended"])
+
+    def _note_best(self, module: StageModule, row: Mapping[str, Any]) -> None:
+        monitor, progress = self.stage.monitor, module.progress
+        if monitor not in row:
+            known = ", ".join(name for name, value in row.items() if isinstance(value, float))
+            raise UsageError(f"stage {self.stage.name}: no {monitor} to choose the best epoch by; there is {known}")
+        # Losses get better downwards, scores upwards.
+        value = -row[monitor] if monitor.startswith("train_") else row[monitor]
+        if "best" not in progress or value > progress["best"]:
+            progress |= {"best": value, "best_epoch": row["epoch"]}
+            if module.global_rank == 0:
+                save_weights(module.model, self.path / "best.pt")
 
     def _scores(self, module: StageModule) -> dict[str, float]:
         assert self.validation is not None

@@ -30,7 +30,7 @@ Arrays = dict[str, np.ndarray]
 Batch = dict[str, Any]
 """What a loss gets: "inputs" (name -> tensor, batch first; of each ragged input also "<name>_length", int64 (batch,)),
 "labels" (batch, targets), float32, NaN where unknown, "clips" (batch,), int64, the clips' places in the training data;
-and, under the name of each companion, the same of its own data."""
+under the name of each companion, the same of its own data; "epoch", int, the stage's epoch counted from 1."""
 
 
 class ClipReader(Protocol):
@@ -147,6 +147,8 @@ class Stage:
         monitor: what "best" is by: a column of history.csv.
         patience: epochs without a better `monitor` after which the stage ends; None to go on.
         validate_every: epochs between two scorings of the validation clips; the last epoch is always scored.
+        validate_start: whether the weights that the stage starts with are scored too, as epoch 0 of history.csv. With
+            `keep` "best" they are what the stage ends with where no epoch is better, such as a fine-tuning that hurts.
         drop_last: whether an epoch's last, incomplete batch is left out of training (batch normalisation over single
             vectors cannot take a batch of one).
     """
@@ -166,11 +168,14 @@ class Stage:
     monitor: str = "accuracy"
     patience: int | None = None
     validate_every: int = 1
+    validate_start: bool = False
     drop_last: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs is None and self.steps is None:
             raise UsageError(f"stage {self.name}: give it epochs or steps, it would never end")
+        if self.validate_start and self.monitor.startswith("train_"):
+            raise UsageError(f"stage {self.name}: there is no {self.monitor} before training; monitor a score")
 
 
 @dataclass(frozen=True, kw_only=True)

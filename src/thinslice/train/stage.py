@@ -83,8 +83,9 @@ class StageModule(L.LightningModule):
         seed: of dropout and other randomness in the network: the same in every step however it was reached.
         history: where losses go; None in processes that write nothing.
         max_steps: optimiser steps after which to stop; None for no limit.
-        on_epoch: called with (epoch, step, epoch's means, whether the epoch is whole) after every epoch; returns
-            whether to stop.
+        on_start: called before the first step of a stage that does not go on from a checkpoint.
+        on_epoch: called with (this module, epoch from 1, the epoch's means, whether the epoch is whole) after every
+            epoch; returns whether to stop.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class StageModule(L.LightningModule):
         history: History | None,
         max_steps: int | None,
         on_epoch: Callable[["StageModule", int, dict[str, float], bool], bool],
+        on_start: Callable[["StageModule"], None] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # Several optimisers in turn, and weighted accumulation, need this.
@@ -107,6 +109,7 @@ class StageModule(L.LightningModule):
         self.progress: dict[str, float] = {}
         self._history = history
         self._on_epoch = on_epoch
+        self._on_start = on_start
         self._trained = [list(trained_parameters(model, update).values()) for update in stage.updates]
         self._pending: list[dict[str, Tensor]] = []  # Of each step not yet looked at: name -> loss.
         self._rates: list[list[float]] = []
@@ -125,6 +128,16 @@ class StageModule(L.LightningModule):
             if update.schedule is not None
         ]
         return optimisers, schedules
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, counted from 1."""
+        return int(self.current_epoch) + 1
+
+    def on_train_start(self) -> None:
+        """Call back before the first step."""
+        if self._on_start is not None and self.steps_done == 0:
+            self._on_start(self)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's means afresh."""
@@ -160,14 +173,14 @@ class StageModule(L.LightningModule):
             self._step_schedules(per_step=False)
         means = {name: total / max(self._count, 1) for name, total in self._sums.items()}
         means["seconds"] = time.perf_counter() - self._began
-        if self._on_epoch(self, self.current_epoch, means, is_whole):
+        if self._on_epoch(self, self.epoch, means, is_whole):
             self.trainer.should_stop = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a resumed stage has to know."""
         checkpoint["thinslice"] = {
             "stage": self.stage.name,
-            "next_epoch": self.current_epoch + 1,
+            "num_epochs": self.epoch,
             "steps_done": self.steps_done,
             "progress": dict(self.progress),
         }
@@ -238,11 +251,11 @@ class StageModule(L.LightningModule):
             for name, value in by_name.items():
                 if not math.isfinite(value):
                     raise TrainingError(
-                        f"stage {self.stage.name}, epoch {self.current_epoch}, step {first + offset}: the loss {name} "
+                        f"stage {self.stage.name}, epoch {self.epoch}, step {first + offset + 1}: the loss {name} "
                         f"is {value}; look at the clips' features, lower the learning rate, or use --precision 32"
                     )
             for name, rate in zip(updates, rates, strict=True):
-                at = {"stage": self.stage.name, "epoch": self.current_epoch, "step": first + offset + 1}
+                at = {"stage": self.stage.name, "epoch": self.epoch, "step": first + offset + 1}
                 rows.append({**at, "update": name, "loss": f"{by_name[name]:.9g}", "rate": f"{rate:.6g}"})
             self._count += 1
             for name, value in by_name.items():
