@@ -36,7 +36,7 @@ def load(manifest: Path, store: Path, recipe: Any) -> tuple[ClipData, list[Path]
     table = table.select([row for row, path in enumerate(table.paths) if path])
     paths = [table.path(row) for row in range(len(table))]
     reader, _ = open_reader(store, recipe.features, zip(table.clips, paths, strict=True))
-    rows = [row for row, clip in enumerate(table.clips) if clip in reader.media]
+    rows = [row for row, clip in enumerate(table.clips) if clip in reader.origins]
     clips = ClipData(tuple(table.clips[row] for row in rows), table.labels(TRAITS)[rows], TRAITS, reader)
     return clips, [paths[row] for row in rows]
 

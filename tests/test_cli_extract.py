@@ -58,6 +58,31 @@ def failures(store: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_the_words_of_the_manifest_are_read_and_need_no_media(tmp_path: Path) -> None:
+    pytest.importorskip("spacy", reason="the extra words is not installed")
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("hello 1 0\nworld 0 1\n")
+    spec = FeatureSpec(extractor="word_vectors", params={"vectors": str(vectors), "size": 2, "num_words": 2})
+
+    def extracted(*words: str) -> np.ndarray:
+        manifest = Manifest(
+            clips=("a", "b"),
+            paths=("", ""),
+            splits=("train", "train"),
+            speakers=("s", "t"),
+            columns={"transcript": words},
+        )
+        extract(manifest, {"words": spec}, tmp_path / "store")
+        reader, absent = open_reader(
+            tmp_path / "store", {"words": spec}, [("a", None), ("b", None)], manifest.transcripts
+        )
+        assert absent == [("b", "not extracted")]
+        return reader.read("a", "words")
+
+    np.testing.assert_array_equal(extracted("Hello, world", ""), [[1, 0], [0, 1]])
+    np.testing.assert_array_equal(extracted("World!", ""), [[0, 1], [0, 0]])  # Other words are never read stale.
+
+
 def test_what_is_stored_is_what_the_extractors_give(manifest: Manifest, tmp_path: Path) -> None:
     extracted = extract(manifest, SPECS, tmp_path / "store")
     assert (extracted.num_clips, extracted.num_written, extracted.num_complete) == (4, 8, 4)

@@ -230,11 +230,12 @@ def test_a_reader_finds_what_is_there_and_says_what_is_not(store: FeatureStore, 
 def test_the_digest_changes_exactly_with_what_is_read(store: FeatureStore) -> None:
     store.write("1" * 64, SPEC, np.arange(4.0))
     store.write("2" * 64, SPEC, np.arange(4.0))
-    one = StoreReader(store.root, {"sound": SPEC}, {"a": "1" * 64, "b": "2" * 64})
-    same = StoreReader(store.root, {"sound": SPEC}, {"b": "2" * 64, "a": "1" * 64})
+    one = StoreReader(store.root, {"sound": SPEC}, {"a": {"sound": "1" * 64}, "b": {"sound": "2" * 64}})
+    same = StoreReader(store.root, {"sound": SPEC}, {"b": {"sound": "2" * 64}, "a": {"sound": "1" * 64}})
     assert one.digest() == same.digest()
-    assert one.digest() != StoreReader(store.root, {"voice": SPEC}, one.media).digest()
-    assert one.digest() != StoreReader(store.root, {"sound": SPEC}, {"a": "1" * 64}).digest()
+    renamed = {clip: {"voice": origins["sound"]} for clip, origins in one.origins.items()}
+    assert one.digest() != StoreReader(store.root, {"voice": SPEC}, renamed).digest()
+    assert one.digest() != StoreReader(store.root, {"sound": SPEC}, {"a": {"sound": "1" * 64}}).digest()
     before = one.digest()
     store.write("2" * 64, SPEC, np.arange(4.0) + 1e-9)
     assert one.digest() != before
@@ -246,6 +247,6 @@ def _read(reader: StoreReader) -> float:
 
 def test_workers_read_from_a_pickled_reader(store: FeatureStore) -> None:
     store.write(MEDIA, SPEC, np.arange(9.0))
-    reader = StoreReader(store.root, {"sound": SPEC}, {"a": MEDIA})
+    reader = StoreReader(store.root, {"sound": SPEC}, {"a": {"sound": MEDIA}})
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(_read, (reader,)) == 3.0

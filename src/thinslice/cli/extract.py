@@ -60,7 +60,7 @@ def extract(
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("extract", total=sum(map(bool, table.paths)))
+        task = bar.add_task("extract", total=len(table))
 
         def step(outcome: "Outcome") -> None:
             bar.advance(task)

@@ -26,9 +26,9 @@ from thinslice.errors import (
     ThinsliceError,
     UsageError,
 )
-from thinslice.features.extract import extract_features
+from thinslice.features.extract import READS_WORDS, extract_features
 from thinslice.features.spec import FeatureSpec
-from thinslice.features.store import FeatureStore, open_reader
+from thinslice.features.store import FeatureStore, open_reader, origin_sha256
 from thinslice.media.source import Source
 
 FAILURES: Final = "failures.csv"
@@ -46,15 +46,17 @@ class Job:
 
     Attributes:
         clip: its name in the manifest.
-        path: its media file, absolute.
+        path: its media file, absolute; "" where there is none.
         specs: name -> what to compute.
         store: the store's folder, absolute.
+        transcript: its words, None where the manifest does not know them.
     """
 
     clip: str
     path: str
     specs: Mapping[str, FeatureSpec]
     store: str
+    transcript: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ class Extracted:
     """What came of a manifest.
 
     Attributes:
-        num_clips: clips with media.
-        num_without_media: clips of the manifest that have no path.
+        num_clips: clips with media, or with a transcript where features of the words are wanted.
+        num_without_media: the other clips of the manifest.
         num_written: features computed and stored now.
         num_present: features that were there.
         num_complete: clips that have all features.
@@ -113,6 +115,8 @@ def extract(
 ) -> Extracted:
     """Compute features of all clips that have media, and keep them in a store.
 
+    Features of the words come from the manifest's transcripts, where it has them, and then need no media.
+
     What a killed or concurrent run has stored is used. What failed is tried again, and written to failures.csv in the
     store's folder.
 
@@ -126,7 +130,7 @@ def extract(
         on_done: called after each clip.
 
     Raises:
-        ManifestError: no clip has media.
+        ManifestError: no clip has media, nor the words that would do.
         UsageError: an unknown extractor, wrong parameters, a store that cannot be written, a node that does not see it.
         AssetError: a pretrained file is missing.
         MissingExtraError: an optional dependency is not installed.
@@ -135,10 +139,15 @@ def extract(
     if workers < 1:
         raise UsageError(f"{workers} workers: take 1 or more")
     root = Path(store).absolute()
-    with_media = [i for i, path in enumerate(manifest.paths) if path]
-    if not with_media:
+    transcripts = manifest.transcripts
+    reads_words = any(spec.extractor in READS_WORDS for spec in specs.values())
+    jobs = [
+        Job(clip, str(manifest.path(i)) if path else "", dict(specs), str(root), transcripts.get(clip))
+        for i, (clip, path) in enumerate(zip(manifest.clips, manifest.paths, strict=True))
+        if path or (reads_words and clip in transcripts)
+    ]
+    if not jobs:
         raise ManifestError(f"{manifest.source}: no clip has media; fill the column path")
-    jobs = [Job(manifest.clips[i], str(manifest.path(i)), dict(specs), str(root)) for i in with_media]
     FeatureStore(root).sweep()
     written = present = 0
     seconds_of = dict.fromkeys(specs, 0.0)
@@ -154,7 +163,7 @@ def extract(
     _write_failures(root / FAILURES, manifest, failures)
     complete, digest = 0, ""
     if (root / "features").is_dir():
-        reader, _ = open_reader(root, specs, [(job.clip, job.path) for job in jobs])
+        reader, _ = open_reader(root, specs, [(job.clip, job.path or None) for job in jobs], transcripts)
         complete, digest = len(reader), reader.digest()
     return Extracted(
         num_clips=len(jobs),
@@ -176,20 +185,24 @@ def extract_clip(job: Job) -> Outcome:
         UsageError, AssetError, MissingExtraError: what would be wrong for every clip.
     """
     store = FeatureStore(job.store)
-    try:
-        source = Source(job.path)
-        sha256 = store.media_of(job.clip, job.path) or source.sha256()
-        todo = {name: spec for name, spec in job.specs.items() if not store.has(sha256, spec)}
-        store.remember(job.clip, job.path, sha256)
-    except (MediaError, OSError) as error:
-        return Outcome(job, failures=(("", _reason(job, error)),))
-    written: list[str] = []
+    source = Source(job.path or job.clip, transcript=job.transcript)
+    sha256: str | None = None
     failures: list[tuple[str, str]] = []
-    seconds: dict[str, float] = {}
-    for name, spec in todo.items():
+    if job.path:
         try:
-            arrays, taken = extract_features(source, {name: spec})
-            store.write(sha256, spec, arrays[name])
+            sha256 = store.media_of(job.clip, job.path) or source.sha256()
+            store.remember(job.clip, job.path, sha256)
+        except (MediaError, OSError) as error:
+            failures.append(("", _reason(job, error)))
+    # Without media, the features of the words are left.
+    origins = {name: origin_sha256(spec, sha256, job.transcript) for name, spec in job.specs.items()}
+    todo = {name: origin for name, origin in origins.items() if origin and not store.has(origin, job.specs[name])}
+    written: list[str] = []
+    seconds: dict[str, float] = {}
+    for name, origin in todo.items():
+        try:
+            arrays, taken = extract_features(source, {name: job.specs[name]})
+            store.write(origin, job.specs[name], arrays[name])
         except _EVERY_CLIP:
             raise
         except Exception as error:  # A corpus goes on, whatever one file does to a decoder.
@@ -197,7 +210,7 @@ def extract_clip(job: Job) -> Outcome:
             continue
         written.append(name)
         seconds |= taken
-    present = tuple(name for name in job.specs if name not in todo)
+    present = tuple(name for name, origin in origins.items() if origin and name not in todo)
     return Outcome(job, tuple(written), present, tuple(failures), seconds)
 
 

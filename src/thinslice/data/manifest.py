@@ -150,6 +150,12 @@ class Manifest:
             raise ManifestError(f"{self.where(index)}: no media is known for {self.clips[index]}; fill its path")
         return self.folder / self.paths[index]
 
+    @property
+    def transcripts(self) -> dict[str, str]:
+        """Words by clip, of the clips whose words are known."""
+        texts = self.columns.get("transcript", ("",) * len(self))
+        return {clip: text for clip, text in zip(self.clips, texts, strict=True) if text.strip()}
+
     def column(self, name: str) -> NDArray[np.object_]:
         """Return any column as str, shape (n,), dtype object; ManifestError if it is not there."""
         cells = self._all_columns.get(name)

@@ -17,6 +17,8 @@ EXTRACTORS: Final[dict[str, str]] = {
     "frames": "thinslice.features.frames:extract_frames",
     "short_term_audio": "thinslice.features.short_term_audio:extract_short_term_audio",
     "aligned_faces": "thinslice.features.faces:extract_aligned_faces",
+    "face_picture": "thinslice.features.face_picture:extract_face_picture",
+    "attributes": "thinslice.features.attributes:extract_attributes",
     "egemaps": "thinslice.features.egemaps:extract_egemaps",
     "word_vectors": "thinslice.features.word_vectors:extract_word_vectors",
     "text_embedding": "thinslice.features.text_embedding:extract_text_embedding",
@@ -24,6 +26,9 @@ EXTRACTORS: Final[dict[str, str]] = {
 }
 """Name in a spec -> "module:function"; a module is imported when first used. Every function is
 `extract_x(source: Source, **params) -> np.ndarray` and takes the spec's params as keyword arguments."""
+
+READS_WORDS: Final = frozenset({"word_vectors", "text_embedding"})
+"""Extractors that look at nothing but the words, where the source has its transcript."""
 
 
 def extract_features(

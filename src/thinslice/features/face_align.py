@@ -64,6 +64,29 @@ class Reference:
     fallback_points: Mapping[str, Point] | None = None
 
 
+
+
+def _dlib_reference(size: int, padding: float) -> Reference:
+    """Return where dlib's ``get_face_chip`` puts the corners of the eyes and the nose's base.
+
+    Its mean face in the unit square, with a margin of `padding` of it on each side (dlib, ``interpolation.h``,
+    ``get_face_chip_details``, five points).
+    """
+    unit = {
+        "left_eye_outer": (0.1205750620789, 0.2137274526848),
+        "left_eye_inner": (0.3340850613712, 0.2290642403242),
+        "right_eye_inner": (0.6460604764104, 0.2289674387677),
+        "right_eye_outer": (0.8595674595992, 0.2134981538014),
+        "nose_base": (0.4901123135679, 0.6277975316475),
+    }
+    points = {name: tuple((padding + v) / (2 * padding + 1) * size for v in point) for name, point in unit.items()}
+    middles = {
+        side: tuple(np.mean([points[f"{side}_outer"], points[f"{side}_inner"]], axis=0).tolist())
+        for side in ("left_eye", "right_eye")
+    }
+    return Reference(size, size, points, middles)  # type: ignore[arg-type]
+
+
 REFERENCES: Final[dict[str, Reference]] = {
     # OpenFace (Baltrusaitis et al. 2018): its mean shape at scale 0.7. Eight of its rigid points.
     "openface_112": Reference(
@@ -99,6 +122,9 @@ REFERENCES: Final[dict[str, Reference]] = {
             "mouth_right": (62.7299, 92.2041),
         },
     ),
+    # dlib's face chips: as networks on whole faces take them, and as its age and gender networks do.
+    "dlib_224": _dlib_reference(224, 0.25),
+    "dlib_256": _dlib_reference(256, 0.2),
 }
 """Name -> reference of `align_face`."""
 

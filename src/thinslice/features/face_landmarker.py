@@ -69,8 +69,8 @@ class Landmarker:
                 )
         except (OSError, zipfile.BadZipFile, KeyError) as error:
             raise AssetError(f"{path}: is not MediaPipe's face landmarker ({error}); download it again") from None
-        self._detector = _Network(detector, num_threads)
-        self._mesh = _Network(mesh, num_threads)
+        self._detector = TfliteNetwork(detector, num_threads)
+        self._mesh = TfliteNetwork(mesh, num_threads)
         self._anchors = _anchor_centres()
 
     def find(self, image: np.ndarray, window: tuple[float, float, float] | None = None) -> list[Face]:
@@ -138,8 +138,16 @@ class Landmarker:
         return np.asarray(self._cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=border))
 
 
-class _Network:
-    """A TensorFlow Lite network of one input and several outputs."""
+class TfliteNetwork:
+    """A TensorFlow Lite network of one input and several outputs: takes an input without its batch axis of 1.
+
+    Args:
+        content: the file's.
+        num_threads: that one input may use.
+
+    Raises:
+        MissingExtraError: LiteRT is not installed.
+    """
 
     def __init__(self, content: bytes, num_threads: int) -> None:
         try:

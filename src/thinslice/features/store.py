@@ -22,11 +22,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
 from thinslice.errors import MissingExtraError, UsageError
+from thinslice.features.extract import READS_WORDS
 from thinslice.features.spec import FeatureSpec
 
 FORMAT: Final = 1
@@ -285,29 +287,42 @@ class FeatureStore:
         return stored, column
 
 
+def origin_sha256(spec: FeatureSpec, media_sha256: str | None, transcript: str | None) -> str | None:
+    """Return the hash of what a feature of a clip was computed from; None where that is not known.
+
+    It is the media file, but for a feature of the words of a clip with a transcript: other words, other feature, and a
+    clip whose media are not at hand has it too.
+    """
+    if transcript and spec.extractor in READS_WORDS:
+        return hashlib.sha256(b"transcript\n" + transcript.encode("utf-8", "surrogatepass")).hexdigest()
+    return media_sha256
+
+
 class StoredClip:
     """The stored features of one clip, by the names that a recipe gives them.
 
     Args:
         store: where they are.
         name: the clip's.
-        media_sha256: hash of its media file.
+        origins: feature -> hash of what it was computed from.
         features: name -> spec.
     """
 
-    def __init__(self, store: FeatureStore, name: str, media_sha256: str, features: Mapping[str, FeatureSpec]) -> None:
+    def __init__(
+        self, store: FeatureStore, name: str, origins: Mapping[str, str], features: Mapping[str, FeatureSpec]
+    ) -> None:
         self.store = store
         self.name = name
-        self.media_sha256 = media_sha256
+        self.origins = origins
         self.features = features
 
     def shape(self, feature: str) -> tuple[int, ...]:
         """Return a feature's shape, without reading it; raises as `FeatureStore.about`."""
-        return self.store.shape(self.media_sha256, self.features[feature])
+        return self.store.shape(self.origins[feature], self.features[feature])
 
     def read(self, feature: str, index: Index = None) -> np.ndarray:
         """Return a feature or entries of its first axis; as `FeatureStore.read`."""
-        return self.store.read(self.media_sha256, self.features[feature], index)
+        return self.store.read(self.origins[feature], self.features[feature], index)
 
 
 class StoreReader:
@@ -318,27 +333,30 @@ class StoreReader:
     Args:
         root: the store's folder.
         features: name -> spec, as in a recipe.
-        media: clip -> hash of its media file; see `open_reader`.
+        origins: clip -> feature -> hash of what it was computed from; see `open_reader`.
     """
 
     def __init__(
-        self, root: str | os.PathLike[str], features: Mapping[str, FeatureSpec], media: Mapping[str, str]
+        self,
+        root: str | os.PathLike[str],
+        features: Mapping[str, FeatureSpec],
+        origins: Mapping[str, Mapping[str, str]],
     ) -> None:
         self.store = FeatureStore(root)
         self.features = dict(features)
-        self.media = dict(media)
+        self.origins = dict(origins)
 
     def __len__(self) -> int:
-        return len(self.media)
+        return len(self.origins)
 
     @cached_property
     def clips(self) -> tuple[str, ...]:
         """The clips, in the order given."""
-        return tuple(self.media)
+        return tuple(self.origins)
 
     def clip(self, name: str) -> StoredClip:
         """Return one clip's features; KeyError for a clip that it was not opened with."""
-        return StoredClip(self.store, name, self.media[name], self.features)
+        return StoredClip(self.store, name, self.origins[name], self.features)
 
     def read(self, clip: str, feature: str, index: Index = None) -> np.ndarray:
         """Return a clip's feature or entries of its first axis; as `FeatureStore.read`."""
@@ -352,9 +370,9 @@ class StoreReader:
         """Return (clip, feature) of all that is not in the store."""
         return [
             (clip, name)
-            for clip, media in self.media.items()
+            for clip, origins in self.origins.items()
             for name, spec in self.features.items()
-            if not self.store.has(media, spec)
+            if not self.store.has(origins[name], spec)
         ]
 
     def digest(self) -> str:
@@ -364,9 +382,9 @@ class StoreReader:
             UsageError: something is missing or damaged.
         """
         sha = hashlib.sha256(b"thinslice features 1\n")
-        for clip in sorted(self.media):
+        for clip in sorted(self.origins):
             for name, spec in sorted(self.features.items()):
-                stored = self.store.about(self.media[clip], spec)
+                stored = self.store.about(self.origins[clip][name], spec)
                 row = [clip, name, spec.to_dict(), stored.shape, stored.dtype, stored.coding, stored.sha256]
                 sha.update(json.dumps(row, sort_keys=True, separators=(",", ":")).encode() + b"\n")
         return sha.hexdigest()
@@ -376,6 +394,7 @@ def open_reader(
     root: str | os.PathLike[str],
     features: Mapping[str, FeatureSpec],
     clips: Iterable[tuple[str, str | os.PathLike[str] | None]],
+    transcripts: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[StoreReader, list[tuple[str, str]]]:
     """Open the features of a manifest's clips.
 
@@ -383,6 +402,7 @@ def open_reader(
         root: the store's folder.
         features: name -> spec, as in a recipe.
         clips: (name, media file); the file may be None or absent, if the store knows the clip.
+        transcripts: name -> words, of the clips whose words the manifest has.
 
     Returns:
         (a reader of the clips that have all features, (clip, what is missing) of the others).
@@ -393,19 +413,20 @@ def open_reader(
     store = FeatureStore(root)
     if not (store.root / "features").is_dir():
         raise UsageError(f"{store.root}: no feature store; make it with `thinslice extract MANIFEST --store {root}`")
-    media: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {}
     absent: list[tuple[str, str]] = []
     for clip, path in clips:
-        sha256 = store.media_of(clip, path)
-        if sha256 is None:
+        media = store.media_of(clip, path)
+        origins = {name: origin_sha256(spec, media, transcripts.get(clip)) for name, spec in features.items()}
+        known = {name: origin for name, origin in origins.items() if origin is not None}
+        lacking = [name for name in features if name not in known or not store.has(known[name], features[name])]
+        if not known:
             absent.append((clip, "not extracted"))
-            continue
-        lacking = [name for name, spec in features.items() if not store.has(sha256, spec)]
-        if lacking:
+        elif lacking:
             absent.append((clip, "no " + ", ".join(lacking)))
         else:
-            media[clip] = sha256
-    return StoreReader(root, features, media), absent
+            found[clip] = known
+    return StoreReader(root, features, found), absent
 
 
 def _rows(stored: StoredFeature, column: Any, start: int, stop: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from thinslice.assets import Asset, AssetFile, Wheel, locate
 from thinslice.errors import AssetError, MediaError
-from thinslice.features.transcript import find_transcript
+from thinslice.features.transcript import transcript_of
 from thinslice.media.source import Source
 
 _MINILM: Final = "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main"
@@ -58,8 +58,8 @@ _WORD = re.compile(r"\w+|[^\w\s]", re.UNICODE)
 def extract_text_embedding(source: Source) -> np.ndarray:
     """Return the sentence embedding of what is said.
 
-    The transcript is read beside the clip, as in `thinslice.features.transcript.find_transcript`; without one the words
-    are recognised where the `asr` extra is installed.
+    The words are those of `thinslice.features.transcript.transcript_of`; without a transcript they are
+    recognised where the `asr` extra is installed.
 
     Returns:
         float32 array (384,), each number of the order of 1: the unit vector times the root of 384.
@@ -183,7 +183,7 @@ def encode(weights: dict[str, np.ndarray], tokens: list[int]) -> np.ndarray:
 
 def _find_words(source: Source) -> tuple[str, str]:
     """Return the words, and why there are none where there are none."""
-    found = find_transcript(source.path, None, source.start_s, source.end_s)
+    found = transcript_of(source)
     if found is not None:
         return found.text, "its transcript has no words"
     from thinslice.features.asr import recognise

@@ -9,6 +9,7 @@ from typing import Literal
 
 from thinslice.errors import MediaError, UsageError
 from thinslice.features.subtitles import cut_cues, is_timed, parse_cues
+from thinslice.media.source import Source
 
 SUFFIXES = (".txt", ".srt", ".vtt")
 MAX_BYTES = 8 << 20
@@ -81,6 +82,13 @@ def find_transcript(
         if not is_window or is_timed(text):
             return Transcript(_words(text, path, start_s, end_s), "file", path)
     return None
+
+
+def transcript_of(source: Source) -> Transcript | None:
+    """Return the words of a source: those it was made with, else those in a file beside it, as `find_transcript`."""
+    if source.transcript is not None:
+        return Transcript(clean_words(source.transcript), "given")
+    return find_transcript(source.path, None, source.start_s, source.end_s)
 
 
 def clean_words(text: str) -> str:

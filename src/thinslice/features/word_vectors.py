@@ -20,7 +20,7 @@ from thinslice.assets.folders import asset_cache_dir
 from thinslice.assets.locate import FOLDERS_ENV
 from thinslice.assets.verify import sha256_of
 from thinslice.errors import AssetError, MediaError, MissingExtraError
-from thinslice.features.transcript import find_transcript
+from thinslice.features.transcript import transcript_of
 from thinslice.media.source import Source
 
 OFFICIAL_URL: Final = "https://nlp.stanford.edu/data/glove.6B.zip"
@@ -58,10 +58,10 @@ def extract_word_vectors(
     sha256: str | None = None,
     allow_missing: bool = False,
 ) -> np.ndarray:
-    """Return the vectors of the words in the transcript beside a clip.
+    """Return the vectors of the words of a clip.
 
     Args:
-        source: the window of a media file; see `find_transcript` for where its words are looked for.
+        source: the window of a media file, with its transcript or one beside it; see `transcript_of`.
         vectors: a file in GloVe's format: a path, or a name in a folder of $THINSLICE_ASSETS or in the asset cache.
         size: length of a vector.
         num_words: words to keep; zeros stand for those that are not there.
@@ -77,7 +77,7 @@ def extract_word_vectors(
         MissingExtraError: spaCy is not installed.
     """
     table = _load(str(find_vectors(vectors)), size, sha256)
-    found = find_transcript(source.path, None, source.start_s, source.end_s)
+    found = transcript_of(source)
     array = vectorise(found.text if found else "", table, num_words)
     if not allow_missing and not array.any():
         raise MediaError(f"{source.path}: no words known of it; put its transcript into {source.path.stem}.txt")

@@ -97,8 +97,9 @@ class Predictor:
 
     def _predict_source(self, source: Source, given: str | Path | None, explain: bool, started: float) -> Prediction:
         seconds: dict[str, float] = {}
-        features, reasons = self._features(source, seconds)
         words, text_notes = self._words(source, given, seconds)
+        source.transcript = words.text if words else ""
+        features, reasons = self._features(source, seconds)
 
         began = time.perf_counter()
         parts: list[tuple[Member, dict[str, TraitScore]]] = []

@@ -30,19 +30,28 @@ class Source:
         path: the media file.
         start_s: start of the window, seconds from the file's start.
         end_s: end of the window; None, or a time beyond the file's end, for the file's end.
+        transcript: what is said in the window, where the caller knows it; features of the words then need no file.
 
     Attributes:
         path: the media file.
         start_s: start of the window, seconds.
         end_s: end of the window, None for the file's end.
+        transcript: what is said in the window, None where nobody has said so.
         decode_seconds: wall time spent on opening, decoding and resampling until now.
 
     Raises:
         UsageError: the window is empty or starts before the file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], start_s: float = 0.0, end_s: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        transcript: str | None = None,
+    ) -> None:
         self.path = Path(path)
+        self.transcript = transcript
         self.start_s = float(start_s)
         self.end_s = None if end_s is None else float(end_s)
         if not self.start_s >= 0:

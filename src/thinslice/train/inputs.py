@@ -1,7 +1,7 @@
 """From a manifest and a feature store to what a run learns from; what is missing is extracted first."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 from thinslice.data.extraction import Outcome, extract
 from thinslice.data.manifest import SPLITS, Manifest, load_manifest
 from thinslice.errors import UsageError
+from thinslice.features.extract import READS_WORDS
 from thinslice.features.spec import FeatureSpec
 from thinslice.features.store import open_reader
+from thinslice.train.columns import with_columns
 from thinslice.train.data import ClipData, StoredClip, random_state
 from thinslice.train.loop import RunData
 from thinslice.train.recipe import Arrays, Recipe
@@ -45,7 +47,8 @@ def load_run_data(
         recipe: what wants the clips.
         manifest: the table of clips; splits other than train, validation and test are not used.
         store: the feature store.
-        companions: manifests of the recipe's further data sets; all their rows are used.
+        companions: manifests of the recipe's further data sets, of which the split train is used; all rows where there
+            is no such split.
         extract_missing: whether to compute what the store lacks, where the media are at hand.
         num_workers: processes that extract.
         on_done: called after each extracted clip.
@@ -59,6 +62,7 @@ def load_run_data(
     clips, left_out = _open(
         table, recipe.features, recipe.outputs, store, extract_missing, max(num_workers, 1), on_done
     )
+    clips = replace(clips, features=with_columns(clips.features, table, recipe.columns))
     splits = {
         split: clips.select([i for i, found in enumerate(_splits_of(table, clips.clips)) if found == split])
         for split in SPLITS
@@ -75,6 +79,8 @@ def load_run_data(
             known = ", ".join(recipe.companions) or "none"
             raise UsageError(f"{recipe.name} has no further data set {name!r}; it has {known}")
         companion, further = recipe.companions[name], load_manifest(path)
+        if "train" in further.splits:
+            further = further.select("train")
         others[name], missing = _open(
             further, companion.features, companion.targets, store, extract_missing, max(num_workers, 1), on_done
         )
@@ -106,16 +112,19 @@ def _open(
     on_done: Callable[[Outcome], None],
 ) -> tuple[ClipData, list[LeftOut]]:
     paths = [table.path(i) if path else None for i, path in enumerate(table.paths)]
-    if extract_missing and any(path is not None and path.exists() for path in paths):
+    at_hand = any(path is not None and path.exists() for path in paths) or (
+        bool(table.transcripts) and any(spec.extractor in READS_WORDS for spec in specs.values())
+    )
+    if extract_missing and at_hand:
         missing = True
         if (store / "features").is_dir():
-            missing = bool(open_reader(store, specs, zip(table.clips, paths, strict=True))[1])
+            missing = bool(open_reader(store, specs, zip(table.clips, paths, strict=True), table.transcripts)[1])
         if missing:
             extract(table, specs, store, num_workers, on_done=on_done)
-    reader, absent = open_reader(store, specs, zip(table.clips, paths, strict=True))
+    reader, absent = open_reader(store, specs, zip(table.clips, paths, strict=True), table.transcripts)
     labels = table.labels(targets)
     known = np.asarray(~np.isnan(labels).all(axis=1))
-    rows = [i for i, clip in enumerate(table.clips) if clip in reader.media and known[i]]
+    rows = [i for i, clip in enumerate(table.clips) if clip in reader.origins and known[i]]
     why = dict(absent)
     left_out = [
         LeftOut(clip, table.splits[i], why.get(clip, "no label"))
@@ -148,7 +157,7 @@ def load_samples(
         raise UsageError("the run does not say what it was trained on: give --data MANIFEST and --store DIR")
     table = load_manifest(where)
     paths = [table.path(i) if path else None for i, path in enumerate(table.paths)]
-    reader, _ = open_reader(stored, recipe.features, zip(table.clips, paths, strict=True))
+    reader, _ = open_reader(stored, recipe.features, zip(table.clips, paths, strict=True), table.transcripts)
     if not reader.clips:
         raise UsageError(f"{stored}: has no clip of {where} with all features of {recipe.name}")
 
@@ -157,4 +166,5 @@ def load_samples(
 
     by_size = sorted(reader.clips, key=lambda clip: (size(clip), clip))
     chosen = dict.fromkeys(by_size[int(place)] for place in np.linspace(0, len(by_size) - 1, count))
-    return [recipe.sample(StoredClip(clip, reader), "test", random_state(0, clip)) for clip in chosen]
+    full = with_columns(reader, table, recipe.columns)
+    return [recipe.sample(StoredClip(clip, full), "test", random_state(0, clip)) for clip in chosen]
