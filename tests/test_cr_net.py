@@ -1,6 +1,7 @@
 """CR-Net: the CR-block by hand, parameter counts, what enters it, its stages, its trees."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,7 @@ from thinslice.features.text_embedding import extract_text_vector, tokenise  # n
 from thinslice.media.source import Source  # noqa: E402
 from thinslice.models.cr_net import EDGES, CRBlock, CRNet, ExpectationHead, Shape, inflate, load_imagenet  # noqa: E402
 from thinslice.models.resnet import ResNet  # noqa: E402
-from thinslice.recipes.cr_net import KINDS, TABLES, Segments, Steps, cr_net, fused_features  # noqa: E402
-from thinslice.recipes.cr_net_export import bundle_features  # noqa: E402
+from thinslice.recipes.cr_net import KINDS, TABLES, Segments, cr_net, fused_features  # noqa: E402
 from thinslice.recipes.cr_net_trees import fit_estimator, load_estimator  # noqa: E402
 from thinslice.train.data import ArrayReader, ClipData, StoredClip  # noqa: E402
 from thinslice.train.loop import RunData, Settings, predict_system, train  # noqa: E402
@@ -170,23 +170,18 @@ class TestRecipe:
         )
         assert trees.fit.args == ("extra_trees", 1000, 512)
 
-    def test_schedule_knows_the_epoch(self) -> None:
-        steps = Steps(10)
-        assert steps.epoch == 0
-        optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-        schedule = steps(optimiser)
-        for _ in range(12):
-            optimiser.step()
-            schedule.step()
-        assert steps.epoch == 12
-        assert optimiser.param_groups[0]["lr"] == pytest.approx(0.1)
-        again = Steps(10)
-        again(torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)).load_state_dict(schedule.state_dict())
-        assert again.epoch == 12
+    def test_second_stage_weighs_classes_by_the_epoch(self) -> None:
+        recipe = cr_net("small_audio", **TINY)
+        network, stage = recipe.build_model().eval(), recipe.stages[1]
+        batch = {"inputs": {"waveform": torch.randn(4, 2048)}, "labels": torch.rand(4, 6)}
+        for epoch, weight in ((1, 4 * 1 / 1), (4, 4 * 1 / 4)):  # Equation 9 with E = 0 and 3; TINY has one epoch.
+            parts = stage.updates[0].loss(network, {**batch, "epoch": epoch})
+            others = parts["loss"] - parts["l1"] - parts["l2"] - parts["bell"]
+            torch.testing.assert_close(others, weight * parts["classes"], rtol=1e-3, atol=1e-3)
 
     def test_draws_are_one_of_each_segment_and_the_same_moments(self) -> None:
         frames = np.arange(12, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
-        faces = frames.reshape(4, 3, 8, 8, 3).swapaxes(0, 1)  # As extract_aligned_faces: (draws, segments, ...).
+        faces = frames[:, None]  # As extract_aligned_faces of one part: (draws, 1, ...).
         clip = StoredClip("a", ArrayReader({"a": {"frames": frames, "faces": faces}}))
         sample = Segments(("frames", "faces"), 4, 3, 0)
         seen = set()
@@ -194,15 +189,17 @@ class TestRecipe:
             out = sample(clip, "train", np.random.default_rng(seed))
             moments = out["frames"][:, 0, 0, 0]
             assert (moments // 3).tolist() == [0, 1, 2, 3]
-            np.testing.assert_array_equal(out["frames"], out["faces"])
+            np.testing.assert_array_equal(out["frames"], out["faces"][:, 0])
             seen.add(tuple(moments))
         assert len(seen) > 10
-        assert sample(clip, "test", np.random.default_rng(0))["faces"][:, 0, 0, 0].tolist() == [1, 4, 7, 10]
+        assert sample(clip, "test", np.random.default_rng(0))["faces"][:, 0, 0, 0, 0].tolist() == [1, 4, 7, 10]
 
     def test_bundle_looks_at_the_centres_alone(self) -> None:
-        features = bundle_features(cr_net("small_all"))
-        assert features["frames"].params["num_frames"] == 8
-        assert features["faces"].params["draws"] == 1
+        recipe = cr_net("small_all", num_frames=7, draws=3)
+        assert recipe.features["frames"].params["num_frames"] == 21
+        assert recipe.bundle_features is not None
+        assert recipe.bundle_features["frames"].params["num_frames"] == 7
+        assert recipe.bundle_features["faces"].params == {**recipe.features["faces"].params, "draws": 7}
 
     def test_unknown_names_are_said(self) -> None:
         with pytest.raises(UsageError, match="no variant 'nose'"):
@@ -298,7 +295,7 @@ def make_clips(count: int, seed: int) -> ClipData:
     for i in range(count):
         arrays[f"{seed}.{i}"] = {
             "frames": rng.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8),
-            "faces": rng.integers(0, 256, (3, 2, 32, 32, 3), dtype=np.uint8),
+            "faces": rng.integers(0, 256, (6, 1, 32, 32, 3), dtype=np.uint8),
             "waveform": rng.normal(0, 0.1, 1500 + 200 * i).astype(np.float32),
             "text": rng.normal(size=5).astype(np.float32),
         }
@@ -308,20 +305,27 @@ def make_clips(count: int, seed: int) -> ClipData:
 
 def test_runs_all_stages_and_exports(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
+    from thinslice.infer.bundle import load_bundle
     from thinslice.infer.onnx_model import OnnxModel
-    from thinslice.recipes.cr_net_export import export_cr_net
     from thinslice.train.data import random_state
+    from thinslice.train.export import export_run, load_trained
 
     recipe = cr_net("small_all", **TINY)
     clips = make_clips(8, 1)
     data = RunData(splits={"train": make_clips(13, 0), "test": clips})
     run = train(recipe, data, tmp_path / "run", Settings(device="cpu", tensorboard=False))
     samples = [recipe.sample(clips.reader(i), "test", random_state(0)) for i in (0, 5)]
-    exported = export_cr_net(recipe, run, tmp_path / "bundle", samples)
+    exported = export_run(recipe, run, tmp_path / "bundle", samples)
     assert exported.largest_difference < 1e-5
+    assert load_bundle(tmp_path / "bundle").inputs["faces"].spec == recipe.bundle_features["faces"]
+    mute = replace(recipe, stages=(*recipe.stages[:-1], replace(recipe.stages[-1], build_graph=None)))
+    with pytest.raises(UsageError, match="stage trees fits an estimator that cannot be exported"):
+        export_run(mute, run, tmp_path / "other", samples)
+    wrong = replace(recipe.stages[-1], features=lambda model, inputs: 2 * fused_features(model, inputs))
+    with pytest.raises(UsageError, match=r"features differ from PyTorch's by 0\.5"):
+        export_run(replace(recipe, stages=(*recipe.stages[:-1], wrong)), run, tmp_path / "other", samples)
+    assert not (tmp_path / "other").exists()
     model = OnnxModel(tmp_path / "bundle")
-    from thinslice.train.export import load_trained
-
     network = load_trained(recipe, run)
     expected = predict_system(recipe, run, network, clips, "test", seed=0, device=torch.device("cpu"))
     np.testing.assert_allclose(model.predict(samples[1]), expected[5], atol=2e-3)  # A cut may fall between.

@@ -4,7 +4,8 @@ Source: Li, Wan, Miao, Escalera, Fang, Chen, Qi, Guo, "CR-Net: A Deep Classifica
 Apparent Personality Analysis", IJCV 2020, sections 3.1 to 3.4, figures 1, 4 and 7.
 
 Inputs, batch first:
-- ``frames`` and ``faces``: (batch, time, height, width, 3), RGB in [0, 255], uint8 or float32;
+- ``frames`` and ``faces``: (batch, time, height, width, 3), RGB in [0, 255], uint8 or float32; also with the time
+  spread over several axes, as (batch, time, 1, height, width, 3), which is how faces are stored;
 - ``waveform``: float32 (batch, samples), in [-1, 1] at 16 kHz, of any length: padded with zeros, or cut, to that of the
   longest clip;
 - ``text``: float32 (batch, numbers), a vector of any size.
@@ -197,9 +198,8 @@ class Stream(nn.Module):
         Pictures that are not stacked give n = batch * time.
         """
         if self.is_pictures:
-            (pictures,) = inputs
-            scaled = normalise_imagenet(pictures.flatten(0, 1))
-            return scaled.unflatten(0, (-1, pictures.shape[1])).flatten(1, 2) if self.shape.stacked else scaled
+            scaled = normalise_imagenet(inputs[0].flatten(0, -4))
+            return scaled.unflatten(0, (len(inputs[0]), -1)).flatten(1, 2) if self.shape.stacked else scaled
         parts = [
             self._pad(part) if name == "waveform" else part for name, part in zip(self.inputs, inputs, strict=True)
         ]
@@ -214,7 +214,7 @@ class Stream(nn.Module):
         """Return the backbone's features (batch, features), averaged over all positions and, not stacked, frames."""
         features: Tensor = self.backbone(self.prepare(*inputs))
         if self.is_pictures and not self.shape.stacked:
-            return features.unflatten(0, (-1, inputs[0].shape[1])).mean(1)
+            return features.unflatten(0, (len(inputs[0]), -1)).mean(1)
         return features
 
     def forward(self, *inputs: Tensor) -> StreamOutput:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler, StepLR
+from torch.optim.lr_scheduler import StepLR
 
 from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
@@ -33,6 +33,7 @@ from thinslice.models.cr_net import (
     Shape,
     load_imagenet,
 )
+from thinslice.recipes.cr_net_export import build_graph
 from thinslice.recipes.cr_net_trees import Regressor, fit_estimator, load_estimator, save_estimator
 from thinslice.train.recipe import (
     Arrays,
@@ -260,7 +261,8 @@ def _build(variant: str, kind: Kind, sizes: Sizes) -> Recipe:
         build_model=partial(CRNet, shape),
         predict=network_scores,
         stages=_stages(kind, sizes),
-        build_graph=partial(_build_graph, sizes),
+        build_graph=partial(build_graph, sizes.side),
+        bundle_features=_bundle_specs(specs, sizes.num_frames),
         limits="Sees the whole scene: room, clothing and microphone count as much as the person.",
     )
 
@@ -275,8 +277,8 @@ def _specs(sizes: Sizes) -> dict[str, FeatureSpec]:
             extractor="aligned_faces",
             params={
                 "reference": "box",
-                "num_parts": sizes.num_frames,
-                "draws": sizes.draws,
+                "num_parts": 1,  # One part of many draws: single pictures in the order of time, read one by one.
+                "draws": count,
                 "detector": sizes.detector,
                 "size": sizes.side,
                 "margin": sizes.margin,
@@ -285,6 +287,12 @@ def _specs(sizes: Sizes) -> dict[str, FeatureSpec]:
         "waveform": FeatureSpec(extractor="waveform", params={"rate_hz": sizes.rate_hz}),
         "text": FeatureSpec(extractor=sizes.text),
     }
+
+
+def _bundle_specs(specs: Mapping[str, FeatureSpec], num_frames: int) -> dict[str, FeatureSpec]:
+    """Return what a bundle computes of a clip: of each segment the centre alone."""
+    changed = {"frames": {"num_frames": num_frames}, "faces": {"draws": num_frames}}
+    return {name: replace(spec, params={**spec.params, **changed.get(name, {})}) for name, spec in specs.items()}
 
 
 @dataclass(frozen=True)
@@ -307,48 +315,20 @@ class Segments:
     num_samples: int
 
     def __call__(self, clip: ClipReader, mode: Mode, rng: np.random.Generator) -> Arrays:
-        """Return "frames" and "faces" (num_frames, height, width, 3), "waveform" (samples,) and "text" (numbers,).
+        """Return "frames" (num_frames, side, side, 3), "faces" (num_frames, 1, ...), "waveform" and "text", vectors.
 
         Sound is padded or cut to `num_samples` in training, so that clips fill a batch; otherwise the network does it.
         """
         segments = np.arange(self.num_frames)
         drawn = rng.integers(self.draws, size=self.num_frames) if mode == "train" else self.draws // 2 + 0 * segments
-        out: Arrays = {}
-        if "frames" in self.features:
-            out["frames"] = clip.read("frames", segments * self.draws + drawn)
-        if "faces" in self.features:
-            out["faces"] = np.ascontiguousarray(clip.read("faces")[drawn, segments])
+        moments = segments * self.draws + drawn
+        out: Arrays = {name: clip.read(name, moments) for name in ("frames", "faces") if name in self.features}
         if "waveform" in self.features:
             sound = clip.read("waveform", slice(0, self.num_samples))
             out["waveform"] = np.pad(sound, (0, self.num_samples - len(sound))) if mode == "train" else sound
         if "text" in self.features:
             out["text"] = np.asarray(clip.read("text"), np.float32)
         return out
-
-
-@dataclass
-class Steps:
-    """A rate divided by 10 every `step_size` epochs, which knows the epoch: the classes' weight depends on it.
-
-    Attributes:
-        step_size: epochs.
-    """
-
-    step_size: int
-
-    def __post_init__(self) -> None:
-        # No field: what a recipe is does not depend on whether it is being trained.
-        self._scheduler: StepLR | None = None
-
-    def __call__(self, optimiser: torch.optim.Optimizer) -> LRScheduler:
-        """Return torch's schedule; from now on `epoch` is that of the training that it belongs to."""
-        self._scheduler = StepLR(optimiser, step_size=self.step_size, gamma=0.1)
-        return self._scheduler
-
-    @property
-    def epoch(self) -> int:
-        """The epoch, from 0, also in a training that was resumed."""
-        return 0 if self._scheduler is None else int(self._scheduler.last_epoch)
 
 
 def class_loss(stream: str, num_classes: int, model: nn.Module, batch: Batch) -> Tensor:
@@ -358,9 +338,7 @@ def class_loss(stream: str, num_classes: int, model: nn.Module, batch: Batch) ->
     return class_cross_entropy(logits, class_of(batch["labels"], EDGES[num_classes]))
 
 
-def joint_loss(
-    stream: str, kind: Kind, num_epochs: int, schedule: Steps, model: nn.Module, batch: Batch
-) -> dict[str, Tensor]:
+def joint_loss(stream: str, kind: Kind, num_epochs: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Return the second stage's loss of one stream: equation 8, with the weight of equation 9."""
     output = _run(model, stream, batch["inputs"])
     parts: dict[str, Tensor] = {}
@@ -368,7 +346,7 @@ def joint_loss(
         parts = cr_net_regression_loss(output.scores, batch["labels"], kind.losses)
     if output.logits is not None:
         parts["classes"] = class_cross_entropy(output.logits, class_of(batch["labels"], EDGES[kind.num_classes]))
-        weighted = cr_net_class_weight(schedule.epoch, num_epochs) * parts["classes"]
+        weighted = cr_net_class_weight(batch["epoch"] - 1, num_epochs) * parts["classes"]
         parts["loss"] = parts["loss"] + weighted if kind.losses else weighted
     return parts
 
@@ -412,7 +390,7 @@ def _stages(kind: Kind, sizes: Sizes) -> tuple[Stage | FitStage, ...]:
     is not printed: here the last's.
     """
     settings: dict[str, Any] = {"lr": sizes.learning_rate, "weight_decay": sizes.weight_decay}
-    step = sizes.decay_epochs
+    schedule = partial(StepLR, step_size=sizes.decay_epochs, gamma=0.1)
     common: dict[str, Any] = {"batch_size": sizes.batch_size, "epochs": sizes.epochs, "keep": "last", "drop_last": True}
     start = partial(_start_from_imagenet, sizes.imagenet) if sizes.imagenet else None
     stages: list[Stage | FitStage] = []
@@ -424,7 +402,7 @@ def _stages(kind: Kind, sizes: Sizes) -> tuple[Stage | FitStage, ...]:
                 name=name,
                 loss=partial(class_loss, name, kind.num_classes),
                 optimiser=partial(torch.optim.SGD, momentum=0.9, **settings),
-                schedule=Steps(step),
+                schedule=schedule,
                 trains=tuple(f"streams.{name}.{part}" for part in parts),
             )
             for name in kind.streams
@@ -432,7 +410,17 @@ def _stages(kind: Kind, sizes: Sizes) -> tuple[Stage | FitStage, ...]:
         predict = partial(expected_scores, kind.num_classes)
         stages.append(Stage(name="classes", updates=updates, predict=predict, prepare=start, **common))
         start = None
-    stages.append(Stage(name="joint", updates=_joint_updates(kind, sizes, step, settings), prepare=start, **common))
+    updates = tuple(
+        Update(
+            name=name,
+            loss=partial(joint_loss, name, kind, sizes.epochs),
+            optimiser=partial(torch.optim.Adam, betas=(0.5, 0.999), **settings),
+            schedule=schedule,
+            trains=(f"streams.{name}",),
+        )
+        for name in kind.streams
+    )
+    stages.append(Stage(name="joint", updates=updates, prepare=start, **common))
     if kind.regressor is not None:
         stages.append(
             FitStage(
@@ -441,34 +429,12 @@ def _stages(kind: Kind, sizes: Sizes) -> tuple[Stage | FitStage, ...]:
                 fit=partial(fit_estimator, kind.regressor, sizes.num_trees, sizes.max_features),
                 save=save_estimator,
                 load=load_estimator,
+                build_graph=partial(build_graph, sizes.side),
             )
         )
     return tuple(stages)
 
 
-def _joint_updates(kind: Kind, sizes: Sizes, step: int, settings: dict[str, Any]) -> tuple[Update, ...]:
-    updates = []
-    for name in kind.streams:
-        schedule = Steps(step)
-        updates.append(
-            Update(
-                name=name,
-                loss=partial(joint_loss, name, kind, sizes.epochs, schedule),
-                optimiser=partial(torch.optim.Adam, betas=(0.5, 0.999), **settings),
-                schedule=schedule,
-                trains=(f"streams.{name}",),
-            )
-        )
-    return tuple(updates)
-
-
 def _start_from_imagenet(path: str, model: nn.Module, data: TrainingData) -> None:
     assert isinstance(model, CRNet)
     load_imagenet(model, path)
-
-
-def _build_graph(sizes: Sizes, model: nn.Module) -> Any:
-    from thinslice.recipes.cr_net_export import build_cr_net_graph
-
-    assert isinstance(model, CRNet)
-    return build_cr_net_graph(model, sizes.side, None)

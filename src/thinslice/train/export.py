@@ -22,13 +22,16 @@ from thinslice import __version__
 from thinslice.errors import UsageError
 from thinslice.models.onnx_graph import require_onnx, trace
 from thinslice.train.loop import weights_of
-from thinslice.train.recipe import Arrays, FitStage, Predict, Recipe, Stage
+from thinslice.train.recipe import Arrays, Estimator, FitStage, Predict, Recipe, Stage
 from thinslice.train.run import RunFolder, load_json
 from thinslice.train.stage import load_weights
 
 FORMAT: Final = 1
 TOLERANCE: Final = 1e-4
 """Largest difference between the graph's scores and PyTorch's that a bundle is written with."""
+
+FEATURE_TOLERANCE: Final = 1e-3
+"""The same of the features that an estimator sees, as a share of the largest."""
 
 _Z80: Final = 1.2815515655446004
 """Half the width of a normal distribution's middle 80%, in standard deviations."""
@@ -82,9 +85,9 @@ def export_run(
     """
     document = run.load()
     model = load_trained(recipe, run)
-    if isinstance(recipe.stages[-1], FitStage):
-        raise UsageError(f"{run.path}: {recipe.name} ends with an estimator, which this version cannot export")
-    graph = build_graph(recipe, model, samples)
+    last = recipe.stages[-1]
+    estimator = last.load(run.stage(last.name) / "estimator") if isinstance(last, FitStage) else None
+    graph = build_graph(recipe, model, samples, estimator)
     scores = load_json(run.path / "scores.json", "the run was not finished; go on with: thinslice train ... --resume")
     labels = document["data"]["labels"]
     return write_bundle(
@@ -97,11 +100,21 @@ def export_run(
         percentiles=_percentiles(recipe, labels["quantiles"], run),
         intervals=_intervals(recipe, scores["splits"], labels["deviation"]),
         card=_card(recipe, document, scores["splits"]),
+        estimator=estimator,
     )
 
 
-def build_graph(recipe: Recipe, model: nn.Module, samples: Sequence[Arrays]) -> Any:
-    """Return the ONNX model of a trained network: the recipe's own, or torch's trace of `predict` on a sample."""
+def build_graph(recipe: Recipe, model: nn.Module, samples: Sequence[Arrays], estimator: Estimator | None = None) -> Any:
+    """Return the ONNX model of a trained system: the recipe's own, or torch's trace of `predict` on a sample.
+
+    Raises:
+        UsageError: no sample to trace on, or an estimator that the recipe makes no graph of.
+    """
+    last = recipe.stages[-1]
+    if estimator is not None and isinstance(last, FitStage):
+        if last.build_graph is None:
+            raise UsageError(f"{recipe.name}: its stage {last.name} fits an estimator that cannot be exported")
+        return last.build_graph(model, estimator)
     if recipe.build_graph is not None:
         return recipe.build_graph(model)
     if not samples:
@@ -135,23 +148,47 @@ def predict_one(model: nn.Module, predict: Predict, inputs: Mapping[str, Tensor]
     return predict(model, batch)[0]
 
 
-def largest_difference(recipe: Recipe, graph: Any, model: nn.Module, samples: Sequence[Arrays]) -> float:
-    """Return the largest difference of any score between ONNX Runtime's and PyTorch's, over some clips."""
+def largest_difference(
+    recipe: Recipe, graph: Any, model: nn.Module, samples: Sequence[Arrays], estimator: Estimator | None = None
+) -> float:
+    """Return the largest difference of any score between ONNX Runtime's and PyTorch's, over some clips.
+
+    With an estimator the features are compared with PyTorch's, and the scores with the estimator's on the graph's own
+    features: trees are steps, so that a feature that differs in its seventh digit may fall on the other side of a
+    cut and move a score by a thousandth.
+
+    Raises:
+        UsageError: an estimator's features differ by `FEATURE_TOLERANCE` or more.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
+    last = recipe.stages[-1]
+    predict = last.features if estimator is not None and isinstance(last, FitStage) else recipe.predict
     worst = 0.0
     for sample in samples:
         inputs = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in sample.items()}
         with torch.no_grad():
-            expected = predict_one(model.eval(), recipe.predict, inputs, recipe.ragged).numpy()
-        (scores, *_) = session.run(None, {name: sample[name] for name in names})
-        difference = np.abs(np.asarray(scores).reshape(-1) - expected).max()
-        worst = max(worst, float("inf") if np.isnan(difference) else float(difference))
+            expected = predict_one(model.eval(), predict, inputs, recipe.ragged).numpy()
+        scores, *others = session.run(None, {name: sample[name] for name in names})
+        if estimator is not None:
+            features = np.asarray(others[0]).reshape(-1)
+            apart = _largest(features - expected) / max(float(np.abs(expected).max()), 1e-6)
+            if not apart < FEATURE_TOLERANCE:
+                raise UsageError(
+                    f"{recipe.name}: the graph's features differ from PyTorch's by {apart:g}; nothing is written"
+                )
+            expected = estimator.predict(features[None])[0]
+        worst = max(worst, _largest(np.asarray(scores).reshape(-1) - expected))
     return worst
+
+
+def _largest(differences: np.ndarray) -> float:
+    largest = float(np.abs(differences).max())
+    return float("inf") if np.isnan(largest) else largest
 
 
 def write_bundle(
@@ -166,6 +203,7 @@ def write_bundle(
     intervals: Mapping[str, tuple[float, float]],
     card: Mapping[str, Any],
     version: str = "1",
+    estimator: Estimator | None = None,
 ) -> Exported:
     """Compare a graph with its network and write the bundle.
 
@@ -180,6 +218,7 @@ def write_bundle(
         intervals: output -> offsets (low, high) of the 80% interval.
         card: free text for people.
         version: of the bundle.
+        estimator: what a last `FitStage` fitted.
 
     Raises:
         UsageError: as `export_run`.
@@ -189,19 +228,18 @@ def write_bundle(
         raise UsageError("no clip to compare the graph with PyTorch on")
     if out.exists() and not (out / "bundle.json").is_file() and (out.is_file() or any(out.iterdir())):
         raise UsageError(f"{out}: is there already and is no bundle; choose another name")
-    worst = largest_difference(recipe, graph, model, samples)
+    worst = largest_difference(recipe, graph, model, samples, estimator)
     if not worst < TOLERANCE:
         raise UsageError(f"{name}: the exported graph's scores differ from PyTorch's by {worst:g}; nothing is written")
     compared = {"largest_difference": worst, "num_clips": len(samples)}
+    specs = recipe.bundle_features or recipe.features
     document = {
         "format": FORMAT,
         "name": name,
         "version": version,
         "kind": "onnx",
         "outputs": list(recipe.outputs),
-        "inputs": {
-            feature: {**recipe.features[feature].to_dict(), "label": label} for feature, label in recipe.inputs.items()
-        },
+        "inputs": {feature: {**specs[feature].to_dict(), "label": label} for feature, label in recipe.inputs.items()},
         "files": {},
         "intervals": {"+".join(dict.fromkeys(recipe.inputs.values())): dict(intervals)},
         "percentiles": dict(percentiles),

@@ -191,6 +191,8 @@ class FitStage:
         save: writes the estimator into a folder; never as a pickle.
         load: reads it back.
         start: as `Stage.start`.
+        build_graph: makes the ONNX model of (model, estimator) for a bundle, as `Recipe.build_graph` does, with a
+            second output: what `features` gives for the clip. None where it cannot be exported.
     """
 
     name: str
@@ -199,6 +201,7 @@ class FitStage:
     save: Callable[[Any, Path], None]
     load: Callable[[Path], Estimator]
     start: str = ""
+    build_graph: Callable[[nn.Module, Any], Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +233,8 @@ class Recipe:
         inputs: what it looks at and listens to, as a person calls it, by feature: {"waveform": "sound"}.
         outputs: the targets it predicts, in the order of its scores.
         features: what `thinslice extract` stores of every clip, by the name that `sample` reads it under.
+        columns: of the manifest, that `sample` reads beside the features, as `clip.read("column:gender")`: a string
+            array of shape (), empty where the manifest says nothing. A bundle has none.
         sample: how a clip's features become inputs; the random generator's state depends on seed, stage, epoch and clip
             alone.
         build_model: makes the network with fresh weights, on the CPU.
@@ -239,6 +244,8 @@ class Recipe:
         companions: further data sets, by name.
         build_graph: makes the trained network's ONNX model, whose inputs are the features by their names, of one clip,
             without a batch axis, and whose output is the scores; None to let torch trace `predict`.
+        bundle_features: what a bundle computes of a clip, by the names of `features`: what `sample` takes of them for a
+            test, where training stores more; None for `features`.
         limits: one or two sentences on where the system fails, for its bundles' cards.
         seed: of weights, order and crops, unless the user gives another.
     """
@@ -255,8 +262,10 @@ class Recipe:
     stages: tuple[Stage | FitStage, ...]
     predict: Predict = call_model
     ragged: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     companions: Mapping[str, Companion] = field(default_factory=dict)
     build_graph: Callable[[nn.Module], Any] | None = None
+    bundle_features: Mapping[str, FeatureSpec] | None = None
     limits: str = ""
     seed: int = 0
 
