@@ -17,6 +17,7 @@ COMMANDS = {
     "systems": "thinslice.cli.systems:systems",
     "extract": "thinslice.cli.extract:extract",
     "train": "thinslice.cli.train:train",
+    "table": "thinslice.cli.table:table",
     "export": "thinslice.cli.export:export",
     "explain": "thinslice.cli.explain:explain",
     "assets": "thinslice.cli.assets:assets",

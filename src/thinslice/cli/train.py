@@ -83,7 +83,7 @@ def train(
     recipe = build_recipe(name, variant)
     is_first = Processes.from_environment().rank == 0
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    companions = _companions(extra)
+    companions = parse_extra(extra)
     store = data.absolute().parent / "features" if store is None else store
     run_data, left_out = load_run_data(recipe, data, store, companions, num_workers=workers)
     if is_first:
@@ -112,7 +112,8 @@ def train(
         torch.distributed.destroy_process_group()
 
 
-def _companions(extra: tuple[str, ...]) -> dict[str, Path]:
+def parse_extra(extra: tuple[str, ...]) -> dict[str, Path]:
+    """Return the manifests of further data sets by their names, of NAME=MANIFEST."""
     found = {}
     for entry in extra:
         name, sign, path = entry.partition("=")
