@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": "thinslice.cli.explain:explain",
     "assets": "thinslice.cli.assets:assets",
     "import": "thinslice.cli.import_:import_",
+    "web": "thinslice.cli.web:web",
 }
 
 
