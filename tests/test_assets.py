@@ -313,7 +313,7 @@ def test_get_converts_and_remove_takes_the_bundle_too(
     assert not (asset_cache_dir() / "bimodal").exists()
 
 
-@pytest.mark.parametrize("name", ["whisper-tiny.en", "face_landmarker", "mtcnn"])
+@pytest.mark.parametrize("name", ["whisper-tiny.en", "face_landmarker", "mtcnn", "all-minilm-l6-v2"])
 def test_known_wheels_carry_the_official_files(name: str) -> None:
     wheel = ASSETS[name].wheel
     try:

