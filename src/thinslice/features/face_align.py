@@ -64,8 +64,6 @@ class Reference:
     fallback_points: Mapping[str, Point] | None = None
 
 
-
-
 def _dlib_reference(size: int, padding: float) -> Reference:
     """Return where dlib's ``get_face_chip`` puts the corners of the eyes and the nose's base.
 

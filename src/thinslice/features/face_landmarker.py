@@ -162,6 +162,7 @@ class TfliteNetwork:
         self._outputs = [output["index"] for output in self._interpreter.get_output_details()]
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """Return all outputs, with their batch axes, of a float32 input."""
         with self._lock:
             self._interpreter.set_tensor(self._input, pixels[None])
             self._interpreter.invoke()

@@ -112,12 +112,13 @@ class Module:
     fields: Table = field(default_factory=Table, repr=False)
 
 
-def read_torch7(path: str | Path, modules: Mapping[str, int] = MODULES) -> Any:
+def read_torch7(path: str | Path, modules: Mapping[str, int] = MODULES, max_bytes: int = MAX_BYTES) -> Any:
     """Read the one value of a Torch7 binary file.
 
     Args:
         path: the file.
         modules: class name -> version of the objects to read as a `Module`; any other is an error.
+        max_bytes: largest file read.
 
     Returns:
         None, bool, float, str, `Table`, `Module`, or a read-only array: a tensor with its shape (one without
@@ -129,8 +130,8 @@ def read_torch7(path: str | Path, modules: Mapping[str, int] = MODULES) -> Any:
     path = Path(path)
     try:
         size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise Torch7Error(f"{path}: {size} bytes, more than the {MAX_BYTES} read of a Torch7 file")
+        if size > max_bytes:
+            raise Torch7Error(f"{path}: {size} bytes, more than the {max_bytes} read of a Torch7 file")
         data = path.read_bytes()
     except OSError as error:
         raise Torch7Error(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from None

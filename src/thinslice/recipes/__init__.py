@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from thinslice.train.recipe import Recipe
 
 _FUNCTIONS: Final = {
+    "audiovisual_attributes": "thinslice.recipes.audiovisual_attributes:audiovisual_attributes",
     "bimodal": "thinslice.recipes.bimodal_training:bimodal",
     "cross_modal": "thinslice.recipes.cross_modal:cross_modal",
     "cr_net": "thinslice.recipes.cr_net:cr_net",
