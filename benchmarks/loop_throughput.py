@@ -7,6 +7,7 @@ they take turns, and the median over turns counts, since machines are shared. Cl
 """
 
 import argparse
+import logging
 import statistics
 import tempfile
 import time
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--size", choices=["small", "full"], default="small")
     parser.add_argument("--batch", type=int, default=32)
     arguments = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     device = torch.device(arguments.device)
     recipe = deep_impression("small" if arguments.size == "small" else "dnn", batch_size=arguments.batch)
     held = Held(make_batches(recipe, 4, arguments.batch), arguments.steps)
