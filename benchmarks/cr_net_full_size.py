@@ -1,12 +1,14 @@
-"""CR-Net at full size on a few real clips: extraction, a step of both stages, trees, export, a prediction.
+"""CR-Net at full size on a few real clips, by the commands that a user calls, each with its time and peak memory.
 
-python benchmarks/cr_net_full_size.py THINSLICE_DATA/first_impressions_v2/clips [NUM_CLIPS]
+python benchmarks/cr_net_full_size.py THINSLICE_DATA/first_impressions_v2 [NUM_CLIPS]
 
-Prints seconds and peak memory. Labels are made up; nothing is said about accuracy. Each clip needs its transcript
-beside it or the asr extra.
+extract, train (one step of each stage, 1,000 trees), export, predict; predict in a Python in which PyTorch cannot be
+imported. The labels are made up: nothing is said about accuracy. Needs the assets mtcnn and all-minilm-l6-v2.
 """
 
-import resource
+import csv
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,68 +16,66 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from thinslice.features import extract
-from thinslice.media.source import Source
-from thinslice.recipes.cr_net import cr_net
-from thinslice.recipes.cr_net_export import export_cr_net
-from thinslice.train.data import ArrayReader, ClipData, random_state
-from thinslice.train.loop import RunData, Settings, train
 from thinslice.traits import TARGETS
 
-EXTRACTORS = {
-    "text_embedding": "thinslice.features.text_embedding:extract_text_embedding",
-    "text_vector": "thinslice.features.text_embedding:extract_text_vector",
-}
-TORCHLESS = """
-import json, sys, time
-import numpy as np
-from thinslice.infer.onnx_model import OnnxModel
-began = time.perf_counter()
-model = OnnxModel(__import__("pathlib").Path(sys.argv[1]))
-loaded = time.perf_counter()
-scores = model.predict(dict(np.load(sys.argv[2])))
-assert "torch" not in sys.modules
-print(json.dumps([loaded - began, time.perf_counter() - loaded, scores.round(4).tolist()]))
-"""
+THINSLICE = [sys.executable, "-m", "thinslice"]
+WITHOUT_TORCH = [
+    sys.executable,
+    "-c",
+    "import sys; sys.modules['torch'] = None; from thinslice.cli import main; main()",
+]
 
 
-def main(folder: Path, count: int, device: str) -> None:
-    for name, place in EXTRACTORS.items():
-        extract.EXTRACTORS.setdefault(name, place)
-    recipe = cr_net("all", batch_size=count, epochs=1, num_trees=1000)
-    arrays = {}
-    for path in sorted(folder.glob("*.mp4"))[:count]:
-        arrays[path.name], seconds = extract.extract_features(Source(path), recipe.features)
-        print(path.name, {name: round(value, 2) for name, value in seconds.items()}, flush=True)
-    print({name: array.shape for name, array in arrays[path.name].items()})
-    labels = np.random.default_rng(0).uniform(0.2, 0.8, (len(arrays), len(TARGETS)))
-    clips = ClipData(tuple(arrays), labels, TARGETS, ArrayReader(arrays))
+def write_manifest(corpus: Path, count: int, out: Path) -> list[Path]:
+    """Write a manifest of the first clips, with their transcripts and made-up labels; return the clips."""
+    clips = sorted((corpus / "clips").glob("*.mp4"))[:count]
+    with (corpus / "metadata_train.csv").open(newline="", encoding="utf-8") as file:
+        words = {row["file_name"]: row["transcription"] for row in csv.DictReader(file)}
+    labels = np.random.default_rng(0).uniform(0.2, 0.8, (len(clips), len(TARGETS))).round(4)
+    with out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["clip", "path", "split", "speaker", "transcript", *TARGETS])
+        for clip, row in zip(clips, labels, strict=True):
+            writer.writerow([clip.name, clip, "train", clip.name, words[clip.name] or "Nothing.", *row])
+    return clips
+
+
+def call(title: str, command: list[str]) -> str:
+    """Run a command; print its seconds and peak memory; return what it printed."""
+    began = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as printed:
+        process = subprocess.Popen(command, stdout=printed)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"{title}: exit code {process.returncode}")
+        seconds, peak = time.perf_counter() - began, usage.ru_maxrss / 2**20
+        print(f"{title}: {seconds:.0f} s, {usage.ru_utime + usage.ru_stime:.0f} processor seconds, {peak:.1f} GiB")
+        printed.seek(0)
+        return printed.read()
+
+
+def main(corpus: Path, count: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        run = train(
-            recipe,
-            RunData(splits={"train": clips}),
-            Path(temporary) / "run",
-            Settings(device=device, tensorboard=False, max_steps=1),
-        )
-        for row in (run.path / "history.csv").read_text().splitlines():
-            print(row)
-        if device != "cpu":
-            print(f"peak on the GPU {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
-        sample = recipe.sample(clips.reader(0), "test", random_state(0))
-        began = time.perf_counter()
-        exported = export_cr_net(recipe, run, Path(temporary) / "bundle", [sample])
-        size = (exported.folder / "model.onnx").stat().st_size
-        seconds = time.perf_counter() - began
-        print(f"exported in {seconds:.0f} s, {size / 2**20:.0f} MiB, differs by {exported.largest_difference:.1e}")
-        np.savez(Path(temporary) / "sample.npz", **sample)
-        arguments = [sys.executable, "-c", TORCHLESS, str(exported.folder), str(Path(temporary) / "sample.npz")]
-        print("loading s, scoring s, scores:", subprocess.check_output(arguments, text=True).strip())
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
+        folder = Path(temporary)
+        clips = write_manifest(corpus, count, folder / "clips.csv")
+        store = ["--store", str(folder / "store")]
+        data = ["--data", str(folder / "clips.csv"), *store]
+        run, bundle = str(folder / "run"), folder / "bundle"
+        print(call("extract", [*THINSLICE, "extract", str(folder / "clips.csv"), "--recipe", "cr_net", *store]).strip())
+        call("train", [*THINSLICE, "train", "cr_net", *data, "--out", run, "--max-steps", "1"])
+        with (folder / "run" / "history.csv").open(newline="") as file:
+            for row in csv.DictReader(file):
+                print(f"  one step of stage {row['stage']} on {len(clips)} clips: {float(row['seconds']):.1f} s")
+        call("export", [*THINSLICE, "export", run, "--out", str(bundle)])
+        print(f"  model.onnx: {(bundle / 'model.onnx').stat().st_size / 2**20:.0f} MiB")
+        print(" ", json.loads((bundle / "bundle.json").read_text())["card"]["compared_with_pytorch"])
+        words = ["--transcript", "I think that we should all be friends.", "--json"]
+        printed = call("predict", [*WITHOUT_TORCH, "predict", str(clips[0]), "--bundle", str(bundle), *words])
+        (prediction,) = json.loads(printed)
+        print("  used:", prediction["used"], "seconds:", prediction["seconds"])
 
 
 if __name__ == "__main__":
-    main(
-        Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 4, "cuda" if torch.cuda.is_available() else "cpu"
-    )
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 4)

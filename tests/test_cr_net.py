@@ -111,8 +111,16 @@ class TestNetwork:
         assert prepared.shape == (1, 9, 4, 5)
         assert (prepared[0] > 0).flatten(1).all(1).tolist() == [False] * 5 + [True] + [False] * 3
 
+    def test_motion_is_enlarged_and_the_mean_kept(self) -> None:
+        shape = Shape(streams=("scene",), layout="resnet10", width=2, num_frames=2, motion_gain=5.0)
+        frames = torch.randint(0, 256, (1, 2, 4, 4, 3), dtype=torch.uint8)
+        plain = CRNet(replace(shape, motion_gain=1.0)).streams["scene"].prepare(frames)[0].unflatten(0, (2, 3))
+        large = CRNet(shape).streams["scene"].prepare(frames)[0].unflatten(0, (2, 3))
+        torch.testing.assert_close(large.mean(0), plain.mean(0))
+        torch.testing.assert_close(large[1] - large[0], 5 * (plain[1] - plain[0]))
+
     def test_unstacked_frames_are_averaged(self) -> None:
-        shape = Shape(streams=("face",), layout="resnet10", width=2, num_frames=2, stacked=False)
+        shape = Shape(streams=("face",), layout="resnet10", width=2, num_frames=2, stacked=())
         stream = CRNet(shape).eval().streams["face"]
         faces = torch.randint(0, 256, (1, 2, 32, 32, 3), dtype=torch.uint8)
         single = torch.cat([stream.pooled(faces[:, :1]), stream.pooled(faces[:, 1:])])

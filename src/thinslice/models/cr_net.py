@@ -148,8 +148,10 @@ class Shape:
         layout: of the backbones, see `thinslice.models.resnet.LAYOUTS`.
         width: channels of their first layer.
         num_frames: frames of a clip that a stream of pictures sees.
-        stacked: whether all frames enter the network at once, as channels of one picture, so that it sees motion; else
-            each goes through by itself and their features are averaged.
+        stacked: streams of pictures into which all frames enter at once, as channels of one picture, so that they see
+            motion; in the others each frame goes through by itself and their features are averaged.
+        motion_gain: by how much a stacked frame's difference from the mean of all frames is enlarged; 1 leaves it. It
+            makes small movements as large as the differences between rooms, and leaves a still clip as it is.
         num_samples: samples that the waveform is padded to.
         num_classes: 4, 7 or 10.
         head: with classes that guide ("cr"), without classes ("plain"), or classes alone ("expectation").
@@ -159,7 +161,8 @@ class Shape:
     layout: str = "resnet34"
     width: int = 64
     num_frames: int = NUM_FRAMES
-    stacked: bool = True
+    stacked: tuple[str, ...] = ("scene", "face")
+    motion_gain: float = 1.0
     num_samples: int = NUM_SAMPLES
     num_classes: int = 4
     head: HeadKind = "cr"
@@ -182,7 +185,8 @@ class Stream(nn.Module):
         self.inputs = STREAM_INPUTS[name]
         self.shape = shape
         self.is_pictures = name in ("scene", "face")
-        channels = (3 * shape.num_frames if shape.stacked else 3) if self.is_pictures else 1
+        self.is_stacked = self.is_pictures and name in shape.stacked
+        channels = 3 * shape.num_frames if self.is_stacked else 3 if self.is_pictures else 1
         self.backbone = ResNet(shape.layout, channels, shape.width, num_dimensions=2 if self.is_pictures else 1)
         self.head: nn.Module
         if shape.head == "cr":
@@ -199,7 +203,11 @@ class Stream(nn.Module):
         """
         if self.is_pictures:
             scaled = normalise_imagenet(inputs[0].flatten(0, -4))
-            return scaled.unflatten(0, (len(inputs[0]), -1)).flatten(1, 2) if self.shape.stacked else scaled
+            if not self.is_stacked:
+                return scaled
+            frames = scaled.unflatten(0, (len(inputs[0]), -1))
+            mean = frames.mean(1, keepdim=True)
+            return (mean + self.shape.motion_gain * (frames - mean)).flatten(1, 2)
         parts = [
             self._pad(part) if name == "waveform" else part for name, part in zip(self.inputs, inputs, strict=True)
         ]
@@ -213,7 +221,7 @@ class Stream(nn.Module):
     def pooled(self, *inputs: Tensor) -> Tensor:
         """Return the backbone's features (batch, features), averaged over all positions and, not stacked, frames."""
         features: Tensor = self.backbone(self.prepare(*inputs))
-        if self.is_pictures and not self.shape.stacked:
+        if self.is_pictures and not self.is_stacked:
             return features.unflatten(0, (len(inputs[0]), -1)).mean(1)
         return features
 
@@ -280,9 +288,8 @@ def load_imagenet(network: CRNet, path: str | Path) -> None:
     picture = ResNet(shape.layout, 3, shape.width)
     load_torchvision(picture, path)
     state = picture.state_dict()
-    if shape.stacked:
-        state["conv1.weight"] = inflate(state["conv1.weight"], shape.num_frames)
+    stacked = {**state, "conv1.weight": inflate(state["conv1.weight"], shape.num_frames)}
     for stream in network.streams.values():
         assert isinstance(stream, Stream)
         if stream.is_pictures:
-            stream.backbone.load_state_dict(state)
+            stream.backbone.load_state_dict(stacked if stream.is_stacked else state)

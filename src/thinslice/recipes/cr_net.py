@@ -160,7 +160,8 @@ class Sizes:
         num_frames: segments of a clip, one frame of each of which is seen at a time.
         draws: frames kept of each segment, odd, so that one is its centre.
         side: of the pictures, pixels.
-        stacked: see `thinslice.models.cr_net.Shape`.
+        stacked: as in `thinslice.models.cr_net.Shape`, with commas between: "scene,face", or "" for neither.
+        motion_gain: see `thinslice.models.cr_net.Shape`; 1, and so without effect, in the paper.
         detector: "mtcnn", as in the paper, or "landmarker".
         margin: what a face box gets on each side, as a share of its longer side; the paper does not say.
         num_samples: samples of sound, padded with zeros.
@@ -181,7 +182,8 @@ class Sizes:
     num_frames: int = NUM_FRAMES
     draws: int = 3
     side: int = SIDE
-    stacked: bool = True
+    stacked: str = "scene,face"
+    motion_gain: float = 1.0
     detector: str = "mtcnn"
     margin: float = 0.2
     num_samples: int = NUM_SAMPLES
@@ -200,14 +202,16 @@ class Sizes:
 SMALL: Final = Sizes(
     layout="resnet10",
     width=8,
-    num_frames=8,
-    side=56,
+    num_frames=16,
+    stacked="scene",
+    motion_gain=6.0,
     detector="landmarker",
+    margin=0.0,
     num_samples=16_384,
     rate_hz=4_000,
     batch_size=8,
-    epochs=24,
-    decay_epochs=16,
+    epochs=12,
+    decay_epochs=8,
     learning_rate=0.003,
     num_trees=200,
 )
@@ -242,7 +246,8 @@ def _build(variant: str, kind: Kind, sizes: Sizes) -> Recipe:
         layout=sizes.layout,
         width=sizes.width,
         num_frames=sizes.num_frames,
-        stacked=sizes.stacked,
+        stacked=tuple(sizes.stacked.split(",")),
+        motion_gain=sizes.motion_gain,
         num_samples=sizes.num_samples,
         num_classes=kind.num_classes,
         head=kind.head,
