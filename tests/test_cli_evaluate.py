@@ -353,7 +353,7 @@ def test_out_writes_tables_and_figures(data: Path) -> None:
     assert f"{accuracy:.4f}" in (out / "scores.md").read_text()
     tex = (out / "scores.tex").read_text()
     assert f"{accuracy:.4f}" in tex
-    assert tex.count("\\begin{tabular}") == tex.count("\\end{tabular}") == tex.count("\\begin{table}") == 6
+    assert tex.count("\\begin{tabular}") == tex.count("\\end{tabular}") == tex.count("\\begin{table}") == 7
     for block in tex.split("\\toprule")[1:]:
         counts = {line.count(" & ") for line in block.split("\\bottomrule")[0].splitlines() if line.endswith("\\\\")}
         assert len(counts) == 1

@@ -6,7 +6,7 @@ import pytest
 from thinslice.errors import UsageError
 from thinslice.evaluate import metrics
 from thinslice.evaluate.extremes import score_extremes
-from thinslice.evaluate.groups import UNKNOWN, group_names, metric_frame, score_groups
+from thinslice.evaluate.groups import UNKNOWN, compare_groups, group_names, metric_frame, score_groups
 from thinslice.evaluate.lookup import variance_parts
 from thinslice.evaluate.panel import Resampling, System
 from thinslice.traits import TARGETS, TRAITS
@@ -171,3 +171,35 @@ def test_extremes_without_any_clip() -> None:
     assert found["low"]["predictions"]["num_clips"]["openness"] == 0
     assert found["low"]["predictions"]["accuracy"]["openness"] is None
     assert found["low"]["predictions"]["ci95"]["accuracy"]["average"] is None
+
+
+def test_balanced_scores_count_each_group_alike() -> None:
+    labels, system, speakers, _ = _data(shift=0.0)
+    groups = ["a" if i < 450 else "b" for i in range(600)]
+    found = score_groups(labels, system, {}, speakers, groups, QUICK)
+    for metric in ("accuracy", "r2", "bias"):
+        mean = np.mean([found["groups"][name][metric]["openness"] for name in "ab"])
+        assert found["balanced"][metric]["openness"] == pytest.approx(mean)
+        low, high = found["balanced"]["ci95"][metric]["openness"]
+        assert low < mean < high
+
+
+def test_two_systems_are_compared_group_by_group() -> None:
+    labels, system, speakers, groups = _data(shift=0.05)
+    _, fair, _, _ = _data()
+    found = compare_groups(labels, fair, system, speakers, groups, QUICK)
+    one, other = (score_groups(labels, s, {}, speakers, groups, QUICK) for s in (fair, system))
+    for metric in ("accuracy", "r2", "bias"):
+        for name in "ab":
+            expected = one["groups"][name][metric]["average"] - other["groups"][name][metric]["average"]
+            assert found["groups"][name][metric]["average"]["difference"] == pytest.approx(expected)
+        expected = one["gap"][metric]["average"]["gap"] - other["gap"][metric]["average"]["gap"]
+        assert found["gap"][metric]["average"]["difference"] == pytest.approx(expected)
+    moved = found["groups"]["b"]["bias"]["average"]
+    assert moved["difference"] == pytest.approx(-0.05)
+    assert moved["ci95"] == pytest.approx([-0.05, -0.05])
+    assert found["groups"]["a"]["accuracy"]["average"]["difference"] == pytest.approx(0.0)
+    assert found["gap"]["bias"]["average"]["ci95"][1] < 0
+    same = compare_groups(labels, system, system, speakers, ["only"] * len(labels), Resampling(0))
+    assert same["gap"] is None
+    assert same["groups"]["only"]["r2"]["average"] == {"difference": 0.0, "ci95": None}

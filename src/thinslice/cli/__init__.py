@@ -12,6 +12,8 @@ from thinslice.errors import ThinsliceError
 COMMANDS = {
     "predict": "thinslice.cli.predict:predict",
     "evaluate": "thinslice.cli.evaluate:evaluate",
+    "calibrate": "thinslice.cli.calibrate:calibrate",
+    "groups": "thinslice.cli.groups:groups",
     "audit": "thinslice.cli.audit:audit",
     "data": "thinslice.cli.data:data",
     "systems": "thinslice.cli.systems:systems",

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ Examples:
   thinslice evaluate predictions.csv --labels fi.csv --split test --train fi.csv --train-split train
   thinslice evaluate new.csv --compare old.csv --labels test.csv --train train.csv --train validation.csv
   thinslice evaluate predictions.csv --labels test.csv --train train.csv --group-by gender,age_group --out scores/
+  thinslice evaluate predictions.csv --labels test.csv --attributes emotions.csv --group-by emotion
 """
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NAMED = 10
@@ -39,6 +40,12 @@ _NAMED = 10
     help="Use only this split of --train; repeatable. Clips to be predicted are never used.",
 )
 @click.option("--group-by", metavar="COLUMN,...", default="", help="Columns of --labels: scores and gaps per group.")
+@click.option(
+    "--attributes",
+    type=_FILE,
+    metavar="TABLE.csv",
+    help="Column clip and any others: further columns for --group-by, such as estimated emotions.",
+)
 @click.option("--compare", type=_FILE, metavar="OTHER.csv", help="Another prediction file: paired differences.")
 @click.option(
     "--out",
@@ -62,6 +69,7 @@ def evaluate(
     training: tuple[Path, ...],
     train_splits: tuple[str, ...],
     group_by: str,
+    attributes: Path | None,
     compare: Path | None,
     out: Path | None,
     resamples: int,
@@ -76,6 +84,7 @@ def evaluate(
     """
     if train_splits and not training:
         raise click.UsageError("--train-split needs --train")
+    from thinslice.cli.labelled import read_labelled
     from thinslice.evaluate.panel import Resampling
     from thinslice.evaluate.predictions import read_predictions
     from thinslice.evaluate.scorecard import build_scorecard
@@ -83,8 +92,8 @@ def evaluate(
     columns = [name.strip() for name in group_by.split(",") if name.strip()]
     file = read_predictions(predictions)
     other = None if compare is None else read_predictions(compare)
-    labelled = _labelled(labels, splits)
-    parts = [_labelled(path, train_splits) for path in training]
+    labelled = read_labelled(labels, splits, attributes)
+    parts = [read_labelled(path, train_splits) for path in training]
     card, scored = build_scorecard(
         labelled, file, parts, columns, compare=other, resampling=Resampling(resamples, seed)
     )
@@ -107,24 +116,6 @@ def evaluate(
         left_over.append(card["comparison"]["missing"])
     if lost or any(left_over) or not card["num_clips"]:
         sys.exit(1)
-
-
-def _labelled(path: Path, splits: Sequence[str]) -> Any:
-    import numpy as np
-
-    from thinslice.data.manifest import load_manifest
-    from thinslice.errors import ManifestError
-    from thinslice.evaluate.scorecard import LabelledClips
-
-    manifest = load_manifest(path)
-    if splits:
-        for name in splits:
-            if name not in manifest.splits:
-                found = ", ".join(sorted(set(manifest.splits))) or "none"
-                raise ManifestError(f"{path}: no split {name}; there are: {found}")
-        manifest = manifest.select(np.array([name in splits for name in manifest.splits], dtype=bool))
-    columns = {"split": manifest.splits, **manifest.columns}
-    return LabelledClips(manifest.clips, manifest.speakers, manifest.labels(), columns, str(path))
 
 
 def _write(out: Path, card: Mapping[str, Any], scored: Any) -> None:

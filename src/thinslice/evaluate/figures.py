@@ -22,7 +22,7 @@ _INK, _GREY, _PALE = "#1b1f24", "#6e7781", "#d0d7de"
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _COLOURS: Final = {"predictions": "#0072b2", "other": "#d55e00", LOOKUP: "#e69f00", TRAINING_MEAN: "#6e7781"}
 _MARKERS: Final = {OFFICIAL: "o", SEEN: "^", UNSEEN: "v"}
-_STYLE: Final[Any] = {
+STYLE: Final[Any] = {
     "font.size": 8,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8,
@@ -58,7 +58,7 @@ def plot_accuracy_r2(card: Mapping[str, Any]) -> "Figure":
     if card["comparison"]:
         systems["other"] = card["comparison"]["protocols"]
         labels["other"] = _short(card["comparison"]["predictions"])
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.4), layout="constrained")
         axes = figure.add_subplot()
         axes.grid(color=_PALE, linewidth=0.4)
@@ -130,7 +130,7 @@ def plot_scatter(scored: Scored, card: Mapping[str, Any]) -> "Figure":
     rows = -(-len(targets) // columns) if targets else 1
     identity: Any = {"color": _GREY, "linewidth": 0.8, "linestyle": (0, (4, 3))}
     calibration: Any = {"color": _COLOURS["other"], "linewidth": 1.5, "solid_capstyle": "round"}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2.3 * columns + 0.3, 2.35 * rows + 0.6), layout="constrained")
         figure.get_layout_engine().set(h_pad=0.08)  # type: ignore[union-attr, call-arg]
         for place, name in enumerate(targets):
@@ -171,7 +171,7 @@ def save_figure(figure: "Figure", stem: str | os.PathLike[str]) -> list[Path]:
     import matplotlib as mpl
 
     out = []
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         for suffix, options in ((".png", {"metadata": {"Software": None}}), (".svg", {"metadata": {"Date": None}})):
             path = Path(f"{os.fspath(stem)}{suffix}")
             figure.savefig(path, dpi=300, **options)  # type: ignore[arg-type]

@@ -13,12 +13,16 @@ Read with care:
   is large by chance alone, and its (percentile) interval stays above 0. `chance95` says how large: the 95th
   percentile of the gap if all groups were equal (the resampled values, each group's centred on its own estimate), and
   `p` how often a gap this large comes from chance.
+* *balanced* is the mean over the groups that the gap compares: a score in which each group counts alike, however many
+  clips it has.
+* *share* says how much of labels and predictions the column explains (`thinslice.evaluate.attribute_share`).
 * Intervals from few speakers are too narrow (docs/evaluation.md has the measured coverage): a group of fewer than 50
   speakers is marked small, warned of, and left out of the gap as long as two others remain.
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -26,6 +30,7 @@ import numpy as np
 
 from thinslice.errors import UsageError
 from thinslice.evaluate import bootstrap, metrics
+from thinslice.evaluate.attribute_share import attribute_shares
 from thinslice.evaluate.metrics import Floats
 from thinslice.evaluate.panel import (
     Resampling,
@@ -74,6 +79,11 @@ def group_names(column: Sequence[str]) -> list[str]:
     return [cell or UNKNOWN for cell in cells]
 
 
+def ordered_groups(column: Sequence[str]) -> list[str]:
+    """Return the different groups of a column in the order in which they are shown, without the unknown."""
+    return sorted({cell.strip() for cell in column} - {UNKNOWN, ""}, key=_natural)
+
+
 def _quartiles(values: Floats) -> list[str]:
     ends = np.unique(np.nanpercentile(values, [0, 25, 50, 75, 100]))
     part = np.clip(np.searchsorted(ends, values, side="right") - 1, 0, max(len(ends) - 2, 0))
@@ -105,28 +115,18 @@ def score_groups(
     Returns:
         {"groups": {group: {"num_clips", "num_speakers", "small", "accuracy", "r2", "bias", "ci95", "best_trait",
         "worst_trait", "baselines": {name: {"accuracy", "r2"}}}}, "gap": {metric: {target: {"gap",
-        "ci95", "chance95", "p", "highest", "lowest"}}} or None, "warnings": [str]}. `best_trait` and `worst_trait` are
-        by accuracy.
+        "ci95", "chance95", "p", "highest", "lowest"}}} or None, "balanced": {metric: {target: value}, "ci95"} or None,
+        "share": `attribute_shares` of the clips of a known group or None, "warnings": [str]}. `best_trait` and
+        `worst_trait` are by accuracy.
     """
-    index, num_speakers = bootstrap.speaker_index(speakers)
     membership = np.asarray(groups, dtype=str)
-    found = sorted(set(membership.tolist()) - {UNKNOWN}, key=_natural)
-    found += [UNKNOWN] if UNKNOWN in membership else []
-    summands = bootstrap.clip_sums(labels, system.scores)
-    rows = {name: membership == name for name in found}
-    sums = np.stack(
-        [bootstrap.group_sums(summands * rows[name][:, None, None], index, num_speakers) for name in found], axis=1
-    )
-    draws = bootstrap.draw(sums, resampling.num_resamples, resampling.seed)
+    found, rows = _found(membership)
+    index, _ = bootstrap.speaker_index(speakers)
+    draws = _draws(labels, system, speakers, rows, resampling)
 
     out: dict[str, Any] = {}
     for g, name in enumerate(found):
-        count = len(set(index[rows[name]].tolist()))
-        panel: dict[str, Any] = {
-            "num_clips": int(rows[name].sum()),
-            "num_speakers": count,
-            "small": count < SMALL,
-        }
+        panel = _size(rows[name], index)
         own = {metric: draws[metric].of(g) for metric in _METRICS}
         panel |= {metric: by_target(own[metric].point, interview) for metric in _METRICS}
         panel["ci95"] = {
@@ -142,11 +142,67 @@ def score_groups(
         }
         out[name] = panel
     compared, warnings = _compared(out)
-    gap = None
+    gap = balanced = share = None
     if len(compared) > 1:
         picked = [found.index(name) for name in compared]
         gap = {metric: _gaps(draws[metric].of(picked), compared, interview) for metric in _METRICS}
-    return {"groups": out, "gap": gap, "warnings": warnings}
+        balanced = _balanced({metric: draws[metric].of(picked) for metric in _METRICS}, interview)
+        known = np.flatnonzero(membership != UNKNOWN)
+        share = attribute_shares(
+            labels[known],
+            system.scores[known],
+            [speakers[i] for i in known.tolist()],
+            membership[known].tolist(),
+            resampling,
+            interview,
+        )
+    return {"groups": out, "gap": gap, "balanced": balanced, "share": share, "warnings": warnings}
+
+
+def compare_groups(
+    labels: Floats,
+    system: System,
+    other: System,
+    speakers: Sequence[str],
+    groups: Sequence[str],
+    resampling: Resampling,
+    interview: bool = True,
+) -> dict[str, Any]:
+    """Say group by group how far a system is ahead of another, and how much wider its gaps are, paired.
+
+    Args:
+        labels: (n, 6).
+        system: the system.
+        other: what it is compared with, on the same clips.
+        speakers: of each clip.
+        groups: of each clip, see `group_names`.
+        resampling: how intervals are made.
+        interview: whether the interview variable is among the targets.
+
+    Returns:
+        {"groups": {group: {metric: {target: D}}}, "balanced": {metric: {target: D}}, "gap": {metric: {target: D}}} with
+        D = {"difference", "ci95"}, the system's value less the other's; a negative gap difference is a gap that
+        the system makes smaller. The last two are None for fewer than two groups.
+    """
+    membership = np.asarray(groups, dtype=str)
+    found, rows = _found(membership)
+    draws = [_draws(labels, one, speakers, rows, resampling) for one in (system, other)]
+    pairs = {metric: [one[metric].map(with_average) for one in draws] for metric in _METRICS}
+    index, _ = bootstrap.speaker_index(speakers)
+    compared, _ = _compared({name: _size(rows[name], index) for name in found})
+    out: dict[str, Any] = {"groups": {}, "balanced": None, "gap": None}
+    for g, name in enumerate(found):
+        out["groups"][name] = {
+            metric: _difference([one.of(g) for one in pair], interview) for metric, pair in pairs.items()
+        }
+    if len(compared) > 1:
+        picked = [found.index(name) for name in compared]
+        for name, over_groups in (("balanced", np.mean), ("gap", np.ptp)):
+            out[name] = {
+                metric: _difference([one.of(picked).map(partial(over_groups, axis=-2)) for one in pair], interview)
+                for metric, pair in pairs.items()
+            }
+    return out
 
 
 def metric_frame(labels: Floats, predictions: Floats, groups: Sequence[str], trait: str) -> Any:
@@ -183,6 +239,49 @@ def metric_frame(labels: Floats, predictions: Floats, groups: Sequence[str], tra
 
 def _single(function: Any) -> Any:
     return lambda y_true, y_pred: float(function(np.asarray(y_true), np.asarray(y_pred))[0])
+
+
+def _size(mask: Any, index: Any) -> dict[str, Any]:
+    """Return how large the group of some clips, bool (n,), is; `index` numbers each clip's speaker."""
+    count = len(set(index[mask].tolist()))
+    return {"num_clips": int(mask.sum()), "num_speakers": count, "small": count < SMALL}
+
+
+def _found(membership: Any) -> tuple[list[str], dict[str, Any]]:
+    """Return the groups in the order in which they are shown, and the clips of each, bool (n,)."""
+    found = ordered_groups(membership.tolist()) + ([UNKNOWN] if UNKNOWN in membership else [])
+    return found, {name: membership == name for name in found}
+
+
+def _draws(
+    labels: Floats, system: System, speakers: Sequence[str], rows: Mapping[str, Any], resampling: Resampling
+) -> dict[str, bootstrap.Draws]:
+    """Return each metric's draws (..., G, 6)."""
+    index, num_speakers = bootstrap.speaker_index(speakers)
+    summands = bootstrap.clip_sums(labels, system.scores)
+    sums = [bootstrap.group_sums(summands * mask[:, None, None], index, num_speakers) for mask in rows.values()]
+    return bootstrap.draw(np.stack(sums, axis=1), resampling.num_resamples, resampling.seed)
+
+
+def _balanced(draws: Mapping[str, bootstrap.Draws], interview: bool) -> dict[str, Any]:
+    """Return the mean over groups of each metric; draws (..., G, 6)."""
+    means = {metric: one.map(lambda values: values.mean(axis=-2)) for metric, one in draws.items()}
+    out: dict[str, Any] = {metric: by_target(one.point, interview) for metric, one in means.items()}
+    out["ci95"] = {metric: intervals_by_target(one, interview) for metric, one in means.items() if len(one.samples)}
+    return out
+
+
+def _difference(pair: Sequence[bootstrap.Draws], interview: bool) -> dict[str, Any]:
+    """Return the first less the second of draws (..., 7), the average among them; percentile intervals, as gaps have."""
+    difference = pair[0].minus(pair[1])
+    low, high = bootstrap.interval(difference, corrected=False)
+    return {
+        name: {
+            "difference": number(difference.point[i]),
+            "ci95": None if number(low[i]) is None else [float(low[i]), float(high[i])],
+        }
+        for i, name in enumerate(names(interview))
+    }
 
 
 def _natural(name: str) -> tuple[int, float, str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from thinslice.errors import ManifestError, UsageError
 from thinslice.evaluate.clip_names import clip_key, match_clips
 from thinslice.evaluate.extremes import score_extremes
-from thinslice.evaluate.groups import group_names, score_groups
+from thinslice.evaluate.groups import compare_groups, group_names, score_groups
 from thinslice.evaluate.lookup import Lookup, VarianceParts, fit_lookup
 from thinslice.evaluate.metrics import Floats, pcc
 from thinslice.evaluate.panel import Resampling, System, by_target, score_systems
@@ -150,10 +150,7 @@ def build_scorecard(
     """
     resampling = resampling or Resampling()
     for column in group_by:
-        if column not in labels.columns:
-            raise ManifestError(
-                f"{labels.source}: no column {column}; there are {', '.join(labels.columns) or 'none to group by'}"
-            )
+        membership_of(labels, column)
     warnings = [describe(problem) for problem in predictions.problems]
     match = _match(labels, predictions)
     chosen = labels.of(match.rows)
@@ -199,12 +196,9 @@ def build_scorecard(
                 paired[name][protocol] = differences[name]
 
     groups = {}
-    for column in group_by:
+    memberships = {column: membership_of(chosen, column) for column in group_by}
+    for column, membership in memberships.items():
         beside = {name: s for name, s in systems.items() if name != _FILE}
-        try:
-            membership = group_names(chosen.columns[column])
-        except UsageError as error:
-            raise UsageError(f"{labels.source}, column {column}: {error}") from None
         groups[column] = score_groups(chosen.labels, system, beside, chosen.speakers, membership, resampling, interview)
         warnings += [f"{column}: {line}" for line in groups[column]["warnings"]]
     extremes = None
@@ -238,9 +232,21 @@ def build_scorecard(
     }
     if compare is not None:
         train_speakers = None if train is None else train.speakers
-        card["comparison"] = _compare(chosen, system, compare, train_speakers, resampling, interview)
+        card["comparison"] = _compare(chosen, system, compare, train_speakers, memberships, resampling, interview)
         warnings += [f"{compare.source}: {describe(problem)}" for problem in compare.problems]
     return card, Scored(chosen.clips, chosen.speakers, chosen.labels, system, masks)
+
+
+def membership_of(clips: LabelledClips, column: str) -> list[str]:
+    """Return each clip's group by a column; ManifestError for no such column, UsageError where it makes no groups."""
+    if column not in clips.columns:
+        raise ManifestError(
+            f"{clips.source}: no column {column}; there are {', '.join(clips.columns) or 'none to group by'}"
+        )
+    try:
+        return group_names(clips.columns[column])
+    except UsageError as error:
+        raise UsageError(f"{clips.source}, column {column}: {error}") from None
 
 
 def ceiling(parts: VarianceParts, interview: bool = True) -> dict[str, Any]:
@@ -336,10 +342,11 @@ def _compare(
     system: System,
     other: PredictionFile,
     train_speakers: Sequence[str] | None,
+    memberships: Mapping[str, Sequence[str]],
     resampling: Resampling,
     interview: bool,
 ) -> dict[str, Any]:
-    """Paired scores of two files on the clips that both score."""
+    """Paired scores of two files on the clips that both score, and how they differ in groups."""
     match = _match(chosen, other)
     both = chosen.of(match.rows)
     interview = interview and _has_interview(both, other)
@@ -349,6 +356,7 @@ def _compare(
         "missing": match.missing,
         "protocols": {},
         "paired_differences": {},
+        "groups": {},
     }
     pair = {_FILE: system.of(match.rows), "other": match.system}
     for protocol, mask in protocol_masks(both.speakers, train_speakers).items():
@@ -366,4 +374,14 @@ def _compare(
         )
         out["protocols"][protocol] = panels["other"]
         out["paired_differences"][protocol] = differences["other"]
+    for column, membership in memberships.items():
+        out["groups"][column] = compare_groups(
+            both.labels,
+            pair[_FILE],
+            pair["other"],
+            both.speakers,
+            [membership[i] for i in match.rows],
+            resampling,
+            interview,
+        )
     return out

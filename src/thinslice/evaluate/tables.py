@@ -58,6 +58,7 @@ def build_tables(card: Mapping[str, Any]) -> list[Table]:
     tables = [_headline(card), _traits(card), _shape(card)]
     if card["comparison"]:
         tables.append(_comparison(card["comparison"]))
+        tables += [_compared_groups(column, entry, card) for column, entry in card["comparison"]["groups"].items()]
     if card["extremes"]:
         tables.append(_extremes(card["extremes"]))
     return tables + [_group(column, entry) for column, entry in card["groups"].items()]
@@ -272,7 +273,40 @@ def _group(column: str, entry: Mapping[str, Any]) -> Table:
                 f"Gap in {METRIC_NAMES[metric]}: {_shown(gap['gap'], metric)} {_bracket(gap['ci95'], metric)}"
                 f"{by_chance}, p {_p(gap['p'])} ({gap['highest']} highest, {gap['lowest']} lowest)."
             )
+    if entry["balanced"]:
+        cells = (f"{METRIC_NAMES[m]} {_with_interval(entry['balanced'], m, 'average')}" for m in ("accuracy", "r2"))
+        notes.append(f"Each group counting alike: {', '.join(cells)}.")
+    if entry["share"]:
+        notes.append(_share(column, entry["share"]))
     return Table(f"By {column}", header, tuple(rows), "\n".join(notes))
+
+
+def _share(column: str, share: Mapping[str, Any]) -> str:
+    def shown(name: str) -> str:
+        by_chance = share["chance"].get(name)
+        value = _with_interval(share, name, "average")
+        return value + (f" (luck {_shown(by_chance['average'], name)})" if by_chance else "")
+
+    return (
+        f"Share of the variance that {column} explains: of the labels {shown('labels_on_group')}, of the predictions "
+        f"{shown('predictions_on_group')}. Partial R²: predictions given {column} {shown('model_given_group')}, "
+        f"{column} given predictions {shown('group_given_model')}."
+    )
+
+
+def _compared_groups(column: str, entry: Mapping[str, Any], card: Mapping[str, Any]) -> Table:
+    def cells(differences: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(_difference(differences, metric) for metric in ("accuracy", "r2", "bias"))
+
+    rows = [(name, *cells(differences)) for name, differences in entry["groups"].items()]
+    if entry["gap"]:
+        rows += [("each group alike", *cells(entry["balanced"])), ("gap between groups", *cells(entry["gap"]))]
+    return Table(
+        f"By {column}, against {card['comparison']['predictions']}",
+        ("group", "accuracy", "R²", "bias"),
+        tuple(rows),
+        "These predictions less the other's, average of the five traits, paired. Below 0, a gap has become smaller.",
+    )
 
 
 def _shown(value: float | None, metric: str) -> str:

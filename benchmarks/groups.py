@@ -1,0 +1,685 @@
+"""Repeats the figures of docs/groups.md: do age, gender and mood help, how much of a prediction they are, and for whom.
+
+    python benchmarks/groups.py DATA predict OUT        5 to 10 minutes of one core; goes on where it was stopped
+    python benchmarks/groups.py DATA attributes OUT     what age, gender and mood score alone
+    python benchmarks/groups.py DATA shares OUT         how much of labels and predictions they are
+    python benchmarks/groups.py DATA differences OUT    what annotators and models say of each group
+    python benchmarks/groups.py DATA stacked OUT        whether they add to the models, and for whom
+    python benchmarks/groups.py DATA mitigation OUT     what calibrating, reweighting and levelling cost and gain
+    python benchmarks/groups.py DATA figures OUT        the plots
+
+DATA is the folder of First Impressions V2's training split. `predict` writes the manifest ``fi.csv`` and prediction
+files of the bundled model's learner to OUT, every clip predicted by models that have not met its speaker; the others
+read them. Speakers are YouTube videos; they are the folds' and the intervals' units. Needs the extra ``train``.
+"""
+
+import argparse
+import csv
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.sparse import csr_matrix
+
+from thinslice.data.first_impressions import import_first_impressions
+from thinslice.data.manifest import Manifest, load_manifest, save_manifest
+from thinslice.evaluate import bootstrap
+from thinslice.evaluate.attribute_share import SHARES, attribute_shares
+from thinslice.evaluate.bootstrap import Draws
+from thinslice.evaluate.calibration import fit_calibration
+from thinslice.evaluate.figures import STYLE, save_figure
+from thinslice.evaluate.groups import UNKNOWN, compare_groups, ordered_groups, score_groups
+from thinslice.evaluate.panel import Resampling, System, score_systems
+from thinslice.models.spoken_words import pace
+from thinslice.models.text_function import Z_LIMIT as PACE_LIMIT
+from thinslice.models.text_function import NGrams
+from thinslice.models.voice_function import Z_LIMIT, bumps, transform
+from thinslice.models.voice_words import MODES
+from thinslice.recipes.voice_words import (
+    Settings,
+    TrainingData,
+    fit_voice_part,
+    fit_words_parts,
+    grouped_folds,
+    load_training_data,
+)
+from thinslice.train.additive import fit_additive, kernel_of
+from thinslice.traits import TARGETS, TRAITS
+
+NUM_FOLDS = 5
+MODELS = ("voice", "words", "voice+words")
+PLAIN = "plain"
+AGE_BINS = {
+    "0-6": "0-18",
+    "7-13": "0-18",
+    "14-18": "0-18",
+    "46-60": "46+",
+    "61+": "46+",
+}
+"""Age groups of fewer than 50 speakers join their neighbours."""
+
+
+def age_bins(manifest: Manifest) -> list[str]:
+    return [AGE_BINS.get(cell, cell) for cell in manifest.columns["age_group"]]
+
+
+def equal_weights(groups: list[str]) -> np.ndarray:
+    """Return weights by which every group counts as much as any other, 1 on average; unknown clips weigh 1."""
+    cells = np.array(groups)
+    weights = np.ones(len(cells))
+    names = [name for name in np.unique(cells) if name]
+    known = np.count_nonzero(cells != "")
+    for name in names:
+        weights[cells == name] = known / len(names) / np.count_nonzero(cells == name)
+    return weights
+
+
+def fit_predict(
+    train: TrainingData, test: TrainingData, weights: Mapping[str, np.ndarray], settings: Settings
+) -> dict[str, np.ndarray]:
+    """Return "MODE WEIGHTING" -> scores (n, 6) of test clips by the bundled model's learner, NaN where it lacks input.
+
+    A clip of weight w has its noise, its own and what its speaker's clips share, divided by w: two clips of weight 1
+    that agree say as much as one of weight 2. With weights of 1 it is `fit_voice_words`, but for rounding.
+    """
+    heard = np.isfinite(train.voice).all(axis=1)
+    said = np.array([bool(words) for words in train.words])
+    arrays, parts = fit_voice_part(train.voice, heard, settings, 0)
+    more, texts = fit_words_parts(train, said, settings, 0)
+    arrays |= more
+    parts |= texts
+    there = {"voice": np.isfinite(test.voice).all(axis=1), "words": np.array([bool(w) for w in test.words])}
+    profiles = transform(np.where(there["voice"][:, None], test.voice, 1.0))
+    profiles = np.clip((profiles - arrays["voice_mean"]) / arrays["voice_scale"], -Z_LIMIT, Z_LIMIT)
+    new = {
+        "voice": np.hstack(
+            [
+                bumps(profiles, arrays[f"voice_centres{i}"], gamma) @ parts["voice"].bases[i]
+                for i, gamma in enumerate(arrays["voice_gammas"])
+            ]
+        )
+    }
+    numbers = np.array([pace(words) for words in test.words])
+    numbers = np.clip((numbers - arrays["pace_mean"]) / arrays["pace_scale"], -PACE_LIMIT, PACE_LIMIT)
+    new["pace"] = bumps(numbers, arrays["pace_centres"], settings.pace_gamma) @ parts["pace"].bases[0]
+    for kind in settings.min_clips:
+        new[kind] = _ngrams(test, kind, arrays)
+    kernels = {name: kernel_of(part.features) for name, part in parts.items()}
+    scales = {"voice": 1.0, **settings.scales, "weights": 1.0}
+    result = {}
+    for mode in MODES:
+        names = [name for name in parts if ("voice" if name == "voice" else "words") in mode]
+        rows = np.flatnonzero((heard | ("voice" not in mode)) & (said | ("words" not in mode)))
+        own = {name: kernels[name][np.ix_(rows, rows)] for name in names}
+        usable = np.logical_and.reduce([there[name] for name in mode.split("+")])
+        for weighting, all_weights in weights.items():
+            noise = settings.noise[mode]
+            if weighting != PLAIN:
+                root = np.sqrt(all_weights[rows])
+                same = train.speakers[rows][:, None] == train.speakers[rows]
+                shared = noise * (settings.speaker_noise * same + (1 - settings.speaker_noise) * np.eye(len(rows)))
+                own["weights"] = (shared * (1 / np.outer(root, root) - 1)).astype(np.float32)
+            constant, duals = fit_additive(
+                own, train.labels[rows], train.speakers[rows], scales, noise, settings.speaker_noise
+            )
+            scores = constant + sum(
+                new[name] @ (scales[name] * (parts[name].features[rows].T @ duals)) for name in names
+            )
+            result[f"{mode} {weighting}"] = np.where(usable[:, None], np.clip(scores, 0.0, 1.0), np.nan)
+    return result
+
+
+def _ngrams(test: TrainingData, kind: str, arrays: Mapping[str, np.ndarray]) -> csr_matrix:
+    grams = arrays[f"{kind}_grams"].tobytes().decode().split("\n")
+    block = NGrams(kind, {gram: i for i, gram in enumerate(grams)}, arrays[f"{kind}_idf"].astype(np.float64))
+    found = [block.values(words)[1:] for words in test.words]
+    starts = np.cumsum([0, *(len(columns) for columns, _ in found)])
+    columns, values = (np.concatenate(part) for part in zip(*found, strict=True))
+    return csr_matrix((values, columns, starts), shape=(len(found), len(grams)))
+
+
+def predict(data_folder: Path, out: Path) -> None:
+    """Write the manifest, the out-of-fold predictions, and those of models that two folds were kept from."""
+    (out / "parts").mkdir(parents=True, exist_ok=True)
+    manifest = import_first_impressions(data_folder).manifest.select("train")
+    save_manifest(manifest, out / "fi.csv")
+    data = load_training_data(data_folder)
+    place = {clip: i for i, clip in enumerate(manifest.clips)}
+    order = [place[clip] for clip in data.clips]
+    ages, genders = age_bins(manifest), manifest.columns["gender"]
+    weights = {
+        PLAIN: np.ones(len(order)),
+        "age": equal_weights([ages[i] for i in order]),
+        "gender": equal_weights([genders[i] for i in order]),
+    }
+    folds = grouped_folds(data.speakers, NUM_FOLDS, 0)
+    pairs = list(itertools.combinations(range(NUM_FOLDS), 2))
+    for left_out in [*((fold,) for fold in range(NUM_FOLDS)), *pairs]:
+        path = out / "parts" / f"without-{'-'.join(map(str, left_out))}.npz"
+        if path.is_file():
+            continue
+        kept, held = (np.flatnonzero(np.isin(folds, left_out) == flag) for flag in (False, True))
+        wanted = weights if len(left_out) == 1 else {PLAIN: weights[PLAIN]}
+        some = {name: values[kept] for name, values in wanted.items()}
+        scores = fit_predict(data.subset(kept), data.subset(held), some, Settings())
+        temporary = path.with_suffix(".part.npz")
+        np.savez(temporary, rows=held, **scores)
+        temporary.replace(path)
+        print(f"wrote {path}", flush=True)
+    for name in [f"{mode} {weighting}" for mode in MODES for weighting in weights]:
+        scores = np.full(data.labels.shape, np.nan)
+        for fold in range(NUM_FOLDS):
+            with np.load(out / "parts" / f"without-{fold}.npz") as part:
+                scores[part["rows"]] = part[name]
+        mode, weighting = name.split()
+        path = out / f"{mode}.csv" if weighting == PLAIN else out / f"{mode}-weighted-by-{weighting}.csv"
+        _write_predictions(path, data.clips, scores)
+
+
+def _write_predictions(path: Path, clips: tuple[str, ...], scores: np.ndarray) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["clip", *TARGETS])
+        for clip, row in zip(clips, scores, strict=True):
+            if np.isfinite(row).all():
+                writer.writerow([clip, *row.round(6)])
+
+
+@dataclass(frozen=True)
+class Study:
+    """The clips that all three models can score, in the manifest's order, and what is known of them.
+
+    Attributes:
+        clips: names.
+        labels: (n, 6).
+        speakers: of each clip.
+        attributes: name -> group of each clip, UNKNOWN where nothing is known.
+        scores: prediction file -> (n, 6), out of fold.
+        folds: (n,), of speakers.
+        inner: mode -> (fold, n, 6): scores by models that met neither the clip's fold nor that fold; NaN in that fold.
+    """
+
+    clips: tuple[str, ...]
+    labels: np.ndarray
+    speakers: np.ndarray
+    attributes: Mapping[str, np.ndarray]
+    scores: Mapping[str, np.ndarray]
+    folds: np.ndarray
+    inner: Mapping[str, np.ndarray]
+
+    @cached_property
+    def everybody(self) -> np.ndarray:
+        return np.full(len(self.clips), "everybody")
+
+    def known(self, attribute: str) -> np.ndarray:
+        return np.flatnonzero(self.attributes[attribute] != UNKNOWN)
+
+
+def load_study(data_folder: Path, out: Path) -> Study:
+    if not (out / "fi.csv").is_file():
+        raise SystemExit(f"{out}: run 'predict' first")
+    manifest, data = load_manifest(out / "fi.csv"), load_training_data(data_folder)
+    place = {clip: i for i, clip in enumerate(data.clips)}
+    order = np.array([place[clip] for clip in manifest.clips])
+    folds = grouped_folds(data.speakers, NUM_FOLDS, 0)
+    parts = {
+        left_out: dict(np.load(out / "parts" / f"without-{'-'.join(map(str, left_out))}.npz"))
+        for left_out in itertools.combinations(range(NUM_FOLDS), 2)
+    }
+    inner = {mode: np.full((NUM_FOLDS, *data.labels.shape), np.nan) for mode in MODELS}
+    for (one, other), part in parts.items():
+        rows = part["rows"]
+        for mode in MODELS:
+            for outer, fold in ((one, other), (other, one)):
+                chosen = folds[rows] == fold
+                inner[mode][outer, rows[chosen]] = part[f"{mode} {PLAIN}"][chosen]
+    scores = {}
+    for path in sorted(out.glob("*.csv")):
+        if path.name != "fi.csv":
+            scores[path.stem] = _read_predictions(path, manifest.clips)
+    complete = np.flatnonzero(np.all([np.isfinite(table).all(axis=1) for table in scores.values()], axis=0))
+    likeable = _read_column(data_folder / "mood_train.csv", "likeability", manifest.clips)
+    columns = {
+        "age": age_bins(manifest),
+        "gender": list(manifest.columns["gender"]),
+        "valence": list(manifest.columns["valence"]),
+        "arousal": list(manifest.columns["arousal"]),
+        "likeability": likeable,
+    }
+    columns["age and gender"] = _crossed(columns["age"], columns["gender"])
+    columns["valence and arousal"] = _crossed(columns["valence"], columns["arousal"])
+    return Study(
+        clips=tuple(manifest.clips[i] for i in complete),
+        labels=manifest.labels()[complete],
+        speakers=np.array(manifest.speakers)[complete],
+        attributes={name: np.array([cells[i] or UNKNOWN for i in complete]) for name, cells in columns.items()},
+        scores={name: table[complete] for name, table in scores.items()},
+        folds=folds[order][complete],
+        inner={mode: table[:, order][:, complete] for mode, table in inner.items()},
+    )
+
+
+def _read_predictions(path: Path, clips: Sequence[str]) -> np.ndarray:
+    with path.open(newline="") as file:
+        table = {row["clip"]: [float(row[target]) for target in TARGETS] for row in csv.DictReader(file)}
+    return np.array([table.get(clip, [np.nan] * len(TARGETS)) for clip in clips])
+
+
+def _read_column(path: Path, name: str, clips: Sequence[str]) -> list[str]:
+    with path.open(newline="") as file:
+        table = {row["clip"]: row[name] for row in csv.DictReader(file)}
+    return [table.get(clip, "") for clip in clips]
+
+
+def _crossed(one: Sequence[str], other: Sequence[str]) -> list[str]:
+    return [f"{a} {b}" if a and b else "" for a, b in zip(one, other, strict=True)]
+
+
+def stacked(study: Study, rows: np.ndarray, groups: np.ndarray, mode: str | None) -> np.ndarray:
+    """Return the best linear guess of labels from a model's scores and the groups, (rows, 6), cross-fitted.
+
+    A clip's guess comes from shifts and scales that were fitted on other speakers' clips, and those clips' scores from
+    models that met neither them nor this clip's fold: nothing knows the clip's speaker. `mode` None: groups alone.
+    """
+    out = np.empty((len(rows), len(TARGETS)))
+    for fold in range(NUM_FOLDS):
+        held, kept = (np.flatnonzero((study.folds[rows] == fold) == flag) for flag in (True, False))
+        if mode is None:
+            fit_on, new = (np.zeros((len(part), len(TARGETS))) for part in (kept, held))
+        else:
+            fit_on, new = study.inner[mode][fold, rows[kept]], study.scores[mode][rows[held]]
+        fitted = fit_calibration(study.labels[rows[kept]], fit_on, study.speakers[rows[kept]], groups[rows[kept]])
+        out[held] = fitted.apply(new, groups[rows[held]])
+    return out
+
+
+def compare(study: Study, rows: np.ndarray, one: np.ndarray, other: np.ndarray) -> tuple[dict, dict, dict]:
+    """Return the panels of two systems and their paired differences."""
+    systems = {"one": System(one), "other": System(other)}
+    panels, differences = score_systems(study.labels[rows], systems, study.speakers[rows], RESAMPLING, "one")
+    return panels["one"], panels["other"], differences["other"]
+
+
+RESAMPLING = Resampling(2000, 0)
+
+
+def print_attributes(study: Study) -> None:
+    """What attributes score alone, beside the training mean, on the same clips."""
+    print("| attribute | clips | speakers | accuracy, mean | accuracy, attribute | difference | R² |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    by_trait = []
+    for name in study.attributes:
+        rows = study.known(name)
+        alone = stacked(study, rows, study.attributes[name], None)
+        mean = stacked(study, rows, study.everybody, None)
+        panel, base, difference = compare(study, rows, alone, mean)
+        print(
+            f"| {name} | {len(rows):,} | {panel['num_speakers']:,} | {base['accuracy']['average']:.4f} "
+            f"| {shown(panel, 'accuracy')} | {changed(difference['accuracy']['average'], 4)} | {shown(panel, 'r2')} |"
+        )
+        by_trait.append(f"| {name} | " + " | ".join(shown(panel, "r2", target) for target in TARGETS) + " |")
+    print(f"\n| R² | {' | '.join(TARGETS)} |\n|---|{'--:|' * len(TARGETS)}")
+    print("\n".join(by_trait))
+
+
+def print_shares(study: Study) -> None:
+    """How much of labels and of each model's predictions each attribute explains."""
+    names = ("labels on it", "predictions on it", "model alone", "model given it", "it given the model")
+    print(f"| attribute | model | {' | '.join(names)} |\n|---|---|{'--:|' * len(names)}")
+    by_trait = []
+    for attribute in study.attributes:
+        rows = study.known(attribute)
+        for mode in MODELS:
+            found = share_of(study, attribute, mode, rows)
+            cells = []
+            for share in SHARES:
+                luck = found["chance"].get(share)
+                cells.append(shown(found, share) + (f" ({luck['average']:.3f})" if luck else ""))
+            print(f"| {attribute} | {mode} | {' | '.join(cells)} |")
+            for share in ("labels_on_group", "predictions_on_group"):
+                who = "labels" if share == "labels_on_group" else mode
+                line = f"| {attribute} | {who} | " + " | ".join(shown(found, share, target) for target in TARGETS)
+                by_trait.append(line + " |")
+    print("(in brackets behind the interval: what a factor of so many groups has by luck)\n")
+    print(f"| attribute | R² on it of | {' | '.join(TARGETS)} |\n|---|---|{'--:|' * len(TARGETS)}")
+    print("\n".join(dict.fromkeys(by_trait)))
+
+
+def share_of(study: Study, attribute: str, mode: str, rows: np.ndarray) -> dict:
+    groups = study.attributes[attribute][rows].tolist()
+    return attribute_shares(study.labels[rows], study.scores[mode][rows], study.speakers[rows], groups, RESAMPLING)
+
+
+def mean_draws(study: Study, values: np.ndarray, rows: np.ndarray, groups: np.ndarray) -> tuple[list[str], Draws]:
+    """Return the groups and the draws (..., G, 6) of the mean of `values` (n, 6) in each."""
+    names = ordered_groups(groups[rows].tolist())
+    index, count = bootstrap.speaker_index(study.speakers[rows].tolist())
+    sums = np.stack(
+        [
+            bootstrap.group_sums(bootstrap.clip_sums(np.zeros_like(values[rows]), values[rows]) * mask, index, count)
+            for mask in ((groups[rows] == name)[:, None, None] for name in names)
+        ],
+        axis=1,
+    )
+    return names, bootstrap.draw(sums, RESAMPLING.num_resamples, RESAMPLING.seed)["bias"]
+
+
+def print_differences(study: Study) -> None:
+    """What annotators and models say of each group: mean score less everybody's, and accuracy, R² and bias."""
+    for attribute in ("age", "gender", "valence", "arousal"):
+        rows = study.known(attribute)
+        groups = study.attributes[attribute]
+        print(f"\n{attribute}: mean score of a group less that of all {len(rows):,} clips")
+        print(f"| group | said by | {' | '.join(TARGETS)} |\n|---|---|{'--:|' * len(TARGETS)}")
+        for who, values in {"annotators": study.labels, **{mode: study.scores[mode] for mode in MODELS}}.items():
+            names, draws = mean_draws(study, values - values[rows].mean(axis=0), rows, groups)
+            low, high = bootstrap.interval(draws)
+            for g, name in enumerate(names):
+                cells = [f"{draws.point[g, k]:+.3f} [{low[g, k]:+.3f}, {high[g, k]:+.3f}]" for k in range(len(TARGETS))]
+                print(f"| {name} | {who} | {' | '.join(cells)} |")
+        print(f"\n{attribute}: scores per group")
+        print("| group | model | clips | speakers | accuracy | training mean | R² | bias |")
+        print("|---|---|--:|--:|--:|--:|--:|--:|")
+        mean = System(stacked(study, rows, study.everybody, None))
+        for mode in MODELS:
+            found = score_groups(
+                study.labels[rows],
+                System(study.scores[mode][rows]),
+                {"mean": mean},
+                study.speakers[rows].tolist(),
+                groups[rows].tolist(),
+                RESAMPLING,
+            )
+            for name, panel in found["groups"].items():
+                by_mean = panel["baselines"]["mean"]["accuracy"]["average"]
+                print(
+                    f"| {name} | {mode} | {panel['num_clips']:,} | {panel['num_speakers']:,} "
+                    f"| {shown(panel, 'accuracy')} | {by_mean:.4f} | {shown(panel, 'r2')} | {shown(panel, 'bias')} |"
+                )
+            for metric, entries in found["gap"].items():
+                gap = entries["average"]
+                print(
+                    f"{mode}: gap in {metric} {gap['gap']:.4f} [{gap['ci95'][0]:.4f}, {gap['ci95'][1]:.4f}], luck up "
+                    f"to {gap['chance95']:.4f}, p {gap['p']:.3f} ({gap['highest']} highest, {gap['lowest']} lowest)"
+                )
+
+
+def print_stacked(study: Study) -> None:
+    """Whether attributes add to each model, over the same model recalibrated without them; and for whom."""
+    print("| model | attribute | clips | accuracy | R² | accuracy gained | R² gained |\n|---|---|--:|--:|--:|--:|--:|")
+    whom, by_trait = [], []
+    for attribute in study.attributes:
+        rows = study.known(attribute)
+        for mode in MODELS:
+            without = stacked(study, rows, study.everybody, mode)
+            added = stacked(study, rows, study.attributes[attribute], mode)
+            panel, base, difference = compare(study, rows, added, without)
+            gains = " | ".join(changed(difference[m]["average"], d) for m, d in (("accuracy", 4), ("r2", 3)))
+            both = [
+                f"{base[m]['average']:.{d}f} → {panel[m]['average']:.{d}f}" for m, d in (("accuracy", 4), ("r2", 3))
+            ]
+            print(f"| {mode} | {attribute} | {len(rows):,} | {' | '.join(both)} | {gains} |")
+            cells = (changed(difference["r2"][target], 3) for target in TARGETS)
+            by_trait.append(f"| {mode} | {attribute} | {' | '.join(cells)} |")
+            if mode == "voice+words" and attribute in ("age", "gender", "valence", "arousal"):
+                found = compare_groups(
+                    study.labels[rows],
+                    System(added),
+                    System(without),
+                    study.speakers[rows].tolist(),
+                    study.attributes[attribute][rows].tolist(),
+                    RESAMPLING,
+                )
+                for group, entry in found["groups"].items():
+                    cells = (changed(entry[m]["average"], d) for m, d in (("accuracy", 4), ("r2", 3), ("bias", 3)))
+                    whom.append(f"| {attribute} {group} | {' | '.join(cells)} |")
+    print(f"\n| R² gained | by | {' | '.join(TARGETS)} |\n|---|---|{'--:|' * len(TARGETS)}")
+    print("\n".join(by_trait))
+    print("\n| voice+words, for whom | accuracy gained | R² gained | bias moved |\n|---|--:|--:|--:|")
+    print("\n".join(whom))
+
+
+def mitigated(study: Study, mode: str, attribute: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return name -> scores (rows, 6) of what can be done about one attribute."""
+    groups = study.attributes[attribute]
+    return {
+        "as it is": study.scores[mode][rows],
+        "calibrated": stacked(study, rows, groups, mode),
+        "reweighted": study.scores[f"{mode}-weighted-by-{attribute}"][rows],
+        "levelled": levelled(study, mode, rows, groups),
+    }
+
+
+def levelled(study: Study, mode: str, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return scores whose mean is the same in every group: each group's excess, seen on other speakers, taken away."""
+    scores = study.scores[mode][rows]
+    out = scores.copy()
+    for fold in range(NUM_FOLDS):
+        held, kept = study.folds[rows] == fold, study.folds[rows] != fold
+        for name in np.unique(groups[rows]):
+            own = groups[rows] == name
+            out[held & own] -= scores[kept & own].mean(axis=0) - scores[kept].mean(axis=0)
+    return np.clip(out, 0.0, 1.0)
+
+
+def gap_draws(
+    study: Study, scores: np.ndarray, rows: np.ndarray, groups: np.ndarray, of_bias: bool
+) -> tuple[Draws, float]:
+    """Return the draws (...,) of the mean over traits of the gap in bias, or in the mean prediction, between groups.
+
+    And how wide luck alone makes it in one of twenty cases where the groups are equal.
+    """
+
+    def gap(means: np.ndarray) -> np.ndarray:
+        return np.ptp(means, axis=-2)[..., : len(TRAITS)].mean(axis=-1)
+
+    values = np.full((len(study.clips), len(TARGETS)), np.nan)
+    values[rows] = scores - (study.labels[rows] if of_bias else 0.0)
+    _, draws = mean_draws(study, values, rows, groups)
+    return draws.map(gap), float(np.percentile(gap(draws.samples - draws.point), 95))
+
+
+def print_mitigation(study: Study) -> None:
+    """What each remedy costs in accuracy and changes in gaps, against the model as it is."""
+    header = ("model", "by", "remedy", "accuracy", "accuracy gained", "R² gained", "R² gained, groups alike")
+    header += ("gap in bias", "luck up to", "its change", "gap in mean score")
+    print(f"| {' | '.join(header)} |\n|---|---|---|{'--:|' * 8}")
+    whom = []
+    for mode in MODELS:
+        for attribute in ("age", "gender"):
+            rows = study.known(attribute)
+            groups = study.attributes[attribute]
+            systems = mitigated(study, mode, attribute, rows)
+            before = systems["as it is"]
+            gaps = {name: gap_draws(study, scores, rows, groups, True)[0] for name, scores in systems.items()}
+            for name, scores in systems.items():
+                panel, _, difference = compare(study, rows, scores, before)
+                spread, _ = gap_draws(study, scores, rows, groups, False)
+                _, luck = gap_draws(study, scores, rows, groups, True)
+                within = compare_groups(
+                    study.labels[rows],
+                    System(scores),
+                    System(before),
+                    study.speakers[rows].tolist(),
+                    groups[rows].tolist(),
+                    RESAMPLING,
+                )
+                cells = [changed(difference[m]["average"], d) for m, d in (("accuracy", 4), ("r2", 3))]
+                cells.append(changed(within["balanced"]["r2"]["average"], 3))
+                low, high = bootstrap.interval(gaps[name], corrected=False)
+                cells += [f"{gaps[name].point:.3f} [{low:.3f}, {high:.3f}]", f"{luck:.3f}"]
+                moved = gaps[name].minus(gaps["as it is"])
+                low, high = bootstrap.interval(moved, corrected=False)
+                cells.append(f"{moved.point:+.3f} [{low:+.3f}, {high:+.3f}]")
+                cells.append(f"{spread.point:.3f}")
+                if name == "as it is":
+                    cells[0] = cells[1] = cells[2] = cells[5] = ""
+                print(f"| {mode} | {attribute} | {name} | {shown(panel, 'accuracy')} | {' | '.join(cells)} |")
+                if mode == "voice+words" and name != "as it is":
+                    for group, entry in within["groups"].items():
+                        parts = (changed(entry[m]["average"], d) for m, d in (("accuracy", 4), ("r2", 3), ("bias", 3)))
+                        whom.append(f"| {name} by {attribute} | {group} | {' | '.join(parts)} |")
+    luck = gap_draws(study, study.labels[study.known("age")], study.known("age"), study.attributes["age"], False)
+    print(f"gap in the annotators' mean score: age {luck.point:.3f}", end="")
+    luck = gap_draws(
+        study, study.labels[study.known("gender")], study.known("gender"), study.attributes["gender"], False
+    )
+    print(f", gender {luck.point:.3f}")
+    print("\n| voice+words | group | accuracy gained | R² gained | bias moved |\n|---|---|--:|--:|--:|")
+    print("\n".join(whom))
+
+
+def shown(panel: Mapping, metric: str, target: str = "average") -> str:
+    decimals = 4 if metric == "accuracy" else 3
+    low, high = panel["ci95"][metric][target]
+    return f"{panel[metric][target]:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
+
+
+def changed(entry: Mapping, decimals: int) -> str:
+    if entry["ci95"] is None:
+        return f"{entry['difference']:+.{decimals}f}"
+    low, high = entry["ci95"]
+    return f"{entry['difference']:+.{decimals}f} [{low:+.{decimals}f}, {high:+.{decimals}f}]"
+
+
+def draw_figures(study: Study, out: Path) -> None:
+    """Write the plots of docs/groups.md to OUT."""
+    for name, plot in (("groups_said", plot_said), ("groups_gain", plot_gain), ("groups_remedies", plot_remedies)):
+        print(", ".join(str(path) for path in save_figure(plot(study), out / name)))
+
+
+COLOURS = {"annotators": "#1b1f24", "voice": "#0072b2", "words": "#e69f00", "voice+words": "#d55e00"}
+SHOWN = ("age", "gender", "valence", "arousal", "likeability")
+
+
+def plot_said(study: Study) -> Figure:
+    """Draw women less men in labels and predictions, and the share of both that each attribute explains."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.4, 3.0), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        rows, groups = study.known("gender"), study.attributes["gender"]
+        sources = {"annotators": study.labels, **{mode: study.scores[mode] for mode in MODELS}}
+        for i, (who, values) in enumerate(sources.items()):
+            _, draws = mean_draws(study, values, rows, groups)
+            women_less_men = draws.map(lambda means: means[..., 0, :] - means[..., 1, :])
+            low, high = bootstrap.interval(women_less_men)
+            error = np.stack([women_less_men.point - low, high - women_less_men.point])[:, : len(TRAITS)]
+            place = np.arange(len(TRAITS)) + (i - 1.5) * 0.16
+            left.errorbar(
+                place,
+                women_less_men.point[: len(TRAITS)],
+                error,
+                fmt="o",
+                markersize=4,
+                elinewidth=1,
+                color=COLOURS[who],
+                label=who,
+            )
+        left.axhline(0, color="#6e7781", linewidth=0.6)
+        left.set_xticks(np.arange(len(TRAITS)), [trait[:5] + "." for trait in TRAITS])
+        left.set_ylabel("mean score, women less men")
+        left.legend()
+        for i, who in enumerate(("annotators", *MODELS)):
+            values = []
+            for attribute in SHOWN:
+                found = share_of(study, attribute, MODELS[0] if who == "annotators" else who, study.known(attribute))
+                name = "labels_on_group" if who == "annotators" else "predictions_on_group"
+                low, high = found["ci95"][name]["average"]
+                values.append((found[name]["average"], low, high))
+            point, low, high = np.array(values).T
+            place = np.arange(len(SHOWN)) + (i - 1.5) * 0.2
+            right.bar(place, point, 0.18, yerr=[point - low, high - point], error_kw={"elinewidth": 0.8},
+                      color=COLOURS[who], label=who)  # fmt: skip
+        right.set_xticks(np.arange(len(SHOWN)), SHOWN)
+        right.set_ylabel("share of variance explained")
+    return figure
+
+
+def plot_gain(study: Study) -> Figure:
+    """Draw R² of each attribute alone, of voice+words alone, and of both, all on new speakers."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 3.0), layout="constrained")
+        axes = figure.add_subplot()
+        kinds = (("attribute alone", True, None), ("voice+words", False, "voice+words"), ("both", True, "voice+words"))
+        for i, (label, grouped, mode) in enumerate(kinds):
+            values = []
+            for attribute in SHOWN:
+                rows = study.known(attribute)
+                groups = study.attributes[attribute] if grouped else study.everybody
+                panel, _, _ = compare(study, rows, *[stacked(study, rows, groups, mode)] * 2)
+                values.append((panel["r2"]["average"], *panel["ci95"]["r2"]["average"]))
+            point, low, high = np.array(values).T
+            axes.bar(np.arange(len(SHOWN)) + (i - 1) * 0.26, point, 0.24, yerr=[point - low, high - point],
+                     error_kw={"elinewidth": 0.8}, color=("#6e7781", "#d55e00", "#0072b2")[i], label=label)  # fmt: skip
+        counts = [f"{name}\n({len(study.known(name)):,} clips)" for name in SHOWN]
+        axes.set_xticks(np.arange(len(SHOWN)), counts)
+        axes.set_ylabel("R² on speakers not met, mean of five traits")
+        axes.legend()
+    return figure
+
+
+def plot_remedies(study: Study) -> Figure:
+    """Draw what each remedy makes of voice+words' accuracy and of its gap in bias."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.0, 2.9), layout="constrained")
+        for axes, attribute in zip(figure.subplots(1, 2), ("age", "gender"), strict=True):
+            rows, groups = study.known(attribute), study.attributes[attribute]
+            systems = mitigated(study, "voice+words", attribute, rows)
+            for name, scores in systems.items():
+                _, _, difference = compare(study, rows, scores, systems["as it is"])
+                entry = difference["accuracy"]["average"]
+                gap, luck = gap_draws(study, scores, rows, groups, True)
+                low, high = bootstrap.interval(gap, corrected=False)
+                x = entry["difference"]
+                axes.errorbar(
+                    x,
+                    gap.point,
+                    xerr=[[x - entry["ci95"][0]], [entry["ci95"][1] - x]],
+                    yerr=[[gap.point - low], [high - gap.point]],
+                    fmt="o",
+                    markersize=5,
+                    elinewidth=0.8,
+                    color=REMEDIES[name],
+                    label=name,
+                )
+            axes.axhspan(0, luck, color="#d0d7de", alpha=0.5, linewidth=0)
+            axes.axvline(0, color="#6e7781", linewidth=0.6)
+            axes.locator_params(axis="x", nbins=4)
+            axes.set(title=f"by {attribute}", xlabel="accuracy gained", ylim=(0, None))
+        figure.axes[0].set_ylabel("gap in bias between groups")
+        figure.axes[0].legend()
+    return figure
+
+
+REMEDIES = {"as it is": "#1b1f24", "calibrated": "#0072b2", "reweighted": "#e69f00", "levelled": "#d55e00"}
+
+PRINTED: Mapping[str, Callable[[Study], None]] = {
+    "attributes": print_attributes,
+    "shares": print_shares,
+    "differences": print_differences,
+    "stacked": print_stacked,
+    "mitigation": print_mitigation,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("what", choices=["predict", *PRINTED, "figures"])
+    parser.add_argument("out", type=Path)
+    given = parser.parse_args()
+    if given.what == "predict":
+        predict(given.data, given.out)
+    elif given.what == "figures":
+        draw_figures(load_study(given.data, given.out), given.out)
+    else:
+        PRINTED[given.what](load_study(given.data, given.out))
+
+
+if __name__ == "__main__":
+    main()
