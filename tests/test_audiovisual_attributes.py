@@ -12,8 +12,17 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from thinslice.data.manifest import Manifest  # noqa: E402
-from thinslice.errors import UsageError  # noqa: E402
-from thinslice.features.attributes import ATTRIBUTES, ESTIMATORS, annotated_attributes  # noqa: E402
+from thinslice.errors import AssetError, UsageError  # noqa: E402
+from thinslice.features.attributes import (  # noqa: E402
+    ATTRIBUTES,
+    ESTIMATORS,
+    annotated_attributes,
+    extract_attributes,
+)
+from thinslice.features.face_align import REFERENCES, align_face  # noqa: E402
+from thinslice.features.face_detect import find_faces_in_image  # noqa: E402
+from thinslice.features.face_landmarker import overlaps  # noqa: E402
+from thinslice.media.source import Source  # noqa: E402
 from thinslice.models import audiovisual_attributes as networks  # noqa: E402
 from thinslice.models.audiovisual_attributes import AudioNetwork, Fusion, VisualNetwork  # noqa: E402
 from thinslice.models.vgg_face import LAYERS, MEAN_RGB, SCALE, VggFace  # noqa: E402
@@ -485,3 +494,59 @@ class TestAttributes:
         assert audiovisual_attributes(annotated=False).columns == ()
         other = replace(table, columns={"gender": ("", "female")})
         assert with_columns(reader.features, other, ("gender",)).digest() != reader.digest()  # type: ignore[attr-defined]
+
+
+EYES_AND_NOSE = {
+    "right_eye_outer": (310.0, 150.0),
+    "right_eye_inner": (268.0, 158.0),
+    "left_eye_outer": (170.0, 170.0),
+    "left_eye_inner": (210.0, 168.0),
+    "nose_base": (245.0, 240.0),
+}
+"""In the order of dlib's five points."""
+
+
+class TestFaces:
+    def test_reference_by_hand(self) -> None:
+        reference = REFERENCES["dlib_224"]
+        assert (reference.height, reference.width) == (224, 224)
+        x, y = reference.points["nose_base"]
+        assert x == pytest.approx((0.25 + 0.4901123135679) / 1.5 * 224 - 0.5)
+        assert y == pytest.approx((0.25 + 0.6277975316475) / 1.5 * 224 - 0.5)
+        assert reference.fallback_points is not None
+        assert reference.fallback_points["left_eye"][0] == pytest.approx(
+            (reference.points["left_eye_outer"][0] + reference.points["left_eye_inner"][0]) / 2
+        )
+
+    @pytest.mark.parametrize(("name", "size", "padding"), [("dlib_224", 224, 0.25), ("dlib_256", 256, 0.2)])
+    def test_faces_are_cut_as_dlib_cuts_them(self, name: str, size: int, padding: float) -> None:
+        dlib = pytest.importorskip("dlib")
+        waves = np.sin(np.arange(500) / 17)[None] + np.cos(np.arange(400) / 13)[:, None]
+        image = np.stack([(waves * 60 + 128 + shift).astype(np.uint8) for shift in (-5, 0, 5)], -1)
+        points = dlib.points([dlib.point(int(x), int(y)) for x, y in EYES_AND_NOSE.values()])
+        shape = dlib.full_object_detection(dlib.rectangle(150, 100, 330, 280), points)
+        theirs = dlib.get_face_chip(image, shape, size, padding).astype(int)
+        assert np.abs(align_face(image, EYES_AND_NOSE, name).astype(int) - theirs).mean() < 0.6
+
+    def test_hog_finds_the_landmarkers_face(self, real_clips: list[Path]) -> None:
+        pytest.importorskip("dlib")
+        (frame,) = Source(real_clips[0]).frames([1.0])
+        found, expected = (find_faces_in_image(frame.image, detector)[0] for detector in ("hog", "landmarker"))
+        assert overlaps(np.array(found.box), np.array([expected.box]))[0] > 0.5
+        for name, point in expected.landmarks.items():
+            assert np.hypot(*np.subtract(found.landmarks[name], point)) < 0.15 * expected.eye_distance
+        assert find_faces_in_image(np.zeros((120, 160, 3), np.uint8), "hog") == []
+
+    def test_estimates_on_a_real_clip(self, real_clips: list[Path]) -> None:
+        try:
+            values = extract_attributes(Source(real_clips[0]), num_frames=2)
+        except AssetError as error:
+            pytest.skip(str(error))
+        assert values.dtype == np.float32
+        assert 0 < values[0] < 80
+        assert 1 <= values[1] <= 2
+        assert values[2:].sum() == pytest.approx(1, abs=1e-3)
+        off = extract_attributes(Source(real_clips[0]), num_frames=2, age=False, emotion=False)
+        np.testing.assert_array_equal(off, [np.nan, values[1], *[np.nan] * 7])
+        nothing = extract_attributes(Source(real_clips[0]), age=False, gender=False, emotion=False)
+        assert np.isnan(nothing).all()

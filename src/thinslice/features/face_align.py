@@ -77,7 +77,10 @@ def _dlib_reference(size: int, padding: float) -> Reference:
         "right_eye_outer": (0.8595674595992, 0.2134981538014),
         "nose_base": (0.4901123135679, 0.6277975316475),
     }
-    points = {name: tuple((padding + v) / (2 * padding + 1) * size for v in point) for name, point in unit.items()}
+    # dlib's square ends at the outer edges of the pixels; here 0 is the middle of the first.
+    points = {
+        name: tuple((padding + v) / (2 * padding + 1) * size - 0.5 for v in point) for name, point in unit.items()
+    }
     middles = {
         side: tuple(np.mean([points[f"{side}_outer"], points[f"{side}_inner"]], axis=0).tolist())
         for side in ("left_eye", "right_eye")

@@ -12,8 +12,8 @@ from thinslice.errors import UsageError
 from thinslice.features.face_align import Face
 from thinslice.features.face_landmarker import Landmarker, overlaps
 
-DETECTORS: Final = ("landmarker", "mtcnn")
-"""MediaPipe's face landmarker, the default; and MTCNN, which CR-Net and PersEmoN use."""
+DETECTORS: Final = ("landmarker", "mtcnn", "hog")
+"""MediaPipe's face landmarker, the default; MTCNN, which CR-Net and PersEmoN use; dlib's histograms of gradients."""
 
 MIN_EYE_DISTANCE: Final = 14.0
 """A face found only by searching closer must have its eyes this far apart, pixels: less shows no expression."""
@@ -119,6 +119,10 @@ def _load(detector: str, process_id: int) -> Detector:
     """Return a detector, one of each per process: native state does not survive a fork."""
     if detector == "landmarker":
         return Landmarker(find_asset("face_landmarker"))
+    if detector == "hog":
+        from thinslice.features.face_hog import HogDetector
+
+        return HogDetector(Landmarker(find_asset("face_landmarker")))
     from thinslice.features.face_mtcnn import MtcnnDetector
 
     find_asset("mtcnn")
