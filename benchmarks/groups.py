@@ -524,12 +524,10 @@ def print_mitigation(study: Study) -> None:
                     for group, entry in within["groups"].items():
                         parts = (changed(entry[m]["average"], d) for m, d in (("accuracy", 4), ("r2", 3), ("bias", 3)))
                         whom.append(f"| {name} by {attribute} | {group} | {' | '.join(parts)} |")
-    luck = gap_draws(study, study.labels[study.known("age")], study.known("age"), study.attributes["age"], False)
-    print(f"gap in the annotators' mean score: age {luck.point:.3f}", end="")
-    luck = gap_draws(
-        study, study.labels[study.known("gender")], study.known("gender"), study.attributes["gender"], False
-    )
-    print(f", gender {luck.point:.3f}")
+    for attribute in ("age", "gender"):
+        rows = study.known(attribute)
+        theirs, _ = gap_draws(study, study.labels[rows], rows, study.attributes[attribute], False)
+        print(f"gap in the annotators' mean score by {attribute}: {theirs.point:.3f}")
     print("\n| voice+words | group | accuracy gained | R² gained | bias moved |\n|---|---|--:|--:|--:|")
     print("\n".join(whom))
 

@@ -1,6 +1,7 @@
 """``thinslice groups``, ``thinslice calibrate``, and ``thinslice evaluate --attributes``."""
 
 import csv
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -191,3 +192,40 @@ def test_groups_without_a_column_or_a_file(data: Path) -> None:
     code, _, stderr = _run("groups", one, one, *labels)
     assert code == 2
     assert "voice is named twice" in stderr
+
+
+def test_estimated_attributes_become_a_table(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from thinslice.features.attributes import ATTRIBUTES
+    from thinslice.features.spec import FeatureSpec
+    from thinslice.features.store import FeatureStore
+
+    params: dict[str, Any] = {"age": True, "gender": True, "emotion": True, "detector": "landmarker"}
+    spec, store = FeatureSpec(extractor="attributes", params=params), FeatureStore(tmp_path / "store")
+    found = {"a": (31.24, 1.9, "happiness", 0.7), "b": (8.0, 1.2, "neutral", 0.4)}
+    rows = []
+    for name, (age, gender, emotion, sure) in found.items():
+        media = tmp_path / f"{name}.mp4"
+        media.write_bytes(name.encode())
+        emotions = [sure if emotion == other else (1 - sure) / 6 for other in ATTRIBUTES[2:]]
+        digest = hashlib.sha256(media.read_bytes()).hexdigest()
+        store.write(digest, spec, np.array([age, gender, *emotions], np.float32))
+        store.remember(name, media, digest)
+        rows.append({"clip": name, "path": media.name, "split": "test", "speaker": name})
+    manifest = _write(tmp_path / "clips.csv", [*rows, {"clip": "c", "path": "", "split": "test", "speaker": "c"}])
+    code, _, stderr = _run("data", "attributes", manifest, "--store", tmp_path / "store", "--out", tmp_path / "out.csv")
+    assert code == 0, stderr
+    assert "wrote 2 clips of 3" in stderr
+    assert _rows(tmp_path / "out.csv") == [
+        {"clip": "a", "age": "31.2", "gender": "female", "emotion": "happiness", "emotion_confidence": "0.700"},
+        {"clip": "b", "age": "8.0", "gender": "male", "emotion": "neutral", "emotion_confidence": "0.400"},
+    ]
+
+
+def test_the_estimates_are_the_recipes_features() -> None:
+    pytest.importorskip("torch")
+    from thinslice.recipes.audiovisual_attributes import audiovisual_attributes
+
+    spec = audiovisual_attributes().features["attributes"]
+    assert spec.params == {"age": True, "gender": True, "emotion": True, "detector": "landmarker"}
+    assert (spec.extractor, spec.version) == ("attributes", 1)

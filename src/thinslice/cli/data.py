@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from thinslice.data.manifest import Manifest
     from thinslice.data.verify import Finding, Verified
 
-LAZY_COMMANDS = {"planted": "thinslice.cli.data_planted:planted"}
+LAZY_COMMANDS = {
+    "import-emotion": "thinslice.cli.data_emotion:import_emotion",
+    "planted": "thinslice.cli.data_planted:planted",
+    "attributes": "thinslice.cli.data_attributes:attributes",
+}
 NUM_SHOWN = 5
 NUM_EXAMPLES = 2
 

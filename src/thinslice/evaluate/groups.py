@@ -22,7 +22,6 @@ Read with care:
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -197,9 +196,9 @@ def compare_groups(
         }
     if len(compared) > 1:
         picked = [found.index(name) for name in compared]
-        for name, over_groups in (("balanced", np.mean), ("gap", np.ptp)):
+        for name, over_groups in (("balanced", _mean), ("gap", _range)):
             out[name] = {
-                metric: _difference([one.of(picked).map(partial(over_groups, axis=-2)) for one in pair], interview)
+                metric: _difference([one.of(picked).map(over_groups) for one in pair], interview)
                 for metric, pair in pairs.items()
             }
     return out
@@ -263,16 +262,26 @@ def _draws(
     return bootstrap.draw(np.stack(sums, axis=1), resampling.num_resamples, resampling.seed)
 
 
+def _mean(values: Floats) -> Floats:
+    """Return the mean over groups, (..., G, k) to (..., k)."""
+    return np.asarray(values.mean(axis=-2))
+
+
+def _range(values: Floats) -> Floats:
+    """Return the highest less the lowest of the groups' values, (..., G, k) to (..., k)."""
+    return np.asarray(np.ptp(values, axis=-2))
+
+
 def _balanced(draws: Mapping[str, bootstrap.Draws], interview: bool) -> dict[str, Any]:
     """Return the mean over groups of each metric; draws (..., G, 6)."""
-    means = {metric: one.map(lambda values: values.mean(axis=-2)) for metric, one in draws.items()}
+    means = {metric: one.map(_mean) for metric, one in draws.items()}
     out: dict[str, Any] = {metric: by_target(one.point, interview) for metric, one in means.items()}
     out["ci95"] = {metric: intervals_by_target(one, interview) for metric, one in means.items() if len(one.samples)}
     return out
 
 
 def _difference(pair: Sequence[bootstrap.Draws], interview: bool) -> dict[str, Any]:
-    """Return the first less the second of draws (..., 7), the average among them; percentile intervals, as gaps have."""
+    """Return the first less the second of draws (..., 7), the average among them; percentile intervals as gaps have."""
     difference = pair[0].minus(pair[1])
     low, high = bootstrap.interval(difference, corrected=False)
     return {
@@ -319,10 +328,10 @@ def _compared(panels: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[
 def _gaps(draws: bootstrap.Draws, compared: Sequence[str], interview: bool) -> dict[str, Any]:
     """Gaps of one metric; draws (..., G, 6)."""
     draws = draws.map(with_average)
-    gaps = draws.map(lambda values: np.ptp(values, axis=-2))
+    gaps = draws.map(_range)
     # No bias correction: near 0, where a gap cannot go below, it would shrink the interval to nothing.
     low, high = bootstrap.interval(gaps, corrected=False)
-    by_chance = np.ptp(draws.samples - draws.point, axis=-2)
+    by_chance = _range(draws.samples - draws.point)
     out = {}
     for i, target in enumerate(names(interview)):
         gap = number(gaps.point[i])
