@@ -107,3 +107,53 @@ def cr_net_class_weight(epoch: int, num_epochs: int) -> float:
     Source: Li et al. 2020 (CR-Net), equation 9.
     """
     return 4 * num_epochs / (epoch + 1)
+
+
+def smooth_l1(predictions: Tensor, labels: Tensor, margin: float = 0.05, *, printed: bool = False) -> Tensor:
+    """Return the smooth L1 loss with a margin, summed over targets, averaged over the samples whose label is known.
+
+    With x = p - y and m the margin:
+
+    - here: x² / 2m for |x| < m, else |x| - m / 2, which is continuous, with a continuous slope of at most 1;
+    - as printed: x² / 2 for |x| < m, else |x| - 1/2. At m = 0.05 it falls from 0.00125 to -0.45, so it is lowest
+      at the margin and not at 0, and its slope jumps from 0.05 to 1. Training follows the slope: outside the margin
+      both forms pull alike, inside it the printed one pulls a twentieth as much.
+
+    Args:
+        predictions: (batch, targets), on the labels' scale.
+        labels: (batch, targets), NaN where unknown.
+        margin: m, above 0.
+        printed: whether to take the form as it is printed.
+
+    Source: Zhang et al. (PersEmoN), equation 3; m from section 4.2. Targets are summed as in Caffe's SmoothL1Loss of
+    Girshick 2015 (Fast R-CNN), which the paper refers to.
+    """
+    errors = (predictions - _filled(labels)).abs()
+    if printed:
+        values = torch.where(errors < margin, errors.square() / 2, errors - 0.5)
+    else:
+        values = torch.where(errors < margin, errors.square() / (2 * margin), errors - margin / 2)
+    if values.shape != labels.shape:
+        raise ValueError(f"predictions and labels differ in shape: {tuple(values.shape)}, {tuple(labels.shape)}")
+    known = ~torch.isnan(labels)
+    return (torch.where(known, values, 0.0).sum(0) / known.sum(0).clamp(min=1)).sum()
+
+
+def domain_loss(logits: Tensor, domain: int) -> Tensor:
+    """Return the cross-entropy of a classifier of data sets, over samples (n, domains) that all come from one.
+
+    Source: Zhang et al. (PersEmoN), equations 6 and 7; their sum is equation 8.
+    """
+    return -torch.log_softmax(logits, -1)[:, domain].mean()
+
+
+def confusion_loss(logits: Tensor) -> Tensor:
+    """Return the cross-entropy between a uniform distribution and what a classifier of data sets says of samples.
+
+    It is lowest, log(number of domains), where the classifier cannot tell.
+
+    Source: Zhang et al. (PersEmoN), equation 9, after Tzeng et al. 2015, equation 4. As printed the last two terms have
+    the opposite sign, which would reward a classifier that is sure of the wrong data set; the text says what is meant:
+    "the cross entropy between the output predicted dataset labels and a uniform distribution".
+    """
+    return -torch.log_softmax(logits, -1).mean()

@@ -15,6 +15,7 @@ _FUNCTIONS: Final = {
     "cross_modal": "thinslice.recipes.cross_modal:cross_modal",
     "cr_net": "thinslice.recipes.cr_net:cr_net",
     "deep_impression": "thinslice.recipes.deep_impression:deep_impression",
+    "persemon": "thinslice.recipes.persemon:persemon",
 }
 """Recipe -> "module:function"; a system whose module is listed here is one that `thinslice train` runs."""
 
