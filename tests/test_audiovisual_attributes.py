@@ -55,6 +55,7 @@ TINY = {
     "visual_epochs": 2,
     "fusion_epochs": 2,
     "learning_rate": 1e-3,
+    "audio_rate": 1e-3,
     "visual_rate": 1e-3,
 }
 """Faces are stored at 224 pixels and shrunk to 32."""
@@ -415,18 +416,20 @@ class TestRecipe:
         sound = np.arange(400, dtype=np.float32)
         arrays = {**arrays_of(np.random.default_rng(0)), "faces": faces, "waveform": sound}
         clip = StoredClip("a", ArrayReader({"a": arrays}))
-        lefts, tops, greens, starts = set(), set(), set(), set()
+        lefts, tops, greens, starts, signs = set(), set(), set(), set(), set()
         for seed in range(200):
             sample = recipe.sample(clip, "train", np.random.default_rng(seed))
             assert sample["faces"].shape == (1, 1, 224, 224, 3)
             assert sample["waveform"].shape == (500,)  # Followed by silence to half a second.
-            assert sorted(sample["waveform"]) == sorted([*sound, *np.zeros(100)])
+            signs.add(float(np.sign(sample["waveform"].sum())))
+            assert sorted(np.abs(sample["waveform"])) == sorted([*sound, *np.zeros(100)])
             rows, columns = np.nonzero(sample["faces"][0, 0, ..., 0])
             tops.add(int(rows.min()))
             lefts.add(int(columns.min()))
             greens.add(int(sample["faces"][0, 0, 0, 0, 1]))
-            starts.add(int(np.argmax(sample["waveform"] == 1)) - 1)
+            starts.add(int(np.argmax(np.abs(sample["waveform"]) == 1)) - 1)
         assert greens == {0, 7}
+        assert signs == {-1, 1}
         assert min(tops) == 90
         assert max(tops) == 110
         assert min(lefts) in range(30, 34)
