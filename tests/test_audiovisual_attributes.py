@@ -154,7 +154,7 @@ class TestWeights:
     def network(self, people: int = 0) -> VggFace:
         return VggFace(2, 4, 32, people)
 
-    @pytest.mark.parametrize("layout", ["conv_1_1.pth", "features.conv_1_1.pth", "conv1_1.npz", "t7"])
+    @pytest.mark.parametrize("layout", ["conv_1_1.pth", "features.conv_1_1.pth", "conv1_1.npz", "t7", "caffe"])
     def test_every_layout_gives_the_same_network(
         self, layout: str, published: dict[str, np.ndarray], tmp_path: Path
     ) -> None:
@@ -162,6 +162,9 @@ class TestWeights:
         if layout == "t7":
             path = tmp_path / "VGG_FACE.t7"
             path.write_bytes(torch7_sequence(published))
+        elif layout == "caffe":
+            path = tmp_path / "VGG_FACE.caffemodel"
+            path.write_bytes(caffe_network(published))
         elif layout == "conv1_1.npz":
             path, colours = tmp_path / "weights.npz", "bgr"
             np.savez(path, **published)
@@ -220,6 +223,26 @@ class TestWeights:
         path.write_bytes(torch7_sequence(published, last="nn.Sigmoid"))
         with pytest.raises(UsageError, match=r"layer 40 is a nn\.Sigmoid where VGG-Face has a nn\.SoftMax"):
             load_vgg_face(self.network(), path)
+
+
+def caffe_network(weights: dict[str, np.ndarray]) -> bytes:
+    """Return a Caffe file of before 2014: all arrays with four dimensions."""
+
+    def number(value: int) -> bytes:
+        return bytes([value]) if value < 128 else bytes([value % 128 + 128]) + number(value // 128)
+
+    def part(field: int, content: bytes) -> bytes:
+        return number(field * 8 + 2) + number(len(content)) + content
+
+    def blob(array: np.ndarray) -> bytes:
+        shape = (1,) * (4 - array.ndim) + array.shape
+        sizes = b"".join(number(8 * (i + 1)) + number(size) for i, size in enumerate(shape))
+        return part(6, sizes + part(5, array.astype("<f4").tobytes()))
+
+    layers = [
+        part(4, name.encode()) + blob(weights[f"{name}.weight"]) + blob(weights[f"{name}.bias"]) for name in LAYERS
+    ]
+    return b"".join(part(2, layer) for layer in layers)
 
 
 def torch7_sequence(weights: dict[str, np.ndarray], last: str = "nn.SoftMax") -> bytes:

@@ -1,4 +1,4 @@
-"""Reads the published VGG-Face weights: the authors' Torch7 file, or a state dict made of their network.
+"""Reads the published VGG-Face weights: the authors' Torch7 or Caffe file, or a state dict made of their network.
 
 Every value of a file is used or named as left over; every shape is checked; nothing is unpickled freely.
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from thinslice.errors import UsageError
+from thinslice.models.caffemodel import read_caffemodel
 from thinslice.models.torch7 import MODULES, Module, Table, Torch7Error, read_torch7
 from thinslice.models.vgg_face import BLOCKS, LAYERS, SCALE, VggFace
 
@@ -35,10 +36,10 @@ def load_vgg_face(network: VggFace, path: str | Path, colours: str = "") -> tupl
 
     Args:
         network: of the published sizes, without batch normalisation.
-        path: a Torch7 file (.t7), an archive of arrays (.npz) or a PyTorch state dict with the layers' names as
-            ``conv_1_1.weight``, ``features.conv_1_1.weight`` or ``conv1_1.weight``.
-        colours: one of `COLOURS`; "" for what the layout says: "bgr" for a Torch7 file and for names with conv_1_1,
-            which come from it. Names with conv1_1 do not tell.
+        path: a Torch7 file (.t7), a Caffe file (.caffemodel), an archive of arrays (.npz) or a PyTorch state dict with
+            the layers' names as ``conv_1_1.weight``, ``features.conv_1_1.weight`` or ``conv1_1.weight``.
+        colours: one of `COLOURS`; "" for what the layout says: "bgr" for the authors' two files and for names with
+            conv_1_1, which come from the first. Names with conv1_1 do not tell.
 
     Returns:
         The names of the values that the network has no place for: fc8's, where it ends with fc7.
@@ -87,6 +88,8 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], str]:
         raise UsageError(f"{path}: no such file; see docs/systems/audiovisual_attributes.md for where VGG-Face is")
     if path.suffix == ".t7":
         return _read_torch7(path), "bgr"
+    if path.suffix == ".caffemodel":
+        return _read_caffe(path), "bgr"
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
@@ -117,6 +120,19 @@ def _renamed(values: Mapping[str, np.ndarray], path: Path) -> tuple[dict[str, np
             marks.add(found["mark"])
         out[f"{layer}.{kind}"] = np.asarray(value)
     return out, "bgr" if marks == {"_"} else ""
+
+
+def _read_caffe(path: Path) -> dict[str, np.ndarray]:
+    out = {}
+    for layer, blobs in read_caffemodel(path).items():
+        if layer not in LAYERS or len(blobs) != 2:
+            raise UsageError(f"{path}: layer {layer[:80]!r} with {len(blobs)} arrays is none of VGG-Face's")
+        weight, bias = blobs
+        # Before 2014 Caffe kept every array with four dimensions, the first of them 1 where there were fewer.
+        while layer.startswith("fc") and weight.ndim > 2 and weight.shape[0] == 1:
+            weight = weight[0]
+        out[f"{layer}.weight"], out[f"{layer}.bias"] = weight, bias.ravel()
+    return out
 
 
 def _read_torch7(path: Path) -> dict[str, np.ndarray]:
