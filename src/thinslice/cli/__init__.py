@@ -22,6 +22,7 @@ COMMANDS = {
     "table": "thinslice.cli.table:table",
     "export": "thinslice.cli.export:export",
     "explain": "thinslice.cli.explain:explain",
+    "emotion": "thinslice.cli.emotion:emotion",
     "assets": "thinslice.cli.assets:assets",
     "import": "thinslice.cli.import_:import_",
     "web": "thinslice.cli.web:web",

@@ -102,7 +102,8 @@ def _initialise(model: SphereFace) -> None:
 
 def faces_to_tensor(faces: Tensor) -> Tensor:
     """Return RGB faces (n, height, width, 3) in [0, 255] as `SphereFace` takes them: (n, 3, height, width)."""
-    return (faces[..., [2, 1, 0]].permute(0, 3, 1, 2).float() - 127.5) / 128
+    red, green, blue = faces.float().unbind(-1)
+    return (torch.stack([blue, green, red], 1) - 127.5) / 128
 
 
 def load_sphereface(model: SphereFace, path: str | Path) -> None:

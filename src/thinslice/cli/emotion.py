@@ -1,0 +1,166 @@
+"""``thinslice emotion``: what a trained PersEmoN says of valence and arousal."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  thinslice emotion runs/persemon talk.mp4 --out emotion/
+  thinslice emotion runs/persemon --pictures emotion.csv --clips fi.csv --store features/ --out emotion/
+"""
+)
+@click.argument("run", metavar="RUN", type=_PATH)
+@click.argument("media", metavar="[CLIP]...", nargs=-1, type=_PATH)
+@click.option("--out", required=True, type=_PATH, metavar="DIR", help="Folder of tables and figures.")
+@click.option("--frames", "num_frames", type=click.IntRange(1), default=60, show_default=True, help="Of each CLIP.")
+@click.option("--pictures", type=_PATH, metavar="MANIFEST", help="Score the emotion of this data set, by split.")
+@click.option("--clips", type=_PATH, metavar="MANIFEST", help="With --pictures: can the two data sets be told apart?")
+@click.option("--store", type=_PATH, metavar="DIR", help="Where the faces of the manifests are.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def emotion(
+    run: Path,
+    media: tuple[Path, ...],
+    out: Path,
+    num_frames: int,
+    pictures: Path | None,
+    clips: Path | None,
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    """Write valence and arousal of each frame of CLIPs, with a timeline; and what RUN learned of emotion.
+
+    DIR gets CLIP_emotion.csv and CLIP_timeline.png, disks.png (each trait over the arousal-valence disk), and with
+    --pictures the error on each split of an emotion data set; with --clips too, how well a fresh classifier tells the
+    two data sets apart by the network's features, and a map of these. Exits with 1 if a CLIP could not be read.
+    """
+    from thinslice.errors import MissingExtraError
+
+    try:
+        import lightning  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("emotion", "train") from None
+    from thinslice.cli.predict import make_folder
+    from thinslice.errors import MediaError, UsageError
+    from thinslice.explain.emotion_map import draw_disks
+    from thinslice.recipes.persemon_emotion import load_system, relationship_of
+    from thinslice.traits import TRAITS
+
+    if pictures is not None and store is None:
+        raise click.UsageError("--pictures needs --store DIR, where the faces are")
+    if clips is not None and pictures is None:
+        raise click.UsageError("--clips goes with --pictures")
+    system = load_system(run)
+    make_folder(out)
+    document: dict[str, Any] = {"run": str(run), "variant": system.recipe.variant, "clips": []}
+    failed = False
+    for path in media:
+        try:
+            document["clips"].append(_of_clip(system, path, num_frames, out))
+        except (MediaError, UsageError) as error:
+            failed = True
+            document["clips"].append({"clip": str(path), "error": str(error)})
+            click.echo(f"failed: {error}", err=True)
+    seen = None
+    if pictures is not None and store is not None:
+        seen = _of_pictures(system, pictures, clips, store, out, document)
+    if system.has_relationship:
+        draw_disks(relationship_of(system), TRAITS, out / "disks.png", seen)
+    (out / "emotion.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    if as_json:
+        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+    else:
+        _print(document)
+        click.echo(f"wrote {out}", err=True)
+    sys.exit(1 if failed else 0)
+
+
+def _of_clip(system: Any, path: Path, num_frames: int, out: Path) -> dict[str, Any]:
+    """Write a clip's table and timeline; return its means."""
+    from thinslice.data.table import format_table, write_atomically
+    from thinslice.explain.emotion_map import draw_timeline
+    from thinslice.recipes.persemon_emotion import emotion_of_clip
+
+    found = emotion_of_clip(system, path, num_frames)
+    rows = [(f"{time:.3f}", f"{v:.4f}", f"{a:.4f}") for time, (v, a) in zip(found.times_s, found.emotions, strict=True)]
+    table = out / f"{path.stem}_emotion.csv"
+    write_atomically(table, format_table(("time_s", "valence", "arousal"), rows).encode())
+    figure = draw_timeline(found.times_s, found.emotions, out / f"{path.stem}_timeline.png", path.name)
+    valence, arousal = found.emotions.mean(0).tolist()
+    means = {"valence": valence, "arousal": arousal, "frames": len(rows)}
+    return {"clip": str(path), **means, "table": table.name, "figure": figure.name, "warnings": found.warnings}
+
+
+def _of_pictures(
+    system: Any, pictures: Path, clips: Path | None, store: Path, out: Path, document: dict[str, Any]
+) -> Any:
+    """Add scores on an emotion data set, and whether it can be told from the clips; return all emotions told."""
+    import numpy as np
+
+    from thinslice.data.manifest import load_manifest
+    from thinslice.explain.emotion_map import draw_domains, tell_apart
+    from thinslice.recipes.persemon_emotion import (
+        emotions_of,
+        features_of_clips,
+        features_of_pictures,
+        open_pictures,
+        score_emotions,
+    )
+    from thinslice.train.inputs import load_run_data
+
+    table = load_manifest(pictures)
+    split_of = dict(zip(table.clips, table.splits, strict=True))
+    speaker_of = dict(zip(table.clips, table.speakers, strict=True))
+    data = open_pictures(system, table, store)
+    features = features_of_pictures(system, data)
+    told = emotions_of(system, features)
+    splits = np.array([split_of[clip] for clip in data.clips])
+    document["pictures"] = {
+        split: {"num_pictures": int((splits == split).sum())}
+        | score_emotions(data.labels[splits == split], told[splits == split])
+        for split in dict.fromkeys(splits.tolist())
+    }
+    if clips is not None:
+        of_run, _ = load_run_data(system.recipe, clips, store, extract_missing=False)
+        split = "test" if "test" in of_run.splits and "test" in split_of.values() else "train"
+        chosen = splits == split
+        of_clips = features_of_clips(system, of_run.splits[split])
+        names = load_manifest(clips)
+        person = dict(zip(names.clips, names.speakers, strict=True))
+        groups = (
+            [person[clip] for clip in of_run.splits[split].clips for _ in range(of_clips.shape[1])],
+            [speaker_of[clip] for clip, taken in zip(data.clips, chosen, strict=True) if taken],
+        )
+        flat = of_clips.reshape(-1, of_clips.shape[2])
+        apart = tell_apart(flat, features[chosen], groups)
+        document["told_apart"] = {"split": split, "accuracy": apart.accuracy, "num_faces": apart.num_told}
+        title = f"{system.recipe.variant}: told apart {apart.accuracy:.0%}"
+        draw_domains({title: (flat, features[chosen])}, out / "domains.png", ("personality clips", "emotion pictures"))
+    return told
+
+
+def _print(document: dict[str, Any]) -> None:
+    for entry in document["clips"]:
+        if "error" not in entry:
+            means = f"valence {entry['valence']:+.3f}, arousal {entry['arousal']:+.3f}"
+            click.echo(f"{entry['clip']}: {means}, mean of {entry['frames']} frames")
+            for warning in entry["warnings"]:
+                click.echo(f"warning: {warning}", err=True)
+    for split, scores in document.get("pictures", {}).items():
+        parts = [
+            f"{name} MSE {scores['mse'][name]:.4f}, CCC {scores['ccc'][name]:.3f}" for name in ("valence", "arousal")
+        ]
+        click.echo(f"{split}, {scores['num_pictures']:,} pictures: {'; '.join(parts)}")
+    if "told_apart" in document:
+        apart = document["told_apart"]
+        click.echo(
+            f"data sets told apart by their features: {apart['accuracy']:.1%} of {apart['num_faces']:,} faces of split "
+            f"{apart['split']} (chance 50%)"
+        )
