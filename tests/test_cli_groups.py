@@ -89,11 +89,20 @@ def test_calibrate_on_the_validation_clips(data: Path) -> None:
     assert [row["clip"] for row in after] == [row["clip"] for row in before]
     for row in after:
         assert float(row["openness_high"]) - float(row["openness_low"]) == pytest.approx(0.2, abs=3e-4)
+    assert "own labels" not in stderr
     code, stdout, _ = _run(*arguments, "--out", out, "--json")
     fitted = json.loads(stdout)
     assert set(fitted) == {"intercept", "slope", "groups"}
     assert set(fitted["groups"]) == {"female", "male"}
     assert fitted["groups"]["female"]["shift"]["openness"] > fitted["groups"]["male"]["shift"]["openness"]
+
+
+def test_calibrating_clips_by_their_own_labels_is_named(data: Path) -> None:
+    test, out = data / "test.csv", data / "out.csv"
+    arguments = ("--fit", test, "--labels", data / "fi.csv", "--by", "gender", "--out", out)
+    code, _, stderr = _run("calibrate", test, *arguments)
+    assert code == 0
+    assert "200 clips are also in" in stderr
 
 
 def test_calibrate_without_further_clips_and_compare(data: Path) -> None:

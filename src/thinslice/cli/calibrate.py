@@ -79,6 +79,8 @@ def calibrate(
     low, high = (scores + ends[rows] - file.scores[rows] for ends in (file.low, file.high))
     write_atomically(out, _csv([file.clips[i] for i in rows], scores, low, high, file).encode())
     _report(fitted, file, rows, own, as_json)
+    if fit is not None and (own_labels := len(set(where) & set(fit_where))):
+        click.echo(f"warning: {own_labels} clips are also in {fit}: calibrated by their own labels", err=True)
     click.echo(f"wrote {len(rows):,} clips to {out}", err=True)
     if left := len(file.clips) - len(rows):
         click.echo(f"{left} predicted clips are not in {labels}; they are left out", err=True)
