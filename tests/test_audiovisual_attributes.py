@@ -70,7 +70,7 @@ def arrays_of(rng: np.random.Generator, num_samples: int = 500) -> dict[str, np.
     columns = dict.fromkeys(("column:age_group", "column:gender", "column:emotion"), np.array(""))
     return {
         "waveform": rng.normal(0, 0.05, num_samples).astype(np.float32),
-        "faces": rng.integers(0, 256, (1, 2, 224, 224, 3), dtype=np.uint8),
+        "faces": rng.integers(0, 256, (2, 1, 224, 224, 3), dtype=np.uint8),
         "attributes": np.array([rng.uniform(15, 70), rng.uniform(1, 2), *emotions], np.float32),
         **columns,
     }
@@ -434,8 +434,8 @@ class TestRecipe:
 
     def test_a_face_is_flipped_and_shifted_and_sound_rolled(self) -> None:
         recipe = audiovisual_attributes(**TINY, sound_shift=0.1, face_shift=10)
-        faces = np.zeros((1, 2, 224, 224, 3), np.uint8)
-        faces[0, :, 100:120, 40:60], faces[0, 1, ..., 1] = 255, 7
+        faces = np.zeros((2, 1, 224, 224, 3), np.uint8)
+        faces[:, 0, 100:120, 40:60], faces[1, ..., 1] = 255, 7
         sound = np.arange(400, dtype=np.float32)
         arrays = {**arrays_of(np.random.default_rng(0)), "faces": faces, "waveform": sound}
         clip = StoredClip("a", ArrayReader({"a": arrays}))

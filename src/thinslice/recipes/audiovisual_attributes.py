@@ -138,7 +138,7 @@ SMALL: Final = Sizes(
     audio_first=128,
     audio_second=32,
     audio_third=16,
-    shrink=2,
+    shrink=4,
     width=8,
     hidden=64,
     norm=True,
@@ -149,9 +149,8 @@ SMALL: Final = Sizes(
     sound_shift=4.0,
     face_shift=12,
     batch_size=16,
-    audio_epochs=150,
-    visual_epochs=60,
-    patience=20,
+    visual_epochs=70,
+    patience=30,
     learning_rate=1e-3,
     audio_rate=3e-3,
     visual_rate=1e-3,
@@ -210,7 +209,7 @@ def _specs(sizes: Sizes) -> dict[str, FeatureSpec]:
         ),
         "faces": FeatureSpec(
             extractor="aligned_faces",
-            params={"reference": sizes.reference, "num_parts": sizes.num_faces, "draws": 1, **looked},
+            params={"reference": sizes.reference, "num_parts": 1, "draws": sizes.num_faces, **looked},
         ),
         "attributes": FeatureSpec(
             extractor="attributes",
@@ -273,13 +272,13 @@ class Look:
     sizes: Sizes
 
     def __call__(self, clip: ClipReader, mode: Mode, rng: np.random.Generator) -> Arrays:
-        """Return "waveform" (samples,), "faces" (1, faces, side, side, 3) and "attributes" (9,), those asked for."""
+        """Return "waveform" (samples,), "faces" (faces, 1, side, side, 3) and "attributes" (9,), those asked for."""
         is_training = mode == "train"
         out: Arrays = {}
         if "waveform" in self.names:
             out["waveform"] = self._sound(clip.read("waveform"), rng) if is_training else clip.read("waveform")
         if "faces" in self.names:
-            out["faces"] = self._face(clip.read("faces"), rng) if is_training else clip.read("faces")
+            out["faces"] = self._face(clip, rng) if is_training else clip.read("faces")
         if "attributes" in self.names:
             out["attributes"] = self._attributes(clip)
         return out
@@ -292,8 +291,8 @@ class Look:
         turned = sound if rng.random() < 0.5 else -sound
         return np.roll(turned, int(rng.integers(most + 1)))
 
-    def _face(self, faces: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        face = faces[0, int(rng.integers(faces.shape[1]))]
+    def _face(self, clip: ClipReader, rng: np.random.Generator) -> np.ndarray:
+        face = clip.read("faces", int(rng.integers(clip.shape("faces")[0])))[0]
         if rng.random() < 0.5:
             face = face[:, ::-1]
         most = self.sizes.face_shift
@@ -450,7 +449,7 @@ def _build_graph(names: tuple[str, ...], sizes: Sizes, model: nn.Module) -> Any:
 
     examples = {
         "waveform": torch.zeros(_num_samples(sizes)),
-        "faces": torch.zeros((1, sizes.num_faces, *_picture(sizes), 3), dtype=torch.uint8),
+        "faces": torch.zeros((sizes.num_faces, 1, *_picture(sizes), 3), dtype=torch.uint8),
         "attributes": torch.zeros(len(ATTRIBUTES)),
     }
     return trace(_OfOneClip(model, names), {name: examples[name] for name in names}, {"waveform": (0,)})
