@@ -223,15 +223,26 @@ class TestPublicWeights:
         with torch.no_grad():
             torch.testing.assert_close(model(faces), plain_forward(weights, faces, SLIM[1]), rtol=1e-4, atol=1e-5)
 
-    def test_the_recipe_starts_from_them(self, tmp_path: Path) -> None:
-        """At the full size, by the argument `sphereface`; a smaller variant says what does not fit."""
-        weights = public_weights()
-        torch.save(weights, tmp_path / "sphere20a.pth")
-        stage = persemon(sphereface=str(tmp_path / "sphere20a.pth")).stages[0]
+    def test_the_recipe_starts_from_them(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Full-size variants do, once imported; without that the remedy is named. Small and fresh ones do not."""
+        from click.testing import CliRunner
+
+        from thinslice.cli.import_ import import_
+
+        monkeypatch.setenv("THINSLICE_CACHE", str(tmp_path / "cache"))
+        stage = persemon().stages[0]
         assert isinstance(stage, Stage)
         assert stage.prepare is not None
-        model = PersEmoN()
-        stage.prepare(model, made_up_data(3, 1).splits["train"])
+        assert persemon("fresh").stages[0].prepare is None  # type: ignore[union-attr]
+        assert persemon("small_joint").stages[0].prepare is None  # type: ignore[union-attr]
+        model, clips = PersEmoN(), made_up_data(3, 1).splits["train"]
+        with pytest.raises(UsageError, match="thinslice import sphereface FILE; or take a variant with fresh weights"):
+            stage.prepare(model, clips)
+        weights = public_weights()
+        torch.save(weights, tmp_path / "sphere20a.pth")
+        result = CliRunner().invoke(import_, ["sphereface", str(tmp_path / "sphere20a.pth")], catch_exceptions=False)
+        assert result.exit_code == 0
+        stage.prepare(model, clips)
         assert torch.equal(model.fem.conv4_3.weight, weights["conv4_3.weight"])
         with pytest.raises(UsageError, match=r"conv1_1.weight has shape \(64, 3, 3, 3\), and \(4, 3, 3, 3\)"):
             load_sphereface(SphereFace(*SLIM), tmp_path / "sphere20a.pth")
@@ -506,7 +517,6 @@ class TestUpdates:
         assert rows["classifier"] == pytest.approx(before)  # ... and the classifier learned from what it was before.
 
     def test_ablations_train_what_they_say(self) -> None:
-        model = {name: persemon(f"small_{name}", **TINY).build_model() for name in KINDS}
         batch = tiny_batch()
         expected = {
             "emotion": {"fem", "eam"},
@@ -520,10 +530,11 @@ class TestUpdates:
             assert set(stage.updates[0].trains) == parts
             assert len(stage.updates) == (1 if name != "lstm" else 2) + (name == "without_ram")
             assert stage.companions == (() if name == "personality" else ("emotion",))
-            result = stage.updates[0].loss(model[name], dict(batch))
+            model = persemon(f"small_{name}", **TINY).build_model()
+            result = stage.updates[0].loss(model, dict(batch))
             assert isinstance(result, dict)
             result["loss"].backward()
-            assert reached(model[name]) - {"domain"} == parts  # type: ignore[arg-type]
+            assert reached(model) - {"domain"} == parts  # type: ignore[arg-type]
 
 
 class TestRecipe:
@@ -728,7 +739,7 @@ def test_full_size_on_a_real_clip(real_clips: list[Path], tmp_path: Path) -> Non
     from thinslice.media.source import Source
 
     pytest.importorskip("cv2")
-    recipe = persemon(draws=1, detector="landmarker", faces_per_step=10)
+    recipe = persemon("fresh", draws=1, detector="landmarker", faces_per_step=10)
     faces = {clip.name: extract_features(Source(clip), recipe.features)[0] for clip in real_clips[:1]}
     shown = {
         f"{name}/{k}": {"face": arrays["faces"][0, k : k + 1]} for name, arrays in faces.items() for k in range(10)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from thinslice.cli.import_deep_impression import deep_impression
+from thinslice.cli.import_sphereface import sphereface
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -44,3 +45,4 @@ def bimodal(files: tuple[Path, ...], out: Path) -> None:
 
 
 import_.add_command(deep_impression)
+import_.add_command(sphereface)

@@ -12,6 +12,7 @@ What else the paper leaves open is an argument or said where it is decided.
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -19,11 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import MultiStepLR
 
+from thinslice.assets.folders import asset_cache_dir
 from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
 from thinslice.losses import confusion_loss, domain_loss, mean_absolute_error, smooth_l1
 from thinslice.models.persemon import EMOTION, EMOTIONS, PAPER_FUSION, PERSONALITY, Consensus, PersEmoN
-from thinslice.models.sphereface import NUM_FEATURES, UNITS, WIDTHS, load_sphereface
+from thinslice.models.sphereface import NUM_FEATURES, UNITS, WIDTHS, SphereFace, load_sphereface
 from thinslice.train.recipe import (
     Arrays,
     Batch,
@@ -35,6 +37,7 @@ from thinslice.train.recipe import (
     TrainingData,
     Update,
 )
+from thinslice.train.stage import save_weights
 from thinslice.traits import TRAITS
 
 PAPER: Final = "Zhang, Peng, Winkler: PersEmoN, IEEE Transactions on Affective Computing"
@@ -56,6 +59,7 @@ class Kind:
         consensus: how a clip's faces become one prediction.
         num_parts: K.
         output: whose scores are the system's.
+        pretrained: whether the face network starts from SphereFace-20's weights, at the full size.
     """
 
     personality: bool = True
@@ -65,6 +69,7 @@ class Kind:
     consensus: Consensus = "mean"
     num_parts: int = 10
     output: Output = "fused"
+    pretrained: bool = True
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -79,11 +84,17 @@ KINDS: Final[Mapping[str, Kind]] = {
     "lstm": Kind(consensus="lstm"),
     "k5": Kind(num_parts=5),
     "k20": Kind(num_parts=20),
+    "fresh": Kind(pretrained=False),
 }
-"""Variants: the paper's system, what its modules say alone (Table 4), and its ablations."""
+"""Variants: the paper's system, what its modules say alone (Table 4), its ablations, and one from fresh weights."""
 
-VARIANTS: Final = (*KINDS, *(f"small_{name}" for name in KINDS))
-"""The paper's, and each of them at a size for CPUs and small corpora, which is ours."""
+VARIANTS: Final = (*KINDS, *(f"small_{name}" for name, kind in KINDS.items() if kind.pretrained))
+"""The paper's, and each of them at a size for CPUs and small corpora, which is ours and starts from fresh weights."""
+
+IMPORTED: Final = "imported"
+"""Value of `Sizes.sphereface`: the weights that `thinslice import sphereface` has put in their place."""
+
+WEIGHTS: Final = "sphereface20.pt"
 
 TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "4": {"joint": "PAM+RAM", "joint_pam": "PAM", "joint_ram": "RAM"},
@@ -110,7 +121,8 @@ class Sizes:
         shrink: by how much the 112 x 96 faces are made smaller.
         draws: frames kept of each part of a clip, odd, so that one is its centre.
         detector: "mtcnn", as in the paper, or "landmarker".
-        sphereface: file of SphereFace-20's weights to start from, as in the paper; "" for fresh ones.
+        sphereface: file of SphereFace-20's weights to start from; `IMPORTED` for those imported before, "" for fresh
+            ones.
         faces_per_step: faces of each data set in a step: clips of K faces, and as many emotion images.
         steps: optimiser steps; the rate is divided by 10 after 4/7 and 6/7 of them.
         learning_rate: of SGD.
@@ -132,7 +144,7 @@ class Sizes:
     shrink: int = 1
     draws: int = 3
     detector: str = "mtcnn"
-    sphereface: str = ""
+    sphereface: str = IMPORTED
     faces_per_step: int = 100
     steps: int = 56_000
     learning_rate: float = 0.01
@@ -153,8 +165,9 @@ SMALL: Final = Sizes(
     num_features=64,
     shrink=2,
     detector="landmarker",
+    sphereface="",
     faces_per_step=40,
-    steps=1400,
+    steps=1000,
     learning_rate=0.02,
 )
 """For CPUs and small corpora: minutes for some hundred clips, from fresh weights."""
@@ -179,14 +192,16 @@ def persemon(variant: str = "joint", **sizes: Any) -> Recipe:
     unknown = set(sizes) - {entry.name for entry in fields(Sizes)}
     if unknown:
         raise UsageError(f"persemon has no size {', '.join(sorted(unknown))}")
-    chosen = replace(SMALL if variant.startswith("small_") else Sizes(), **sizes)
+    kind = KINDS[variant.removeprefix("small_")]
+    base = SMALL if variant.startswith("small_") else Sizes(sphereface=IMPORTED if kind.pretrained else "")
+    chosen = replace(base, **sizes)
     if chosen.draws < 1 or chosen.draws % 2 == 0:
         raise UsageError(f"persemon: draws={chosen.draws}; take an odd number, so that one is a part's centre")
     if chosen.deep not in _UNITS or chosen.ram_reaches not in ("all", "ram"):
         raise UsageError(f"persemon: deep is one of {', '.join(_UNITS)}, ram_reaches is all or ram")
     if chosen.shrink not in (1, 2, 4) or chosen.margin <= 0:
         raise UsageError("persemon: shrink is 1, 2 or 4, and margin above 0")
-    return _build(variant, KINDS[variant.removeprefix("small_")], chosen)
+    return _build(variant, kind, chosen)
 
 
 def _build(variant: str, kind: Kind, sizes: Sizes) -> Recipe:
@@ -350,9 +365,43 @@ def _stages(kind: Kind, num_parts: int, sizes: Sizes) -> tuple[Stage, ...]:
     return (network, _fusion_stage()) if kind.output == "fused" else (network,)
 
 
+def imported_weights() -> Path:
+    """Return where `thinslice import sphereface` keeps the weights; they need not be there."""
+    return asset_cache_dir() / "sphereface" / WEIGHTS
+
+
+def import_sphereface(file: Path) -> Path:
+    """Check a public file of SphereFace-20's weights and keep them for the variants that start from them.
+
+    Args:
+        file: a .caffemodel or a PyTorch state dict, see `thinslice.models.sphereface.load_sphereface`.
+
+    Returns:
+        Where they are kept: a PyTorch state dict with the same names.
+
+    Raises:
+        UsageError: the file is of another network, or damaged; the cache cannot be written.
+    """
+    model = SphereFace()
+    load_sphereface(model, file)
+    target = imported_weights()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(model, target)
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written ({error.strerror}); see $THINSLICE_CACHE") from None
+    return target
+
+
 def _start_from_sphereface(path: str, model: nn.Module, data: TrainingData) -> None:
     assert isinstance(model, PersEmoN)
-    load_sphereface(model.fem, path)
+    file = imported_weights() if path == IMPORTED else Path(path)
+    if path == IMPORTED and not file.is_file():
+        raise UsageError(
+            "persemon starts from SphereFace-20's public weights: get the file from github.com/wy1iu/sphereface and "
+            "run thinslice import sphereface FILE; or take a variant with fresh weights, fresh or small_joint"
+        )
+    load_sphereface(model.fem, file)
 
 
 RATIOS: Final = (
