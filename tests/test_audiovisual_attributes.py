@@ -28,7 +28,7 @@ from thinslice.models.audiovisual_attributes import AudioNetwork, Fusion, Visual
 from thinslice.models.vgg_face import LAYERS, MEAN_RGB, SCALE, VggFace  # noqa: E402
 from thinslice.models.vgg_face_weights import load_vgg_face  # noqa: E402
 from thinslice.recipes import RECIPES  # noqa: E402
-from thinslice.recipes.audiovisual_attributes import ROWS, VARIANTS, Look, audiovisual_attributes  # noqa: E402
+from thinslice.recipes.audiovisual_attributes import COLUMNS, ROWS, VARIANTS, Look, audiovisual_attributes  # noqa: E402
 from thinslice.train.columns import with_columns  # noqa: E402
 from thinslice.train.data import ArrayReader, ClipData, StoredClip, random_state  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
@@ -67,7 +67,7 @@ def count(module: torch.nn.Module) -> int:
 
 def arrays_of(rng: np.random.Generator, num_samples: int = 500) -> dict[str, np.ndarray]:
     emotions = rng.dirichlet(np.ones(7))
-    columns = dict.fromkeys(("column:age_group", "column:gender", "column:emotion"), np.array(""))
+    columns = dict.fromkeys((f"column:{name}" for name in COLUMNS), np.array(""))
     return {
         "waveform": rng.normal(0, 0.05, num_samples).astype(np.float32),
         "faces": rng.integers(0, 256, (2, 1, 224, 224, 3), dtype=np.uint8),
@@ -505,7 +505,11 @@ class TestAttributes:
 
     def test_the_manifest_wins_over_the_estimate(self) -> None:
         table = Manifest(
-            ("a", "b"), ("", ""), ("train", "train"), ("s", "t"), {"age_group": ("19-24", ""), "gender": ("", "male")}
+            ("a", "b"),
+            ("", ""),
+            ("train", "train"),
+            ("s", "t"),
+            {"age_group": ("19-24", "7-13"), "gender": ("", "male"), "age": ("", "41")},
         )
         estimates = np.array([50, 1.8, *np.full(7, 1 / 7)], np.float32)
         reader = with_columns(
@@ -514,7 +518,7 @@ class TestAttributes:
         look = Look(("attributes",), audiovisual_attributes(**TINY).sample.sizes)  # type: ignore[attr-defined]
         seen = {clip: look(StoredClip(clip, reader), "test", random_state(0))["attributes"] for clip in "ab"}
         np.testing.assert_allclose(seen["a"], [21.5, 1.8, *estimates[2:]])
-        np.testing.assert_allclose(seen["b"], [50, 1, *estimates[2:]])
+        np.testing.assert_allclose(seen["b"], [41, 1, *estimates[2:]])
         without = Look(("attributes",), replace(look.sizes, annotated=False))
         np.testing.assert_allclose(without(StoredClip("a", reader), "test", random_state(0))["attributes"], estimates)
         assert audiovisual_attributes(annotated=False).columns == ()

@@ -112,16 +112,16 @@ def estimate_emotions(faces: np.ndarray) -> np.ndarray:
     return np.stack([network(picture[..., None].astype(np.float32) / 127.5 - 1)[0][0] for picture in grey])
 
 
-def annotated_attributes(age_group: str = "", gender: str = "", emotion: str = "") -> np.ndarray:
+def annotated_attributes(age: str = "", gender: str = "", emotion: str = "") -> np.ndarray:
     """Return what a manifest says of a clip, float32 (9,) as in `ATTRIBUTES`, NaN where it says nothing that is known.
 
     Args:
-        age_group: years from and to ("25-32": their middle), "61+" (nine years more), or a number of years.
+        age: a number of years, years from and to ("25-32": their middle), or "61+" (nine years more).
         gender: "male" or "female", their first letters, or First Impressions' codes 1 and 2.
         emotion: one of `EMOTIONS`.
     """
     values = np.full(len(ATTRIBUTES), np.nan, np.float32)
-    found = _GROUP.fullmatch(age_group)
+    found = _GROUP.fullmatch(age)
     if found:
         low, _, high, is_open = found.groups()
         values[0] = (float(low) + float(high)) / 2 if high else float(low) + (_OPEN_GROUP if is_open else 0.0)

@@ -46,8 +46,8 @@ VARIANTS: Final = (*ROWS, *(SMALL_PREFIX + row for row in ROWS))
 
 LABELS: Final = {"waveform": "sound", "faces": "face", "attributes": "face"}
 
-COLUMNS: Final = ("age_group", "gender", "emotion")
-"""Columns of a manifest from which attributes are taken where they are filled."""
+COLUMNS: Final = ("age", "age_group", "gender", "emotion")
+"""Columns of a manifest from which attributes are taken where they are filled; age in years goes before its group."""
 
 MOST_FOR_LEVEL: Final = 1000
 """Training clips that the level of sound is taken from: more would not change it."""
@@ -79,7 +79,7 @@ class Sizes:
         age: whether the age is one of the attributes.
         gender: whether gender is.
         emotion: whether the seven emotions are.
-        annotated: whether the manifest's age group, gender and emotion count where they are filled.
+        annotated: whether the manifest's age, age group, gender and emotion count where they are filled.
         fine_tune: whether the fusion's stage trains the two networks too.
         sound_shift: largest shift of the sound in training, seconds; what leaves at the end comes in at the start.
             With it the sound is also turned upside down or not. Else dense layers learn a few hundred clips by heart.
@@ -308,7 +308,8 @@ class Look:
         estimated = clip.read("attributes")
         if not self.sizes.annotated:
             return estimated
-        annotated = annotated_attributes(*(str(clip.read(f"column:{name}")) for name in COLUMNS))
+        age, age_group, gender, emotion = (str(clip.read(f"column:{name}")) for name in COLUMNS)
+        annotated = annotated_attributes(age.strip() or age_group, gender, emotion)
         return np.where(np.isnan(annotated), estimated, annotated)
 
 
