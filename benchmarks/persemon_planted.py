@@ -25,7 +25,7 @@ from thinslice.evaluate.metrics import score
 from thinslice.evaluate.published import load_published
 from thinslice.explain.emotion_map import disk_grid, draw_disks, draw_domains, tell_apart
 from thinslice.models.persemon import PersEmoN
-from thinslice.recipes.persemon import TABLES, persemon
+from thinslice.recipes.persemon import KINDS, TABLES, persemon
 from thinslice.recipes.persemon_emotion import (
     System,
     emotions_of,
@@ -70,14 +70,13 @@ def ablations(planted: Path, drawn: Path, store: Path, runs: Path, variants: lis
     rows = {}
     for variant in variants:
         recipe = persemon(f"small_{variant}")
-        extra = {"emotion": drawn / "manifest.csv"} if recipe.companions else {}
-        data, _ = load_run_data(recipe, planted / "manifest.csv", store, extra)
+        data, _ = load_run_data(recipe, planted / "manifest.csv", store, {"emotion": drawn / "manifest.csv"})
         system, seconds = run_recipe(recipe, data, runs / variant)
         scores = json.loads((runs / variant / "scores.json").read_text())["splits"]["test"]
         row = {f"r2_{trait}": scores[f"r2_{trait}"] for trait in TRAITS}
         row |= {"accuracy": scores["accuracy"], "seconds": seconds, "pam_weight": system.model.fusion.item()}
         row["mse"] = float(np.mean(_squared_errors(runs / variant, data.splits["test"])))
-        if recipe.companions:
+        if KINDS[variant].emotion:
             held_out = open_pictures(system, emotion.select("test"), store)
             features = features_of_pictures(system, held_out)
             row["emotion"] = score_emotions(held_out.labels, emotions_of(system, features))  # type: ignore[assignment]

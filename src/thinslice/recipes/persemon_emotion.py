@@ -70,7 +70,7 @@ def load_system(run: Path) -> System:
             f"{run}: is a run of {document['recipe']}, which says nothing of emotion; give one of persemon"
         )
     recipe = persemon(**document["arguments"])
-    if COMPANION not in recipe.companions:
+    if not any(COMPANION in getattr(stage, "companions", ()) for stage in recipe.stages):
         raise UsageError(f"{run}: variant {recipe.variant} was trained without emotion; train another one")
     model = load_trained(recipe, folder)
     assert isinstance(model, PersEmoN)
