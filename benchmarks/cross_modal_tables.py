@@ -1,67 +1,55 @@
-"""Trains cross_modal's rows and prints Tables 1 and 2 beside the published figures, with what embeddings separate.
+"""Trains cross_modal's rows, prints Tables 1 and 2 beside the published figures and draws Figures 3 and 4.
 
-    python benchmarks/cross_modal_tables.py MANIFEST STORE OUT [--small] [--rows ROW ...] [--size NAME=VALUE ...]
+    python benchmarks/cross_modal_tables.py MANIFEST STORE RUNS [--small] [--rows ROW ...] [--size NAME=VALUE ...]
 
-Without --rows every row of Table 1 is trained; "cross-modal" alone gives "audio", "video", "text" and
-"audio+video+text" too, from its earlier stages. OUT gets the runs, tables.json and the figures 3 and 4. A call that was
-interrupted goes on. On planted clips the figures say what can be learned from which input, nothing about people.
-Needs the extras ``train``, ``words`` and ``egemaps``.
+RUNS gets a run per row, as `thinslice table cross_modal 1` leaves them, and tables.json, figure3.png and figure4_*.png;
+what is finished there is not trained again. The row "cross-modal" gives "audio", "video", "text" and "audio+video+text"
+too, from its earlier stages, and what a missing input costs and how far embeddings hold the extremes apart. On planted
+clips the figures say what can be learned from which input, nothing about people. There only one input knows a trait, so
+that no embedding of another can lie with it; with --mixed each label becomes a sum of all five, its own weighted by 2,
+and every input knows a part of every trait. Needs the extras ``train``, ``words`` and ``egemaps``.
 """
 
 import argparse
 import ast
+import itertools
 import json
-import logging
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from thinslice.evaluate.metrics import accuracy, r2
-from thinslice.evaluate.published import load_published
 from thinslice.explain.embedding_map import measure_separation, plot_class_histograms, plot_embeddings
 from thinslice.metric_losses import trait_classes
 from thinslice.models.cross_modal import CrossModal
-from thinslice.recipes.cross_modal import ROWS, SMALL_PREFIX, Look, cross_modal, hidden_of
+from thinslice.recipes.cross_modal import ROWS, SMALL_PREFIX, TABLES, Look, cross_modal, hidden_of
 from thinslice.train.data import ClipData, Source
 from thinslice.train.inputs import load_run_data
 from thinslice.train.loop import Settings, train, weights_of
+from thinslice.train.recipe import Recipe
 from thinslice.train.scoring import apply_to_clips
 from thinslice.train.stage import load_weights
 from thinslice.traits import TRAITS
 
-WHOLE = "cross-modal"
-FROM_WHOLE = ("audio", "video", "text", "audio+video+text")
-NAMES = {WHOLE: "cross-modal (ours)"}
-
-
-def hidden(model: CrossModal, recipe, clips: ClipData) -> tuple[np.ndarray, np.ndarray]:
-    source = Source(clips, Look(tuple(recipe.features), recipe.arguments["side"]))
-    rows = apply_to_clips(model, source, "test", hidden_of, seed=0, device=torch.device("cpu"))
-    return np.stack([row["hidden"] for row in rows]), np.stack([row["present"] for row in rows]) > 0.5
-
-
-def scores_by_stage(model: CrossModal, values: np.ndarray) -> dict[str, np.ndarray]:
-    given = torch.from_numpy(values)
-    with torch.no_grad():
-        out = {name: model.heads[name](given[:, i]) for i, name in enumerate(model.modalities)}
-        out["audio+video+text"] = model.score_fusion(given)
-        out[WHOLE] = model.score_fused(given)
-    return {name: np.clip(scores.double().numpy(), 0, 1) for name, scores in out.items()}
+WHOLE, BASELINE = "cross-modal", "audio+video+text"
+FROM_WHOLE = ("audio", "video", "text", BASELINE)
+PUBLISHED = {(figure.variant, figure.metric, figure.target): figure.value for figure in cross_modal().published}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("store", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("runs", type=Path)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--rows", nargs="*", default=[row for row in ROWS if row not in FROM_WHOLE])
     parser.add_argument("--size", nargs="*", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--mixed", action="store_true")
+    parser.add_argument("--max-steps", type=int)
     chosen = parser.parse_args()
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore")
     sizes = {}
     for entry in chosen.size:
@@ -70,109 +58,162 @@ def main() -> None:
 
     scores: dict[str, np.ndarray] = {}
     document: dict[str, object] = {}
-    labels = train_labels = None
     for row in chosen.rows:
         recipe = cross_modal((SMALL_PREFIX if chosen.small else "") + row, **sizes)
         data, left_out = load_run_data(recipe, chosen.manifest, chosen.store)
+        if chosen.mixed:
+            splits = {split: replace(clips, labels=mixed(clips.labels)) for split, clips in data.splits.items()}
+            data = replace(data, splits=splits, facts={**data.facts, "labels": "mixed"})
         counts = {split: len(clips) for split, clips in data.splits.items()}
         print(f"{row}: {counts}, {len(left_out)} clips left out", flush=True)
-        folder = train(recipe, data, chosen.out / row, Settings(device="cpu", resume=True, tensorboard=False))
-        test = data.splits["test"]
-        labels, train_labels = test.labels, data.splits["train"].labels
+        settings = Settings(device="cpu", resume=True, tensorboard=False, max_steps=chosen.max_steps)
+        folder = train(recipe, data, chosen.runs / recipe.variant, settings)
+        test, training = data.splits["test"], data.splits["train"]
         table = np.genfromtxt(folder.predictions("test"), delimiter=",", names=True, dtype=None, encoding="utf-8")
         scores[row] = np.stack([table[trait] for trait in TRAITS], 1)
         if row == WHOLE:
             model = recipe.build_model().eval()
             load_weights(model, weights_of(folder, "fused"))
-            document |= whole_system(model, recipe, data, scores, chosen.out)
-    assert labels is not None
-    assert train_labels is not None
-    scores["training mean"] = np.broadcast_to(train_labels.mean(0), labels.shape)
-    document["table1"] = table_1(labels, scores)
-    document["table2"] = table_2(labels, train_labels, scores)
-    (chosen.out / "tables.json").write_text(json.dumps(document, indent=1))
+            assert isinstance(model, CrossModal)
+            hidden = {split: hidden_of_clips(model, recipe, clips) for split, clips in data.splits.items()}
+            scores |= scores_by_stage(model, hidden["test"][0])
+            document["missing"] = cost_of_missing(model, {split: hidden[split][0] for split in hidden}, data.splits)
+            document["separation"] = separation(model, *hidden["test"], test, training, chosen.runs)
+    scores["training mean"] = np.broadcast_to(training.labels.mean(0), test.labels.shape)
+    document["table1"] = table_1(test.labels, scores)
+    document["table2"] = table_2(test.labels, training.labels, scores)
+    (chosen.runs / "tables.json").write_text(json.dumps(document, indent=1))
 
 
-def whole_system(model: CrossModal, recipe, data, scores, out: Path) -> dict[str, object]:
-    test, validation = data.splits["test"], data.splits["validation"]
-    values, present = hidden(model, recipe, test)
-    scores |= scores_by_stage(model, values)
-    print("\nMissing inputs (test clips): accuracy, R², width of the 80% interval from the validation clips")
-    held, _ = hidden(model, recipe, validation)
-    missing = {}
-    for gone in [(), *((i,) for i in range(3)), (0, 1), (0, 2), (1, 2)]:
-        without, without_held = values.copy(), held.copy()
-        for i in gone:
-            without[:, i] = without_held[:, i] = model.stand_in[i].numpy()
-        found, found_held = (scores_by_stage(model, given)[WHOLE] for given in (without, without_held))
-        low, high = np.quantile(validation.labels - found_held, [0.1, 0.9], axis=0)
-        name = ", ".join(model.modalities[i] for i in gone) or "none"
-        missing[name] = {
-            "accuracy": accuracy(test.labels, found).tolist(),
-            "r2": r2(test.labels, found).tolist(),
-            "width": (high - low).tolist(),
+def mixed(labels: np.ndarray) -> np.ndarray:
+    """Return labels (clips, traits) with every trait in each, of the same spread where the traits are independent."""
+    weights = np.ones((len(TRAITS), len(TRAITS))) + np.eye(len(TRAITS))
+    return np.clip(0.5 + (labels - 0.5) @ (weights / np.linalg.norm(weights, axis=0)), 0, 1)
+
+
+def hidden_of_clips(model: CrossModal, recipe: Recipe, clips: ClipData) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the networks give, (clips, modalities, Q), and which inputs are there, (clips, modalities)."""
+    side = recipe.arguments["side"]
+    assert isinstance(side, int)
+    source = Source(clips, Look(tuple(recipe.features), side))
+    rows = apply_to_clips(model, source, "test", hidden_of, seed=0, device=torch.device("cpu"))
+    return np.stack([row["hidden"] for row in rows]), np.stack([row["present"] for row in rows]) > 0.5
+
+
+def scores_by_stage(model: CrossModal, hidden: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores of each modality's own head, of the fusion and of the whole system."""
+    given = torch.from_numpy(hidden)
+    with torch.no_grad():
+        out = {name: model.heads[name](given[:, i]) for i, name in enumerate(model.modalities)}
+        out[BASELINE] = model.score_fusion(given)
+        out[WHOLE] = model.score_fused(given)
+    return {name: np.clip(values.double().numpy(), 0, 1) for name, values in out.items()}
+
+
+def cost_of_missing(model: CrossModal, hidden: dict[str, np.ndarray], splits) -> dict[str, object]:
+    """Print what each absence costs on the test clips, and how wide the interval from the validation clips is."""
+    print("\n| missing | accuracy | R² | " + " | ".join(TRAITS) + " | width | coverage |\n|" + "---|" * 10)
+    out: dict[str, object] = {}
+    validation, test = splits["validation"].labels, splits["test"].labels
+    for gone in itertools.chain.from_iterable(itertools.combinations(range(3), n) for n in range(3)):
+        found = {}
+        for split in ("validation", "test"):
+            values = hidden[split].copy()
+            for i in gone:
+                values[:, i] = model.stand_in[i].numpy()
+            found[split] = scores_by_stage(model, values)[WHOLE]
+        low, high = np.quantile(validation - found["validation"], [0.1, 0.9], axis=0)
+        width = np.minimum(found["test"] + high, 1) - np.maximum(found["test"] + low, 0)
+        covered = (test >= found["test"] + low) & (test <= found["test"] + high)
+        each, explained = accuracy(test, found["test"]), r2(test, found["test"])
+        name = " and ".join(model.modalities[i] for i in gone) or "nothing"
+        cells = " | ".join(f"{value:+.2f}" for value in explained)
+        summary = f"{each.mean():.4f} | {explained.mean():+.3f}"
+        print(f"| {name} | {summary} | {cells} | {width.mean():.3f} | {covered.mean():.0%} |", flush=True)
+        out[name] = {
+            "accuracy": each.tolist(),
+            "r2": explained.tolist(),
+            "width": width.mean(0).tolist(),
+            "coverage": covered.mean(0).tolist(),
         }
-        entry = missing[name]
-        print(f"- {name}: " + ", ".join(f"{key} {np.mean(entry[key]):.4f}" for key in entry), flush=True)
+    return out
 
+
+def separation(
+    model: CrossModal, hidden: np.ndarray, present: np.ndarray, test: ClipData, training: ClipData, out: Path
+) -> dict[str, object]:
+    """Print how far the extremes are apart before and after the Siamese network; draw Figures 3 and 4."""
     mean, sd = model.class_mean, model.class_sd
     classes = trait_classes(torch.from_numpy(test.labels).float(), mean, sd).numpy()
     with torch.no_grad():
-        embedded = model.embed(torch.from_numpy(values)).numpy()
-    raw, embedded = (np.where(present[..., None], array, np.nan) for array in (values, embedded))
-    print("\nExtremes apart (test clips): silhouette, retrieval, retrieval across modalities; chance")
-    separation = {}
+        # Of unit length, as the loss compares them.
+        embedded = torch.nn.functional.normalize(model.embed(torch.from_numpy(hidden)), dim=2).numpy()
+    spaces = {
+        "hidden": np.where(present[..., None], hidden, np.nan),
+        "embeddings": np.where(present[..., None], embedded, np.nan),
+    }
+    print("\n| trait, space | silhouette | retrieval | across modalities | chance |\n|---|---|---|---|---|")
+    found: dict[str, object] = {}
     for k, trait in enumerate(TRAITS):
-        for name, array in (("hidden", raw), ("embeddings", embedded)):
-            found = separation[f"{trait}, {name}"] = asdict(measure_separation(array, classes[:, k]))
-            shown = ", ".join(f"{found[key]:.3f}" for key in ("silhouette", "retrieval", "across"))
-            print(f"- {trait}, {name}: {shown}; {found['chance']:.3f}")
+        for name, array in spaces.items():
+            entry = measure_separation(array, classes[:, k])
+            found[f"{trait}, {name}"] = asdict(entry)
+            cells = (entry.silhouette, entry.retrieval, entry.across, entry.chance)
+            print(f"| {trait}, {name} | " + " | ".join(f"{value:.3f}" for value in cells) + " |")
+            for i, modality in enumerate(model.modalities):
+                alone = measure_separation(array[:, i : i + 1], classes[:, k])
+                found[f"{trait}, {name}, {modality} alone"] = asdict(alone)
     out.mkdir(parents=True, exist_ok=True)
-    labels = {split: data.splits[split].labels for split in ("train", "test")}
+    labels = {"train": training.labels, "test": test.labels}
     plot_class_histograms(labels, mean.tolist(), sd.tolist(), TRAITS).savefig(out / "figure3.png", dpi=120)
     k = TRAITS.index("neuroticism")
-    for name, array in (("hidden", raw), ("embeddings", embedded)):
+    for name, array in spaces.items():
         figure = plot_embeddings(array, classes[:, k], model.modalities, f"neuroticism, {name}")
         figure.savefig(out / f"figure4_{name}.png", dpi=120)
-    return {"missing": missing, "separation": separation}
-
-
-def published(row: str, metric: str, target: str) -> str:
-    for figure in load_published():
-        wanted = ("cross_modal", NAMES.get(row, row), metric, target)
-        if (figure.system, figure.variant, figure.metric, figure.target) == wanted:
-            return f"{figure.value:.4f}"
-    return "–"
+    return found
 
 
 def table_1(labels: np.ndarray, scores: dict[str, np.ndarray]) -> dict[str, object]:
-    print("\n| row | " + " | ".join(TRAITS) + " | average | R² | published |\n|---|" + "---|" * (len(TRAITS) + 3))
+    """Print each row's accuracies, R² in brackets, and the published accuracies below it."""
+    print("\n| row | " + " | ".join(TRAITS) + " | average |\n|---|" + "---|" * (len(TRAITS) + 1))
     out = {}
     for row in [*(row for row in ROWS if row in scores), "training mean"]:
         each, explained = accuracy(labels, scores[row]), r2(labels, scores[row])
         cells = " | ".join(f"{a:.4f} ({b:+.2f})" for a, b in zip(each, explained, strict=True))
-        theirs = published(row, "accuracy", "average")
-        print(f"| {row} | {cells} | {each.mean():.4f} | {explained.mean():+.3f} | {theirs} |")
+        print(f"| {row} | {cells} | {each.mean():.4f} ({explained.mean():+.3f}) |")
         out[row] = {"accuracy": each.tolist(), "r2": explained.tolist()}
+        theirs = [published(row, "accuracy", target) for target in (*TRAITS, "average")]
+        if theirs[-1] != "–":
+            print("| published | " + " | ".join(theirs) + " |")
     return out
 
 
-def table_2(labels: np.ndarray, train_labels: np.ndarray, scores: dict[str, np.ndarray]) -> dict[str, object]:
+def table_2(labels: np.ndarray, train_labels: np.ndarray, scores: dict[str, np.ndarray]) -> dict[str, float]:
+    """Print the accuracy on either extreme of the baseline and of the whole system, the published ones in brackets."""
     mean, sd = train_labels.mean(0), train_labels.std(0)
-    print(
-        "\n| trait | " + " | ".join(f"{row} {end} (published)" for row in ("A+V+T", "ours") for end in ("low", "high"))
-    )
-    out = {}
+    ends = [f"{row}, {end}" for row in ("baseline", "ours") for end in ("all", "low", "high")]
+    print("\n| trait | " + " | ".join(ends) + " | low, high clips |\n|---|" + "---|" * (len(ends) + 1))
+    out: dict[str, float] = {}
     for k, trait in enumerate(TRAITS):
+        masks = {
+            "accuracy": np.ones(len(labels), bool),
+            "accuracy_low_extreme": labels[:, k] < mean[k] - sd[k],
+            "accuracy_high_extreme": labels[:, k] >= mean[k] + sd[k],
+        }
         cells = []
-        for row in ("audio+video+text", WHOLE):
-            for end, mask in (("low", labels[:, k] < mean[k] - sd[k]), ("high", labels[:, k] >= mean[k] + sd[k])):
-                if row in scores:
-                    value = float(1 - np.abs(labels[mask, k] - scores[row][mask, k]).mean())
-                    out[f"{trait}, {row}, {end}"] = value
-                    cells.append(f"{value:.4f} ({published(row, f'accuracy_{end}_extreme', trait)})")
-        print(f"| {trait} | " + " | ".join(cells) + " |")
+        for row, (metric, mask) in itertools.product((BASELINE, WHOLE), masks.items()):
+            if row in scores:
+                value = out[f"{trait}, {row}, {metric}"] = accuracy(labels[mask], scores[row][mask])[k].item()
+                cells.append(f"{value:.4f} ({published(row, metric, trait)})")
+        counts = ", ".join(str(mask.sum()) for mask in list(masks.values())[1:])
+        print(f"| {trait} | " + " | ".join(cells) + f" | {counts} |")
     return out
+
+
+def published(row: str, metric: str, target: str) -> str:
+    """Return a published figure, or a dash."""
+    value = PUBLISHED.get((TABLES["1"].get(row, row), metric, target))
+    return "–" if value is None else f"{value:.4f}"
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """Trains cross_modal's text stage on the real transcripts, in cross-validation, beside the training mean.
 
-    python benchmarks/cross_modal_text.py DATA VECTORS [--folds 5] [--held-out 5] [--epochs 20] [--only SCHEME]
+    python benchmarks/cross_modal_text.py DATA VECTORS OUT [--folds 5] [--held-out 5] [--epochs 50] [--only SCHEME]
 
-DATA is the folder of First Impressions V2's training split; VECTORS a file in GloVe's format. Speaker-grouped folds
-keep all clips of a speaker together, random folds do not, as the official splits. Of the clips outside the held-out
-fold one in ten (grouped: of the speakers) chooses the epoch. Needs the extras ``train`` and ``words``.
+DATA is the folder of First Impressions V2's training split; VECTORS a file in GloVe's format; OUT gets a run per fold,
+and a call that was interrupted goes on there. Speaker-grouped folds keep all clips of a speaker together, random folds
+do not, as the official splits. Of the clips outside the held-out fold one in ten (grouped: of the speakers) chooses the
+epoch. Needs the extras ``train`` and ``words``.
 """
 
 import argparse
 import logging
-import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -33,11 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("vectors", type=Path)
+    parser.add_argument("out", type=Path)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--held-out", type=int, help="how many of the folds are held out in turn; all by default")
     parser.add_argument("--only", choices=["speakers apart", "random"])
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--patience", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--patience", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -73,23 +74,21 @@ def main() -> None:
             test = np.flatnonzero(folds == fold)
             rest = np.flatnonzero(folds != fold)
             if name == "random":
-                inner = random_folds(len(rest), 10, chosen.seed)
+                inner = random_folds(len(rest), 10, chosen.seed + 1)
             else:
-                inner = grouped_folds(data.speakers[rest], 10, chosen.seed)
+                # The same seed would draw the held-out fold again.
+                inner = grouped_folds(data.speakers[rest], 10, chosen.seed + 1)
             splits = {"train": rest[inner != 0], "validation": rest[inner == 0], "test": test}
-            with tempfile.TemporaryDirectory() as folder:
-                run = train(
-                    recipe,
-                    RunData(splits={split: clips.select(rows) for split, rows in splits.items()}),
-                    Path(folder) / "run",
-                    Settings(device="cpu", tensorboard=False, score_splits=("test",), seed=chosen.seed),
-                )
-                table_of = np.genfromtxt(
-                    run.predictions("test"), delimiter=",", names=True, dtype=None, encoding="utf-8"
-                )
-                scores[test] = np.stack([table_of[trait] for trait in TRAITS], 1)
-                done = load_json(run.stage("text") / "done.json", "")
-                epochs.append(int(done["progress"]["best_epoch"]) + 1)
+            run = train(
+                recipe,
+                RunData(splits={split: clips.select(rows) for split, rows in splits.items()}),
+                chosen.out / f"{name.replace(' ', '_')}-{fold}",
+                Settings(device="cpu", tensorboard=False, score_splits=("test",), seed=chosen.seed, resume=True),
+            )
+            table_of = np.genfromtxt(run.predictions("test"), delimiter=",", names=True, dtype=None, encoding="utf-8")
+            scores[test] = np.stack([table_of[trait] for trait in TRAITS], 1)
+            done = load_json(run.stage("text") / "done.json", "")
+            epochs.append(int(done["progress"]["best_epoch"]) + 1)
             mean[test] = labels[splits["train"]].mean(0)
         there = np.isfinite(scores).all(1)
         for label, found in (("text", scores[there]), ("training mean", mean[there])):

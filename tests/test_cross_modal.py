@@ -62,6 +62,7 @@ TINY = {
     "side": 32,
     "layout": "resnet10",
     "width": 4,
+    "vectors": "tiny.txt",
     "vector_size": 6,
     "num_words": 8,
     "hidden": 16,
@@ -384,6 +385,99 @@ def test_exported_graph_scores_as_pytorch(run, tmp_path):
     samples = [recipe.sample(clips.reader(i), "test", random_state(0)) for i in range(5)]
     graph = build_graph(recipe, model, samples)
     assert largest_difference(recipe, graph, model, samples) < 1e-4
+
+
+@pytest.fixture(scope="module")
+def bundle(run, tmp_path_factory):
+    """The run's bundle, with intervals for missing inputs from the validation clips."""
+    pytest.importorskip("onnxscript")
+    from thinslice.train.export import export_run
+
+    recipe, data, folder = run
+    clips = data.splits["test"]
+    samples = [recipe.sample(clips.reader(i), "test", random_state(0)) for i in range(3)]
+    out = tmp_path_factory.mktemp("bundle") / "bundle"
+    return export_run(recipe, folder, out, samples, validation=data.splits["validation"]).folder
+
+
+def test_a_bundle_does_without_any_input_but_not_without_all(run, bundle):
+    from thinslice.infer.members import load_member
+    from thinslice.train.export import load_trained
+
+    recipe, data, folder = run
+    member, model = load_member(str(bundle), 1), load_trained(recipe, folder)
+    arrays = data.splits["test"].features.arrays["clip3"]
+    inputs = member.bundle.inputs
+    assert [entry.optional for entry in inputs.values()] == [True] * 3
+    assert not any("allow_missing" in entry.spec.params for entry in inputs.values())
+    names = [("egemaps", "voice"), ("frames", "scene"), ("words", "words")]
+    stand_ins = {"egemaps": 0, "frames": 1, "words": 2}
+    widths = {}
+    for chosen in range(1, 8):
+        part = [pair for k, pair in enumerate(names) if chosen >> k & 1]
+        scores, used = member.score({name: arrays[name] for name, _ in part}, None)
+        assert used == tuple(label for _, label in part)
+        hidden, _ = model.hidden(**{name: torch.from_numpy(arrays[name])[None] for name, _ in names})
+        for name, index in stand_ins.items():
+            if name not in dict(part):
+                hidden[:, index] = model.stand_in[index]
+        with torch.no_grad():
+            expected = model.score_hidden(hidden)[0].clamp(0, 1)
+        assert np.allclose(scores, expected, atol=1e-4)
+        widths[frozenset(used)] = [np.ptp(member.bundle.interval(used, trait)) for trait in TRAITS]
+    for part, width in widths.items():
+        assert all(np.less_equal(width, wider).all() for fewer, wider in widths.items() if fewer < part)
+    assert sum(widths[frozenset({"words"})]) > sum(widths[frozenset({"voice", "scene", "words"})])
+
+
+def test_residuals_of_parts_are_those_of_clips_that_lack_the_inputs(run):
+    from thinslice.train.export import load_trained, residuals_of_parts
+
+    recipe, data, folder = run
+    clips, model = data.splits["validation"], load_trained(recipe, folder)
+    found = residuals_of_parts(recipe, folder, model, clips)
+    assert set(found) == {("egemaps",), ("frames",), ("words",), *((a, b) for a, b in PAIRS)}
+    batch = batch_of(clips, len(clips))["inputs"]
+    batch["frames"] = torch.zeros_like(batch["frames"])
+    with torch.no_grad():
+        residuals = clips.labels - model(**batch).clamp(0, 1).double().numpy()
+    expected = np.quantile(residuals, [0.1, 0.9], axis=0)
+    assert np.allclose(np.transpose([found["egemaps", "words"][trait] for trait in TRAITS]), expected, atol=1e-5)
+
+
+PAIRS = (("egemaps", "frames"), ("egemaps", "words"), ("frames", "words"))
+
+
+def test_predict_says_what_a_clip_lacks(bundle, tmp_path, monkeypatch):
+    pytest.importorskip("spacy")
+    pytest.importorskip("opensmile")
+    from thinslice.infer.predictor import Predictor
+
+    monkeypatch.setenv("THINSLICE_ASSETS", str(tmp_path))
+    (tmp_path / "tiny.txt").write_text("i 1 2 3 4 5 6\nlike 6 5 4 3 2 1\n", encoding="utf-8")
+    predictor = Predictor(bundle, 1)
+    whole = write_media(tmp_path / "whole.mp4", [voice_like(2.0)], numbered(50))
+    found = predictor.predict(whole, transcript="I like it.")
+    assert found.used == ("voice", "scene", "words")
+    assert not found.warnings
+    mute = write_media(tmp_path / "mute.mp4", pictures=numbered(50))
+    lacking = predictor.predict(mute, transcript="I like it.")
+    assert lacking.used == ("scene", "words")
+    assert any("sound" in line for line in lacking.warnings)
+    silent = write_media(tmp_path / "silent.mp4", [np.zeros((1, 88200), np.float32)], numbered(50))
+    assert any("silence" in line for line in predictor.predict(silent, transcript="I like it.").warnings)
+    (tmp_path / "whole.txt").write_text("", encoding="utf-8")
+    unsaid = predictor.predict(whole)
+    assert unsaid.used == ("voice", "scene")
+    assert any("words" in line for line in unsaid.warnings)
+    heard = predictor.predict(write_media(tmp_path / "heard.wav", [voice_like(2.0)]), transcript="I like it.")
+    assert heard.used == ("voice", "words")
+    for few in (lacking, unsaid, heard):
+        for trait in TRAITS:
+            offsets = predictor.members[0].bundle.interval(few.used, trait)
+            fewer, more = few.traits[trait], predictor.members[0].bundle.interval(found.used, trait)
+            assert offsets[0] <= more[0] <= 0 <= more[1] <= offsets[1]
+            assert fewer.low == pytest.approx(max(0, fewer.score + offsets[0]))
 
 
 def test_scores_of_a_run_are_finite(run):

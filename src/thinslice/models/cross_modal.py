@@ -103,7 +103,8 @@ class VideoNetwork(nn.Module):
         num_frames, height, width = frames.shape[1:4]
         top, left = (height - self.side) // 2, (width - self.side) // 2
         pictures = frames[:, :, top : top + self.side, left : left + self.side].flatten(0, 1)
-        features = self.backbone(pictures.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        # Contiguous: oneDNN writes out of bounds in the backward pass of channels-last pictures and few channels.
+        features = self.backbone(pictures.permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1)
         pooled = features.unflatten(0, (-1, num_frames)).mean(1)
         return torch.relu(self.dense(self.dropout(pooled)))
 

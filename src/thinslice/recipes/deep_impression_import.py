@@ -82,7 +82,11 @@ def import_deep_impression(file: Path, out: Path) -> Exported:
         out,
         name="deep-impression",
         percentiles={trait: labels["quantiles"][trait] for trait in TRAITS},
-        intervals={trait: published_interval(trait, labels["deviation"][trait]) for trait in TRAITS},
+        intervals={
+            "+".join(recipe.inputs.values()): {
+                trait: published_interval(trait, labels["deviation"][trait]) for trait in TRAITS
+            }
+        },
         card=_card(file),
     )
 

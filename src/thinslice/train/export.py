@@ -5,12 +5,14 @@ This is not part of `thinslice.infer`, which never imports PyTorch; the two meet
 """
 
 import hashlib
+import io
+import itertools
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,14 +23,16 @@ from torch import Tensor, nn
 from thinslice import __version__
 from thinslice.errors import UsageError
 from thinslice.models.onnx_graph import require_onnx, trace
-from thinslice.train.loop import weights_of
-from thinslice.train.recipe import Arrays, Estimator, FitStage, Predict, Recipe, Stage
+from thinslice.train.data import ClipData
+from thinslice.train.loop import predict_system, weights_of
+from thinslice.train.recipe import Arrays, ClipReader, Estimator, FitStage, Mode, Predict, Recipe, Sample, Stage
 from thinslice.train.run import RunFolder, load_json
 from thinslice.train.stage import load_weights
 
 FORMAT: Final = 1
 TOLERANCE: Final = 1e-4
-"""Largest difference between the graph's scores and PyTorch's that a bundle is written with."""
+"""Largest difference between the graph's scores and PyTorch's that a bundle is written with; as a share of the scores
+where these are beyond 1, as an untrained network's are."""
 
 FEATURE_TOLERANCE: Final = 1e-3
 """The same of the features that an estimator sees, as a share of the largest."""
@@ -66,7 +70,13 @@ def load_trained(recipe: Recipe, run: RunFolder) -> nn.Module:
 
 
 def export_run(
-    recipe: Recipe, run: RunFolder, out: Path, samples: Sequence[Arrays], *, name: str | None = None
+    recipe: Recipe,
+    run: RunFolder,
+    out: Path,
+    samples: Sequence[Arrays],
+    *,
+    name: str | None = None,
+    validation: ClipData | None = None,
 ) -> Exported:
     """Write a run's bundle.
 
@@ -77,6 +87,8 @@ def export_run(
         samples: inputs of clips, sampled as for the test, of different lengths where lengths are free: the graph is
             compared with PyTorch on these.
         name: of the bundle; by default the recipe's and its variant.
+        validation: clips that say how wide the intervals are where inputs are missing, for a recipe that can do
+            without; without them the spread of the labels does.
 
     Raises:
         UsageError: the run is not finished, `out` holds something else, nothing to compare with, or the graph's scores
@@ -90,6 +102,11 @@ def export_run(
     graph = build_graph(recipe, model, samples, estimator)
     scores = load_json(run.path / "scores.json", "the run was not finished; go on with: thinslice train ... --resume")
     labels = document["data"]["labels"]
+    splits, deviation = scores["splits"], labels["deviation"]
+    whole = tuple(recipe.inputs)
+    residuals = {whole: splits.get("validation", {}).get("residuals", {})}
+    if validation is not None and len(validation):
+        residuals |= residuals_of_parts(recipe, run, model, validation)
     return write_bundle(
         recipe,
         graph,
@@ -98,10 +115,49 @@ def export_run(
         out,
         name=name or "-".join(filter(None, [recipe.name, recipe.variant])),
         percentiles=_percentiles(recipe, labels["quantiles"], run),
-        intervals=_intervals(recipe, scores["splits"], labels["deviation"]),
-        card=_card(recipe, document, scores["splits"]),
+        intervals=_intervals(recipe, residuals, deviation),
+        card=_card(recipe, document, splits),
         estimator=estimator,
     )
+
+
+@dataclass(frozen=True)
+class _Without:
+    """Samples a clip as one that lacks some inputs."""
+
+    sample: Sample
+    gone: Mapping[str, float]
+
+    def __call__(self, clip: ClipReader, mode: Mode, rng: np.random.Generator) -> Arrays:
+        arrays = self.sample(clip, mode, rng)
+        return arrays | {name: np.full_like(arrays[name], value) for name, value in self.gone.items()}
+
+
+def parts_of_inputs(recipe: Recipe) -> list[tuple[str, ...]]:
+    """Return every combination of inputs that a recipe can score with, all of them first."""
+    names = tuple(recipe.inputs)
+    gone = itertools.chain.from_iterable(
+        itertools.combinations(recipe.absent, n) for n in range(len(recipe.absent) + 1)
+    )
+    found = [tuple(name for name in names if name not in missing) for missing in gone]
+    return [part for part in found if part]
+
+
+def residuals_of_parts(
+    recipe: Recipe, run: RunFolder, model: nn.Module, clips: ClipData
+) -> dict[tuple[str, ...], dict[str, tuple[float, float]]]:
+    """Return the 10% and 90% quantiles of label minus score with every combination of inputs but all of them."""
+    out = {}
+    for part in parts_of_inputs(recipe)[1:]:
+        gone = {name: value for name, value in recipe.absent.items() if name not in part}
+        lacking = replace(recipe, sample=_Without(recipe.sample, gone))
+        scores = predict_system(lacking, run, model, clips, "test", seed=0, device=torch.device("cpu"))
+        out[part] = {
+            target: tuple(float(q) for q in np.nanquantile(clips.labels[:, k] - scores[:, k], [0.1, 0.9]))
+            for k, target in enumerate(recipe.outputs)
+            if not np.isnan(clips.labels[:, k]).all()
+        }
+    return out
 
 
 def build_graph(recipe: Recipe, model: nn.Module, samples: Sequence[Arrays], estimator: Estimator | None = None) -> Any:
@@ -182,7 +238,8 @@ def largest_difference(
                     f"{recipe.name}: the graph's features differ from PyTorch's by {apart:g}; nothing is written"
                 )
             expected = estimator.predict(features[None])[0]
-        worst = max(worst, _largest(np.asarray(scores).reshape(-1) - expected))
+        size = max(1.0, float(np.abs(expected).max()))
+        worst = max(worst, _largest(np.asarray(scores).reshape(-1) - expected) / size)
     return worst
 
 
@@ -200,7 +257,7 @@ def write_bundle(
     *,
     name: str,
     percentiles: Mapping[str, Sequence[float]],
-    intervals: Mapping[str, tuple[float, float]],
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]],
     card: Mapping[str, Any],
     version: str = "1",
     estimator: Estimator | None = None,
@@ -215,7 +272,8 @@ def write_bundle(
         out: the folder.
         name: of the bundle.
         percentiles: output -> 101 quantiles of the training labels.
-        intervals: output -> offsets (low, high) of the 80% interval.
+        intervals: labels of the inputs that are there, joined by "+" -> output -> offsets (low, high) of the 80%
+            interval.
         card: free text for people.
         version: of the bundle.
         estimator: what a last `FitStage` fitted.
@@ -239,25 +297,40 @@ def write_bundle(
         "version": version,
         "kind": "onnx",
         "outputs": list(recipe.outputs),
-        "inputs": {feature: {**specs[feature].to_dict(), "label": label} for feature, label in recipe.inputs.items()},
+        "inputs": {
+            feature: {**specs[feature].to_dict(), "label": label}
+            | ({"optional": True} if feature in recipe.absent else {})
+            for feature, label in recipe.inputs.items()
+        },
         "files": {},
-        "intervals": {"+".join(dict.fromkeys(recipe.inputs.values())): dict(intervals)},
+        "intervals": {used: dict(entry) for used, entry in intervals.items()},
         "percentiles": dict(percentiles),
         "card": {**card, "compared_with_pytorch": compared, "code_version": __version__},
     }
-    _write(out, graph.SerializeToString(), document)
+    files = {"model.onnx": graph.SerializeToString()}
+    if recipe.absent:
+        files["neutral.npz"] = _neutral(recipe, samples[0])
+        document["neutral"] = "neutral.npz"
+    _write(out, files, document)
     return Exported(out, worst, len(samples))
 
 
-def _write(out: Path, graph: bytes, document: dict[str, Any]) -> None:
+def _neutral(recipe: Recipe, sample: Arrays) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{name: np.full_like(sample[name], value) for name, value in recipe.absent.items()})
+    return stream.getvalue()
+
+
+def _write(out: Path, files: Mapping[str, bytes], document: dict[str, Any]) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         # Written beside its place and moved there whole, so that nobody finds half a bundle.
         with tempfile.TemporaryDirectory(prefix=".incoming-", dir=out.parent) as incoming:
             staged = Path(incoming) / "new"
             staged.mkdir()
-            (staged / "model.onnx").write_bytes(graph)
-            document["files"] = {"model.onnx": hashlib.sha256(graph).hexdigest()}
+            for name, content in files.items():
+                (staged / name).write_bytes(content)
+            document["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
             text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
             (staged / "bundle.json").write_text(text + "\n", "utf-8")
             if out.exists():
@@ -277,15 +350,26 @@ def _percentiles(
 
 
 def _intervals(
-    recipe: Recipe, splits: Mapping[str, Any], deviation: Mapping[str, float]
-) -> dict[str, tuple[float, float]]:
-    """Return the middle 80% of the validation clips' residuals; without them, that of the labels about their mean."""
-    residuals = splits.get("validation", {}).get("residuals", {})
-    out = {}
-    for target in recipe.outputs:
-        low, high = residuals.get(target, (-_Z80 * deviation[target], _Z80 * deviation[target]))
-        out[target] = (round(min(low, 0.0), 4), round(max(high, 0.0), 4))
-    return out
+    recipe: Recipe,
+    residuals: Mapping[tuple[str, ...], Mapping[str, Sequence[float]]],
+    deviation: Mapping[str, float],
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return for every combination of inputs the middle 80% of the validation clips' residuals.
+
+    Without these, that of the labels about their mean. No interval lies within one of more inputs: where chance has it
+    so, it is widened to it.
+    """
+    found: dict[tuple[str, ...], dict[str, tuple[float, float]]] = {}
+    for part in parts_of_inputs(recipe):
+        more = [entry for other, entry in found.items() if set(part) < set(other)]
+        found[part] = {}
+        for target in recipe.outputs:
+            spread = _Z80 * deviation[target]
+            low, high = residuals.get(part, {}).get(target, (-spread, spread))
+            low = min([low, 0.0, *(entry[target][0] for entry in more)])
+            high = max([high, 0.0, *(entry[target][1] for entry in more)])
+            found[part][target] = (round(low, 4), round(high, 4))
+    return {"+".join(dict.fromkeys(recipe.inputs[name] for name in part)): entry for part, entry in found.items()}
 
 
 def _card(recipe: Recipe, document: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, Any]:

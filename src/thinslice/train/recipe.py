@@ -244,6 +244,9 @@ class Recipe:
         companions: further data sets, by name.
         build_graph: makes the trained network's ONNX model, whose inputs are the features by their names, of one clip,
             without a batch axis, and whose output is the scores; None to let torch trace `predict`.
+        absent: inputs that the network can do without, if not without all -> the number that fills the array of one
+            that a clip lacks. Its bundle says so, has an interval for every combination, and leaves it to
+            `bundle_features` that an extractor says what is missing.
         bundle_features: what a bundle computes of a clip, by the names of `features`: what `sample` takes of them for a
             test, where training stores more; None for `features`.
         limits: one or two sentences on where the system fails, for its bundles' cards.
@@ -265,6 +268,7 @@ class Recipe:
     columns: tuple[str, ...] = ()
     companions: Mapping[str, Companion] = field(default_factory=dict)
     build_graph: Callable[[nn.Module], Any] | None = None
+    absent: Mapping[str, float] = field(default_factory=dict)
     bundle_features: Mapping[str, FeatureSpec] | None = None
     limits: str = ""
     seed: int = 0
