@@ -457,7 +457,7 @@ def test_predict_says_what_a_clip_lacks(bundle, tmp_path, monkeypatch):
     (tmp_path / "tiny.txt").write_text("i 1 2 3 4 5 6\nlike 6 5 4 3 2 1\n", encoding="utf-8")
     predictor = Predictor(bundle, 1)
     whole = write_media(tmp_path / "whole.mp4", [voice_like(2.0)], numbered(50))
-    found = predictor.predict(whole, transcript="I like it.")
+    found = predictor.predict(whole, transcript="I like it.")  # Scores are beyond 1: the clip is unlike the toy ones.
     assert found.used == ("voice", "scene", "words")
     assert not found.warnings
     mute = write_media(tmp_path / "mute.mp4", pictures=numbered(50))
@@ -470,7 +470,7 @@ def test_predict_says_what_a_clip_lacks(bundle, tmp_path, monkeypatch):
     unsaid = predictor.predict(whole)
     assert unsaid.used == ("voice", "scene")
     assert any("words" in line for line in unsaid.warnings)
-    heard = predictor.predict(write_media(tmp_path / "heard.wav", [voice_like(2.0)]), transcript="I like it.")
+    heard = predictor.predict(write_media(tmp_path / "heard.m4a", [voice_like(2.0)]), transcript="I like it.")
     assert heard.used == ("voice", "words")
     for few in (lacking, unsaid, heard):
         for trait in TRAITS:

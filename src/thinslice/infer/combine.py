@@ -7,6 +7,9 @@ from thinslice.types import CueShare, Explanation, Prediction, TraitScore, WordS
 Weights = Sequence[Mapping[str, float]]
 """One mapping target -> weight for each part; the weights of a target sum to 1 over the parts that have it."""
 
+NARROWEST = 0.01
+"""An interval cut off at 0 or 1, down to nothing where a score is beyond, weighs as one of this width at least."""
+
 
 def inverse_variance_weights(parts: Sequence[Mapping[str, TraitScore]]) -> Weights:
     """Weight each part, per target, by the inverse square of its interval's width.
@@ -16,7 +19,8 @@ def inverse_variance_weights(parts: Sequence[Mapping[str, TraitScore]]) -> Weigh
     """
     weights: list[dict[str, float]] = [{} for _ in parts]
     for target in _targets(parts):
-        inverse = [1.0 / (part[target].high - part[target].low) ** 2 if target in part else 0.0 for part in parts]
+        widths = [part[target].high - part[target].low if target in part else None for part in parts]
+        inverse = [0.0 if width is None else 1.0 / max(width, NARROWEST) ** 2 for width in widths]
         for weight, value in zip(weights, inverse, strict=True):
             if value:
                 weight[target] = value / sum(inverse)

@@ -385,6 +385,8 @@ def _card(recipe: Recipe, document: Mapping[str, Any], splits: Mapping[str, Any]
     source = "the labels' spread: the run had no validation clips"
     if "validation" in splits:
         source = f"residuals of {splits['validation']['num_clips']} validation clips, used to choose epochs as well"
+    if recipe.absent:
+        source += "; with fewer inputs, of the same clips without them where they were at hand for the export"
     return {
         "summary": f"{recipe.name}, variant {recipe.variant}: {' and '.join(recipe.inputs.values())}.",
         "paper": recipe.paper,
