@@ -36,13 +36,15 @@ def export(run: Path, out: Path, name: str | None, data: Path | None, store: Pat
     from thinslice.infer.bundle import load_bundle
     from thinslice.recipes import RECIPES
     from thinslice.train.export import export_run
-    from thinslice.train.inputs import load_samples
+    from thinslice.train.inputs import load_samples, load_split
     from thinslice.train.run import RunFolder
 
     folder = RunFolder(run)
     document = folder.load()
     recipe = RECIPES[document["recipe"]](**document["arguments"])
-    exported = export_run(recipe, folder, out, load_samples(recipe, document, data, store), name=name)
+    samples = load_samples(recipe, document, data, store)
+    validation = load_split(recipe, document, "validation", data, store) if recipe.absent else None
+    exported = export_run(recipe, folder, out, samples, name=name, validation=validation)
     load_bundle(out)  # What was written is what predict will accept.
     click.echo(
         f"wrote {exported.folder}: differs from PyTorch by {exported.largest_difference:.1e} at most, on "

@@ -150,11 +150,7 @@ def load_samples(
         UsageError: no stored clip.
         ManifestError: the manifest is not there any more.
     """
-    origin = document["sessions"][-1].get("origin", {})
-    where = manifest or (Path(origin["manifest"]) if "manifest" in origin else None)
-    stored = store or (Path(origin["store"]) if "store" in origin else None)
-    if where is None or stored is None:
-        raise UsageError("the run does not say what it was trained on: give --data MANIFEST and --store DIR")
+    where, stored = _origin(document, manifest, store)
     table = load_manifest(where)
     paths = [table.path(i) if path else None for i, path in enumerate(table.paths)]
     reader, _ = open_reader(stored, recipe.features, zip(table.clips, paths, strict=True), table.transcripts)
@@ -168,3 +164,21 @@ def load_samples(
     chosen = dict.fromkeys(by_size[int(place)] for place in np.linspace(0, len(by_size) - 1, count))
     full = with_columns(reader, table, recipe.columns)
     return [recipe.sample(StoredClip(clip, full), "test", random_state(0, clip)) for clip in chosen]
+
+
+def load_split(
+    recipe: Recipe, document: Mapping[str, Any], split: str, manifest: Path | None, store: Path | None
+) -> ClipData | None:
+    """Return the clips of a run's split that are in the store, None where there are none; as `load_samples`."""
+    data, _ = load_run_data(recipe, *_origin(document, manifest, store), extract_missing=False)
+    return data.splits.get(split)
+
+
+def _origin(document: Mapping[str, Any], manifest: Path | None, store: Path | None) -> tuple[Path, Path]:
+    """Return the manifest and the store given, else those of a run's last session."""
+    origin = document["sessions"][-1].get("origin", {})
+    where = manifest or (Path(origin["manifest"]) if "manifest" in origin else None)
+    stored = store or (Path(origin["store"]) if "store" in origin else None)
+    if where is None or stored is None:
+        raise UsageError("the run does not say what it was trained on: give --data MANIFEST and --store DIR")
+    return where, stored
