@@ -21,6 +21,7 @@ LAZY_COMMANDS = {
     "import-emotion": "thinslice.cli.data_emotion:import_emotion",
     "planted": "thinslice.cli.data_planted:planted",
     "attributes": "thinslice.cli.data_attributes:attributes",
+    "balance": "thinslice.cli.data_balance:balance",
 }
 NUM_SHOWN = 5
 NUM_EXAMPLES = 2

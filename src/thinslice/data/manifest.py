@@ -22,17 +22,25 @@ from thinslice.traits import SCORE_RANGE, TARGETS
 REQUIRED_COLUMNS = ("clip", "path", "split", "speaker")
 """Columns every manifest has. `path` may be empty: a clip known by its labels whose media is not here."""
 
+WEIGHT = "weight"
+"""Optional column of how much a clip counts in training, against 1 for a clip without; see `thinslice.data.balance`."""
+
 NUMERIC_COLUMNS: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(TARGETS, SCORE_RANGE),
     "valence": (-1.0, 1.0),
     "arousal": (-1.0, 1.0),
+    WEIGHT: (0.0, 1000.0),
 }
 """Optional columns of numbers and their lowest and highest value."""
 
-TEXT_COLUMNS = ("transcript", "age_group", "gender", "ethnicity")
+TEXT_COLUMNS = ("transcript", "age_group", "gender", "ethnicity", "emotion")
 """Optional columns of free text."""
 
-OPTIONAL_COLUMNS = ("transcript", *TARGETS, "age_group", "gender", "ethnicity", "valence", "arousal")
+OPTIONAL_COLUMNS = (
+    "transcript",
+    *TARGETS,
+    *("age_group", "gender", "ethnicity", "emotion", "valence", "arousal", WEIGHT),
+)
 """All optional columns that mean something to thinslice, in the order in which they are written."""
 
 SPLITS = ("train", "validation", "test")

@@ -103,7 +103,7 @@ def _by_group(cards: Cards, column: str, published: Sequence[tuple[str, ...]], n
             luck = "" if gap["chance95"] is None else f", luck alone up to {gap['chance95']:.4f}"
             notes.append(f"{name}: gap {gap['gap']:.4f}{ends}{luck} ({gap['highest']} highest, {gap['lowest']} lowest)")
     if any("*" in row[1] for row in rows):
-        notes.append("* few speakers: the interval is too narrow, and the gap leaves the group out.")
+        notes.append("* few speakers: the interval is too narrow; where two others remain the gap leaves it out.")
     rows += list(published)
     header = ("modality", column, "clips", *_LETTERS, "average", "R²")
     return Table(f"Accuracy by modality and {column}", header, tuple(rows), "\n".join(notes), "ll" + "r" * 8)

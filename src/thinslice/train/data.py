@@ -86,12 +86,15 @@ class ClipData:
         labels: float64 (clips, targets), NaN where unknown.
         targets: names of the labels.
         features: what reads their features.
+        weights: how often training draws each clip, on average, against any other, (clips,), not below 0; None for
+            all alike.
     """
 
     clips: tuple[str, ...]
     labels: np.ndarray
     targets: tuple[str, ...]
     features: FeatureReader
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -102,7 +105,9 @@ class ClipData:
 
     def select(self, rows: Sequence[int] | np.ndarray) -> "ClipData":
         """Return some of the clips, in the order of the rows."""
-        return ClipData(tuple(self.clips[i] for i in rows), self.labels[list(rows)], self.targets, self.features)
+        weights = None if self.weights is None else self.weights[list(rows)]
+        clips = tuple(self.clips[i] for i in rows)
+        return ClipData(clips, self.labels[list(rows)], self.targets, self.features, weights)
 
 
 def random_state(seed: int, *path: int | str) -> np.random.Generator:
@@ -186,6 +191,9 @@ class Batches(Sampler[Plan]):
         drop_last: whether to leave out an incomplete last step.
         companions: name -> (entries in its data, entries per step).
         epoch: the epoch that `iter` goes through; Lightning sets it by `set_epoch`.
+        weights: how often an epoch draws each clip, on average, against any other; None: every clip once. An epoch
+            has `num_clips` clips either way, and a clip comes as often as its weight says, rounded up or down by lot,
+            with the same crop each time, as if its loss weighed so much.
     """
 
     num_clips: int
@@ -198,6 +206,7 @@ class Batches(Sampler[Plan]):
     drop_last: bool = False
     companions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     epoch: int = 0
+    weights: np.ndarray | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next `iter`."""
@@ -213,7 +222,7 @@ class Batches(Sampler[Plan]):
         return self.num_steps * self.num_accumulated
 
     def __iter__(self) -> Iterator[Plan]:
-        order = random_state(self.seed, self.stage, "order", self.epoch).permutation(self.num_clips)
+        order = self._order()
         num_parts = self.num_processes * self.num_accumulated
         mine = range(self.rank * self.num_accumulated, (self.rank + 1) * self.num_accumulated)
         for step in range(self.num_steps):
@@ -229,6 +238,18 @@ class Batches(Sampler[Plan]):
                     is_last=part == mine[-1],
                     companions={name: entries[part] for name, entries in others.items()},
                 )
+
+    def _order(self) -> np.ndarray:
+        """Return the clips of the epoch, (num_clips,), in their order."""
+        rng = random_state(self.seed, self.stage, "order", self.epoch)
+        if self.weights is None:
+            return rng.permutation(self.num_clips)
+        # Systematic sampling of a shuffled list: each clip comes floor or ceil of its expected times, not now and then.
+        shuffled = rng.permutation(self.num_clips)
+        ends = np.cumsum(self.weights[shuffled]) / self.weights.sum() * self.num_clips
+        ends[-1] = self.num_clips  # whatever rounding made of it
+        drawn = shuffled[np.searchsorted(ends, np.arange(self.num_clips) + rng.random(), side="right")]
+        return rng.permutation(drawn)
 
     def _companion(self, name: str, step: int, num_parts: int) -> list[tuple[tuple[int, int], ...]]:
         """Return the next entries of a companion, which goes through its own data over and over."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from thinslice.data.extraction import Outcome, extract
-from thinslice.data.manifest import SPLITS, Manifest, load_manifest
+from thinslice.data.manifest import SPLITS, WEIGHT, Manifest, load_manifest
 from thinslice.errors import UsageError
 from thinslice.features.extract import READS_WORDS
 from thinslice.features.spec import FeatureSpec
@@ -131,7 +131,13 @@ def _open(
         for i, clip in enumerate(table.clips)
         if clip in why or not known[i]
     ]
-    return ClipData(tuple(table.clips[i] for i in rows), labels[rows], targets, reader), left_out
+    return ClipData(tuple(table.clips[i] for i in rows), labels[rows], targets, reader, _weights(table, rows)), left_out
+
+
+def _weights(table: Manifest, rows: Sequence[int]) -> np.ndarray | None:
+    """Return the weights of some clips, 1 where the manifest has none; None where it has none of any."""
+    weights = table.labels((WEIGHT,))[list(rows), 0]
+    return None if np.isnan(weights).all() else np.nan_to_num(weights, nan=1.0)
 
 
 def load_samples(

@@ -12,7 +12,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -259,6 +259,9 @@ def _as_scores(predict: Predict, model: nn.Module, inputs: Mapping[str, Tensor])
 def _check_data(recipe: Recipe, data: RunData) -> None:
     if not len(data.splits.get("train", ())):
         raise UsageError(f"no training clip with features and labels of {', '.join(recipe.outputs)}; see the manifest")
+    weights = data.splits["train"].weights
+    if weights is not None and not weights.any():
+        raise UsageError("every training clip has weight 0 in the manifest; nothing would be learned from")
     for split, clips in data.splits.items():
         if clips.targets != recipe.outputs:
             raise UsageError(f"the {split} clips have labels {clips.targets}, {recipe.name} predicts {recipe.outputs}")
@@ -405,7 +408,7 @@ def _stage_sources(context: _Context, stage: Stage, model: nn.Module) -> tuple[d
         rows = apply_to_clips(model, source, "validation", stage.precompute, **context.sharing)
         clips = source.data
         arrays = ArrayReader(dict(zip(clips.clips, rows, strict=True)))
-        held = ClipData(clips.clips, clips.labels, clips.targets, arrays)
+        held = replace(clips, features=arrays)
         ready[split] = Source(held, _AllOf(tuple(rows[0])), tuple(name for name in rows[0] if name in recipe.ragged))
     return ready, predict
 
@@ -439,6 +442,7 @@ def _stage_loader(
         drop_last=stage.drop_last,
         companions={name: (len(clips), recipe.companions[name].batch_size) for name, clips in others.items()},
         epoch=epoch,
+        weights=sources["train"].data.weights,
     )
     dataset = TrainingSet(
         clips=sources["train"],

@@ -1,0 +1,42 @@
+"""``thinslice data balance``: a manifest whose rare groups count as much in training as its common ones."""
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  thinslice data balance fi.csv --by age_group --out fi-balanced.csv
+  thinslice data balance fi.csv --by gender,age_group --most 3 --out fi-balanced.csv
+  thinslice train deep_impression --data fi-balanced.csv --store features/ --out runs/balanced
+"""
+)
+@click.argument("manifest", type=_PATH)
+@click.option("--by", required=True, metavar="COLUMN,...", help="Columns that make the groups; several are crossed.")
+@click.option("--out", required=True, type=_PATH, metavar="MANIFEST.csv", help="Manifest to write.")
+@click.option("--split", default="train", show_default=True, metavar="NAME", help="The split whose clips get weights.")
+@click.option("--most", type=click.FloatRange(1.0), default=5.0, show_default=True, help="Largest weight of a clip.")
+def balance(manifest: Path, by: str, out: Path, split: str, most: float) -> None:
+    """Write MANIFEST with a column weight by which each group of training clips counts alike.
+
+    `thinslice train` draws a clip as often as its weight says, for every recipe; a FitStage (trees) takes each clip
+    once all the same. What balancing gains and costs on real labels is in docs/groups.md.
+    """
+    from thinslice.data.balance import balance as balanced
+    from thinslice.data.manifest import WEIGHT, load_manifest, save_manifest
+    from thinslice.evaluate.groups import ordered_groups
+
+    columns = [name.strip() for name in by.split(",") if name.strip()]
+    made = balanced(load_manifest(manifest), columns, split, most)
+    save_manifest(made, out)
+    cells = zip(*(made.columns[name] for name in columns), made.columns[WEIGHT], strict=True)
+    counts = Counter((" ".join(cell or "unknown" for cell in row[:-1]), row[-1]) for row in cells if row[-1])
+    order = ordered_groups([group for group, _ in counts])
+    for (group, weight), count in sorted(counts.items(), key=lambda item: order.index(item[0][0])):
+        click.echo(f"{group}: {count:,} clips, weight {float(weight):.3g}{' (cut)' if float(weight) == most else ''}")
+    click.echo(f"wrote {out}: digest {made.digest[:12]}", err=True)
