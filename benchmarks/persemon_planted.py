@@ -44,7 +44,7 @@ from thinslice.traits import TRAITS
 
 NUM_PICTURES = 1500
 NUM_PARTS = 4
-MAP_STEPS = 700
+MAP_STEPS = 600
 
 
 def pictures(folder: Path, seed: int = 1, style: str = "sketch") -> Manifest:
