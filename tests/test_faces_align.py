@@ -82,8 +82,8 @@ def test_points_that_fix_no_similarity_are_refused(source, target):
 def test_landmarks_end_at_the_reference(reference, angle):
     import cv2
 
-    landmarks = landmarks_of(reference, angle=angle, scale=3.0, shift=(400, 300))
-    image = np.zeros((900, 900, 3), np.uint8)
+    landmarks = landmarks_of(reference, angle=angle, scale=3.0, shift=(1200, 1200))
+    image = np.zeros((2400, 2400, 3), np.uint8)
     for x, y in landmarks.values():
         cv2.circle(image, (round(x), round(y)), 9, (255, 255, 255), -1)
     crop = align_face(image, landmarks, reference)
@@ -122,7 +122,7 @@ def test_five_points_are_enough_for_openface():
 def test_missing_landmarks_and_unknown_references_are_said():
     with pytest.raises(ValueError, match="needs the landmarks left_eye"):
         align_face(np.zeros((9, 9, 3), np.uint8), {"nose_tip": (1.0, 1.0)}, "sphereface_112x96")
-    with pytest.raises(UsageError, match=r"there are openface_112, sphereface_112x96 and box"):
+    with pytest.raises(UsageError, match=r"there are openface_112, sphereface_112x96, dlib_224, dlib_256 and box"):
         align_face(np.zeros((9, 9, 3), np.uint8), {}, "dlib_150")
 
 
