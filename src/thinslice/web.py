@@ -46,8 +46,8 @@ def build_page(predictor: Predictor) -> Any:
 
     with gradio.Blocks(title="thinslice", analytics_enabled=False, delete_cache=(KEEP_S, KEEP_S)) as blocks:
         gradio.Markdown(
-            "# thinslice\nHow strangers would judge the personality of the person in a clip. It is not a personality test, "
-            "and not for decisions about people. Nothing leaves this machine."
+            "# thinslice\nHow strangers would judge the personality of the person in a clip. It is not a personality "
+            "test, and not for decisions about people. Nothing leaves this machine."
         )
         with gradio.Row():
             clip = gradio.File(label="A video or a sound file", type="filepath")
