@@ -147,16 +147,16 @@ def residuals_of_parts(
     recipe: Recipe, run: RunFolder, model: nn.Module, clips: ClipData
 ) -> dict[tuple[str, ...], dict[str, tuple[float, float]]]:
     """Return the 10% and 90% quantiles of label minus score with every combination of inputs but all of them."""
-    out = {}
+    out: dict[tuple[str, ...], dict[str, tuple[float, float]]] = {}
     for part in parts_of_inputs(recipe)[1:]:
         gone = {name: value for name, value in recipe.absent.items() if name not in part}
         lacking = replace(recipe, sample=_Without(recipe.sample, gone))
         scores = predict_system(lacking, run, model, clips, "test", seed=0, device=torch.device("cpu"))
-        out[part] = {
-            target: tuple(float(q) for q in np.nanquantile(clips.labels[:, k] - scores[:, k], [0.1, 0.9]))
-            for k, target in enumerate(recipe.outputs)
-            if not np.isnan(clips.labels[:, k]).all()
-        }
+        out[part] = {}
+        for k, target in enumerate(recipe.outputs):
+            if not np.isnan(clips.labels[:, k]).all():
+                low, high = np.nanquantile(clips.labels[:, k] - scores[:, k], [0.1, 0.9])
+                out[part][target] = (float(low), float(high))
     return out
 
 
@@ -317,7 +317,8 @@ def write_bundle(
 
 def _neutral(recipe: Recipe, sample: Arrays) -> bytes:
     stream = io.BytesIO()
-    np.savez_compressed(stream, **{name: np.full_like(sample[name], value) for name, value in recipe.absent.items()})
+    neutral: dict[str, Any] = {name: np.full_like(sample[name], value) for name, value in recipe.absent.items()}
+    np.savez_compressed(stream, **neutral)
     return stream.getvalue()
 
 
