@@ -325,7 +325,7 @@ class TestNetworks:
 
     def test_an_unknown_attribute_counts_as_the_mean(self) -> None:
         torch.manual_seed(0)
-        model = Fusion(6, (0, 1), (8, 6, 4), 0.0).eval()
+        model = Fusion((2, 4), (0, 1), (8, 6, 4), 0.0).eval()
         known = torch.full((4, 9), torch.nan)
         known[:, 0] = torch.tensor([20.0, 30.0, 40.0, torch.nan])
         model.set_range(known)  # Nothing is known of gender: its mean stays 0, its deviation 1.
@@ -340,6 +340,16 @@ class TestNetworks:
             far = other.clone()
             far[0, 5] = 1.0  # An emotion, which this fusion does not look at.
             torch.testing.assert_close(model(features, far), model(features, other))
+
+    def test_each_group_of_inputs_has_the_same_variance(self) -> None:
+        model = Fusion((2, 60), (0, 1, 2), (8,), 0.0).train()
+        model.set_range(torch.randn(500, 9))
+        seen: list[torch.Tensor] = []
+        model.dense.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        model(torch.randn(500, 62) * torch.linspace(0.1, 300, 62) + 7, torch.randn(500, 9))
+        variances = [part.var(0).sum().item() for part in seen[0].split((2, 60, 3), 1)]
+        assert variances == pytest.approx([65 / 3] * 3, rel=0.15)
+        assert "scale" not in model.state_dict()
 
     def test_networks_and_fusion_go_together(self) -> None:
         audio, visual = AudioNetwork(10, (4,)), VisualNetwork(VggFace(1, 4, 32, 0))

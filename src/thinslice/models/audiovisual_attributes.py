@@ -9,8 +9,9 @@ where unknown.
 
 Deviations: the slides' text has no layer sizes; those here are arguments. Not printed either, and so ours: sound is
 scaled by the training clips' root mean square; several faces of a clip are averaged after fc7; the fusion's inputs are
-brought to mean 0 and standard deviation 1 over the batch (fc7's numbers are a hundred times those of the network on
-sound), attributes to the training clips', an unknown one to their mean; outputs are squashed by a sigmoid.
+brought to mean 0 and standard deviation 1, over the batch those of the networks, over the training clips the
+attributes, an unknown one to their mean; then sound, face and attributes are scaled so that each has the same variance
+in all (4,096 numbers of faces would drown 64 of sound and 9 attributes); outputs are squashed by a sigmoid.
 """
 
 from collections.abc import Mapping, Sequence
@@ -107,7 +108,7 @@ class Fusion(nn.Module):
     """Three dense layers on both networks' features, and on attributes where there are any, and the output.
 
     Args:
-        num_features: of both networks together.
+        num_features: of each network.
         attributes: places in `ATTRIBUTES` of those that are looked at.
         sizes: of the dense layers.
         dropout: share of the first layers' outputs left out in training.
@@ -115,14 +116,20 @@ class Fusion(nn.Module):
 
     attribute_mean: Tensor
     attribute_sd: Tensor
+    scale: Tensor
 
-    def __init__(self, num_features: int, attributes: Sequence[int], sizes: Sequence[int], dropout: float) -> None:
+    def __init__(
+        self, num_features: Sequence[int], attributes: Sequence[int], sizes: Sequence[int], dropout: float
+    ) -> None:
         super().__init__()
         self.attributes = tuple(attributes)
-        self.norm = nn.BatchNorm1d(num_features, affine=False)
+        self.norm = nn.BatchNorm1d(sum(num_features), affine=False)
+        groups = [*num_features, *([len(self.attributes)] if self.attributes else [])]
+        shares = [torch.full((size,), (sum(groups) / (len(groups) * size)) ** 0.5) for size in groups]
+        self.register_buffer("scale", torch.cat(shares), persistent=False)
         self.register_buffer("attribute_mean", torch.zeros(len(self.attributes)))
         self.register_buffer("attribute_sd", torch.ones(len(self.attributes)))
-        self.dense = dense_layers(num_features + len(self.attributes), sizes, dropout)
+        self.dense = dense_layers(sum(groups), sizes, dropout)
         self.head = nn.Linear(sizes[-1], NUM_TRAITS)
 
     def set_range(self, attributes: Tensor) -> None:
@@ -140,7 +147,7 @@ class Fusion(nn.Module):
             assert attributes is not None
             chosen = (attributes[:, list(self.attributes)] - self.attribute_mean) / self.attribute_sd
             joined = torch.cat([joined, torch.where(chosen.isnan(), torch.zeros_like(chosen), chosen)], 1)
-        return torch.sigmoid(self.head(self.dense(joined)))
+        return torch.sigmoid(self.head(self.dense(joined * self.scale)))
 
 
 class AudiovisualAttributes(nn.Module):

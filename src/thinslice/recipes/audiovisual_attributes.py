@@ -13,7 +13,7 @@ shown, flipped or not. Faces are kept as the store keeps pictures, as JPEG files
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -88,6 +88,7 @@ class Sizes:
         audio_epochs: at most.
         visual_epochs: at most.
         fusion_epochs: at most.
+        fusion_keep: whether the fusion ends with its "best" weights on the validation clips, or its "last".
         patience: epochs without a better validation accuracy after which a stage ends.
         learning_rate: Adam's, where no other is named.
         audio_rate: Adam's for the network on sound.
@@ -125,6 +126,7 @@ class Sizes:
     audio_epochs: int = 100
     visual_epochs: int = 30
     fusion_epochs: int = 50
+    fusion_keep: Literal["best", "last"] = "best"
     patience: int = 10
     learning_rate: float = 1e-4
     audio_rate: float = 1e-4
@@ -150,12 +152,14 @@ SMALL: Final = Sizes(
     face_shift=12,
     batch_size=16,
     visual_epochs=70,
+    fusion_keep="last",
     patience=30,
     learning_rate=1e-3,
     audio_rate=3e-3,
     visual_rate=1e-3,
 )
-"""For CPUs and small corpora: minutes for some hundred clips."""
+"""For CPUs and small corpora: minutes for some hundred clips. The fusion's last weights are kept: on so few clips the
+best average over the traits comes before it has learnt from sound, as long as most traits cannot be learnt at all."""
 
 
 def audiovisual_attributes(variant: str = "audio+visual+attributes", **sizes: Any) -> Recipe:
@@ -255,7 +259,7 @@ def _build_model(names: Sequence[str], sizes: Sizes) -> AudiovisualAttributes:
     if audio is not None and visual is not None:
         dense = (sizes.fusion_first, sizes.fusion_second, sizes.fusion_third)
         used = _used(sizes) if "attributes" in names else ()
-        fusion = Fusion(audio.num_features + visual.num_features, used, dense, sizes.dropout)
+        fusion = Fusion((audio.num_features, visual.num_features), used, dense, sizes.dropout)
     return AudiovisualAttributes(audio, visual, fusion)
 
 
@@ -422,7 +426,8 @@ def _fusion(names: tuple[str, ...], sizes: Sizes) -> Stage:
         updates=(update,),
         batch_size=sizes.batch_size,
         epochs=sizes.fusion_epochs,
-        patience=sizes.patience,
+        keep=sizes.fusion_keep,
+        patience=sizes.patience if sizes.fusion_keep == "best" else None,
         sample=look,
         precompute=None if sizes.fine_tune else features_of,
         predict=None if sizes.fine_tune else _fuse,
