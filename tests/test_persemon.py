@@ -649,7 +649,7 @@ def made_up_data(num_clips: int, num_images: int, seed: int = 0) -> RunData:
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, object, object, RunData]:
-    recipe = persemon("small_joint", **TINY, steps=120)
+    recipe = persemon("small_joint", **TINY, steps=100)
     data = made_up_data(150, 150)
     run = train(recipe, data, tmp_path_factory.mktemp("persemon") / "run", SETTINGS)
     return recipe, run, load_trained(recipe, run), data
@@ -710,11 +710,14 @@ class TestLearning:
         assert largest_difference(recipe, graph, model, samples) < 1e-5
 
     def test_without_validation_clips_the_weight_is_the_papers(self, tmp_path: Path) -> None:
+        """And however few clips go through at once, each weight is tried for an epoch."""
         data = made_up_data(12, 40)
         recipe = persemon("small_joint", **TINY, steps=2)
-        run = train(recipe, RunData(splits={"train": data.splits["train"]}, companions=data.companions),
-                    tmp_path / "run", SETTINGS)  # fmt: skip
+        train_only = RunData(splits={"train": data.splits["train"]}, companions=data.companions)
+        run = train(recipe, train_only, tmp_path / "run", replace(SETTINGS, batch_size_per_device=5))
         assert load_trained(recipe, run).fusion.item() == pytest.approx(PAPER_FUSION)
+        tried = [float(row["rate"]) for row in read_rows(run.path / "steps.csv") if row["stage"] == "fusion"]
+        assert tried == pytest.approx([1.0 if math.isinf(ratio) else ratio / (1 + ratio) for ratio in RATIOS], abs=1e-5)
 
     def test_resumed_run_is_the_same(self, tmp_path: Path) -> None:
         data = made_up_data(12, 40)

@@ -18,13 +18,13 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import MultiStepLR
+from torch.optim.lr_scheduler import LambdaLR, MultiStepLR
 
 from thinslice.assets.folders import asset_cache_dir
 from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
 from thinslice.losses import confusion_loss, domain_loss, mean_absolute_error, smooth_l1
-from thinslice.models.persemon import EMOTION, EMOTIONS, PAPER_FUSION, PERSONALITY, Consensus, PersEmoN
+from thinslice.models.persemon import EMOTION, EMOTIONS, PERSONALITY, Consensus, PersEmoN
 from thinslice.models.sphereface import NUM_FEATURES, UNITS, WIDTHS, SphereFace, load_sphereface
 from thinslice.train.recipe import (
     Arrays,
@@ -407,61 +407,52 @@ def _start_from_sphereface(path: str, model: nn.Module, data: TrainingData) -> N
     load_sphereface(model.fem, file)
 
 
-RATIOS: Final = (
-    0.0,
-    0.25,
-    0.5,
-    1.0,
-    2.0,
-    3.0,
-    4.0,
-    5.0,
-    7.0,
-    8.0,
-    10.0,
-    15.0,
-    float("inf"),
-    PAPER_FUSION / (1 - PAPER_FUSION),
-)
+RATIOS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 10.0, 15.0, float("inf"), 6.0)
 """PAM's weight beside RAM's 1 that are tried: RAM alone, ..., PAM alone, and last the paper's."""
 
 
-class GridSteps(torch.optim.Optimizer):
-    """No descent: each step sets the parameters to the next value of a list, and stays at its last.
+class SetToRate(torch.optim.Optimizer):
+    """No descent: a step sets the parameters to the learning rate, whose schedule goes through what is to be tried.
 
     Args:
         params: what to set.
-        values: one after the other.
     """
 
-    def __init__(self, params: Iterable[Any], values: tuple[float, ...]) -> None:
-        super().__init__(params, {"lr": 0.0, "at": 0})
-        self.values = values
+    def __init__(self, params: Iterable[Any]) -> None:
+        super().__init__(params, {"lr": 1.0})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Go on to the next value."""
+        """Set them."""
         for group in self.param_groups:
-            value = self.values[min(group["at"], len(self.values) - 1)]
             for parameter in group["params"]:
-                parameter.fill_(value)
-            group["at"] += 1
+                parameter.fill_(group["lr"])
+
+
+def _weight_of_epoch(epoch: int) -> float:
+    """Return PAM's share that an epoch, from 0, tries."""
+    ratio = RATIOS[min(epoch, len(RATIOS) - 1)]
+    return 1.0 if ratio == float("inf") else ratio / (1 + ratio)
 
 
 def _fusion_stage() -> Stage:
     """Try PAM's weights one after the other and keep what the validation clips score best with (section 4.4).
 
     An epoch is a weight: PAM's and RAM's scores are computed once, and the loop scores every epoch on the validation
-    clips and keeps the best. Without validation clips the last stays, the paper's 6 to 1. The clips' number in a batch
-    is without limit, so that an epoch is a step.
+    clips and keeps the best. Without validation clips the last stays, the paper's 6 to 1.
     """
-    values = tuple(1.0 if ratio == float("inf") else ratio / (1 + ratio) for ratio in RATIOS)
-    update = Update(name="fusion", loss=_fusion_loss, optimiser=partial(GridSteps, values=values), trains=("fusion",))
+    update = Update(
+        name="fusion",
+        loss=_fusion_loss,
+        optimiser=SetToRate,
+        schedule=partial(LambdaLR, lr_lambda=_weight_of_epoch),
+        trains=("fusion",),
+    )
     return Stage(
         name="fusion",
         updates=(update,),
-        batch_size=1_000_000,
-        epochs=len(values),
+        batch_size=100,
+        epochs=len(RATIOS),
         precompute=_module_scores,
         predict=_fuse_scores,
         keep="best",
