@@ -87,17 +87,19 @@ class TestTellApart:
         assert draw_domains(panels, tmp_path / "m.png", ("a", "b")).stat().st_size > 1000
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of a tiny PersEmoN that has learned nothing."""
+    pytest.importorskip("lightning")
+    from test_persemon import SETTINGS, TINY, made_up_data
+    from thinslice.recipes.persemon import persemon
+    from thinslice.train.loop import train
+
+    recipe = persemon("small_joint", **TINY, steps=1)
+    return train(recipe, made_up_data(6, 40), tmp_path_factory.mktemp("runs") / "run", SETTINGS).path
+
+
 class TestCommand:
-    @pytest.fixture
-    def run(self, tmp_path: Path) -> Path:
-        pytest.importorskip("lightning")
-        from test_persemon import SETTINGS, TINY, made_up_data
-        from thinslice.recipes.persemon import persemon
-        from thinslice.train.loop import train
-
-        recipe = persemon("small_joint", **TINY, steps=1)
-        return train(recipe, made_up_data(6, 40), tmp_path / "run", SETTINGS).path
-
     def test_clip_and_figures(self, run: Path, tmp_path: Path) -> None:
         from thinslice.cli.emotion import emotion
 
@@ -117,6 +119,35 @@ class TestCommand:
         assert {path.name for path in out.iterdir()} == {
             "sample_emotion.csv", "sample_timeline.png", "disks.png", "emotion.json"
         }  # fmt: skip
+
+    def test_scores_of_an_emotion_data_set(self, run: Path, tmp_path: Path) -> None:
+        import torch
+
+        from thinslice.cli.emotion import emotion
+        from thinslice.data.extraction import extract
+        from thinslice.data.planted.emotion import planted_emotion
+        from thinslice.recipes.persemon_emotion import load_system, open_pictures
+
+        drawn, system = planted_emotion(tmp_path / "drawn", 15), load_system(run)
+        call = [str(run), "--pictures", str(tmp_path / "drawn/manifest.csv"), "--store", str(tmp_path / "store")]
+        call += ["--out", str(tmp_path / "out")]
+        with pytest.raises(UsageError, match="no feature store; make it with"):
+            CliRunner().invoke(emotion, call, catch_exceptions=False)
+        extract(drawn, system.recipe.companions["emotion"].features, tmp_path / "store")
+        result = CliRunner().invoke(emotion, call, catch_exceptions=False)
+        assert result.exit_code == 0
+        scores = json.loads((tmp_path / "out" / "emotion.json").read_text())["pictures"]
+        assert {split: row["num_pictures"] for split, row in scores.items()} == {
+            split: drawn.splits.count(split) for split in drawn.splits
+        }
+        chosen = open_pictures(system, drawn.select("test"), tmp_path / "store")
+        faces = torch.from_numpy(np.stack([chosen.reader(i).read("face", 0) for i in range(len(chosen))]))
+        with torch.no_grad():
+            told = system.model.emotion(system.model.features(faces)).numpy()
+        expected = ((told - chosen.labels) ** 2).mean(0)
+        assert scores["test"]["mse"]["valence"] == pytest.approx(expected[0], rel=1e-4)
+        assert scores["test"]["mse"]["average"] == pytest.approx(expected.mean(), rel=1e-4)
+        assert (tmp_path / "out" / "disks.png").is_file()
 
     def test_relationship_is_the_networks_ram(self, run: Path) -> None:
         import torch
@@ -147,6 +178,7 @@ class TestCommand:
         with pytest.raises(UsageError, match="trained without RAM"):
             relationship_of(load_system(without.path))
         document = json.loads((run / "run.json").read_text())
-        (run / "run.json").write_text(json.dumps({**document, "recipe": "cr_net"}))
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "run.json").write_text(json.dumps({**document, "recipe": "cr_net"}))
         with pytest.raises(UsageError, match="is a run of cr_net"):
-            load_system(run)
+            load_system(tmp_path / "other")
