@@ -742,7 +742,7 @@ def test_full_size_on_a_real_clip(real_clips: list[Path], tmp_path: Path) -> Non
     from thinslice.media.source import Source
 
     pytest.importorskip("cv2")
-    recipe = persemon("fresh", draws=1, detector="landmarker", faces_per_step=10)
+    recipe = persemon("joint_pam", sphereface="", draws=1, detector="landmarker", faces_per_step=4)
     faces = {clip.name: extract_features(Source(clip), recipe.features)[0] for clip in real_clips[:1]}
     shown = {
         f"{name}/{k}": {"face": arrays["faces"][0, k : k + 1]} for name, arrays in faces.items() for k in range(10)
@@ -753,6 +753,6 @@ def test_full_size_on_a_real_clip(real_clips: list[Path], tmp_path: Path) -> Non
     data = RunData(splits={"train": clips, "test": clips}, companions={"emotion": images})
     run = train(recipe, data, tmp_path / "run", replace(SETTINGS, max_steps=2))
     rows = [row for row in read_rows(run.path / "steps.csv") if row["stage"] == "network"]
-    assert len(rows) == 4
+    assert len(rows) == 4  # Two steps of two updates.
     assert all(0 < float(row["loss"]) < 3 for row in rows)
     assert len(read_rows(run.predictions("test"))) == 1
