@@ -2,6 +2,7 @@
 
 python benchmarks/audiovisual_attributes_planted.py MANIFEST STORE OUT [--size NAME=VALUE ...]
 
+First come two probes: linear regression on the logarithm of the sound's level, and on the nine estimated attributes.
 MANIFEST is from `thinslice data planted planted/ --clips 600 --speakers 150 --seed 1`. Trains the small variants into
 OUT (or goes on there) and prints R² of each trait on the test speakers. The networks on sound and on faces are the same
 in every row that has them, since seed and stages are, so that they are trained once.
@@ -10,6 +11,7 @@ in every row that has them, since seed and stages are, so that they are trained 
 import argparse
 import json
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from thinslice.train.data import ClipData, Source
 from thinslice.train.history import read_rows
 from thinslice.train.inputs import load_run_data
 from thinslice.train.loop import RunData, Settings, _as_scores, build_seeded, train, weights_of
-from thinslice.train.recipe import Recipe, Stage, call_model
+from thinslice.train.recipe import ClipReader, Recipe, Stage, call_model
 from thinslice.train.run import RunFolder
 from thinslice.train.scoring import apply_to_clips
 from thinslice.train.stage import load_weights, save_weights
@@ -48,6 +50,26 @@ def show(name: str, recipe: Recipe, run: RunFolder, stage: Stage, test: ClipData
     cells = " | ".join(f"{r2:.2f}" for r2 in values["r2"])
     seconds = sum(float(row["seconds"]) for row in history)
     print(f"| {name} | {cells} | {np.mean(values['accuracy']):.4f} | {len(history)} | {seconds:.0f} |", flush=True)
+
+
+def probe(name: str, features: Callable[[ClipReader], np.ndarray], data: RunData) -> None:
+    """Print a row: linear regression on a few numbers of each clip, fitted on the training clips."""
+    designs = {}
+    for split in ("train", "test"):
+        clips = data.splits[split]
+        designs[split] = np.stack([np.append(features(clips.reader(i)), 1.0) for i in range(len(clips))])
+    weights = np.linalg.lstsq(designs["train"], data.splits["train"].labels, rcond=None)[0]
+    values = score(data.splits["test"].labels, designs["test"] @ weights)
+    cells = " | ".join(f"{r2:.2f}" for r2 in values["r2"])
+    print(f"| {name} | {cells} | {np.mean(values['accuracy']):.4f} | | |", flush=True)
+
+
+def log_level(clip: ClipReader) -> np.ndarray:
+    return np.log([np.sqrt(np.square(clip.read("waveform")).mean()) + 1e-6])
+
+
+def estimates(clip: ClipReader) -> np.ndarray:
+    return clip.read("attributes")
 
 
 def train_on_shared_networks(recipe: Recipe, data: RunData, path: Path, other: RunFolder) -> RunFolder:
@@ -80,6 +102,8 @@ def main() -> None:
     print(f"{sizes or 'small sizes'}; clips {counts}, {len(left_out)} left out; {torch.get_num_threads()} threads")
     print("| row | " + " | ".join(TRAITS) + " | accuracy | epochs | seconds |", flush=True)
     print("|---" * (len(TRAITS) + 4) + "|")
+    probe("probe: level of sound", log_level, data)
+    probe("probe: attributes", estimates, data)
     run = train(whole, data, arguments.out / "attributes", SETTINGS)
     audio, visual, fusion = (stage for stage in whole.stages if isinstance(stage, Stage))
     show("audio", whole, run, audio, data.splits["test"])
