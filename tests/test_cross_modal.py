@@ -40,6 +40,7 @@ from thinslice.recipes import RECIPES  # noqa: E402
 from thinslice.recipes.cross_modal import (  # noqa: E402
     DENSE,
     ROWS,
+    TABLES,
     VARIANTS,
     Augmentation,
     Look,
@@ -167,6 +168,8 @@ def test_scene_is_one_frame_and_published_rows_are_known():
     published = {figure.variant for figure in cross_modal("audio").published}
     assert published == {*ROWS, "cross-modal (ours)"} - {"cross-modal"}
     assert len(VARIANTS) == 2 * len(ROWS)
+    assert set(TABLES["1"]) == set(ROWS)
+    assert set(TABLES["1"].values()) == published
 
 
 def test_wrong_arguments_are_named():
