@@ -136,7 +136,7 @@ def recover_map(shaded: Path, drawn: Path, store: Path, out: Path) -> None:
     arrays = {}
     for i, clip in enumerate(held.clips):
         face = held.reader(i).read("face", 0)
-        arrays[clip] = {"faces": np.broadcast_to(face, (1, NUM_PARTS, *face.shape))}
+        arrays[clip] = {"faces": np.tile(face, (1, NUM_PARTS, 1, 1, 1))}
     everything = ClipData(held.clips, planted_map(held.labels), TRAITS, ArrayReader(arrays))
     splits = {
         split: everything.select([i for i, clip in enumerate(held.clips) if split_of[clip] == split])
@@ -144,7 +144,7 @@ def recover_map(shaded: Path, drawn: Path, store: Path, out: Path) -> None:
     }
     learned_from = open_pictures(untrained, emotion.select("train"), store)
     system, seconds = run_recipe(recipe, RunData(splits=splits, companions={"emotion": learned_from}), out)
-    print(f"{seconds:.0f} s")
+    print(f"trained in {seconds:.0f} s")
     relationship = relationship_of(system)
     points = 0.7 * disk_grid(41)
     values = score(planted_map(points), relationship(points))
