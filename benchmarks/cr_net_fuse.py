@@ -32,7 +32,8 @@ def outputs(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str
 def main(runs: list[RunFolder]) -> None:
     documents = [run.load() for run in runs]
     sizes = [{name: value for name, value in entry["arguments"].items() if name != "variant"} for entry in documents]
-    if any(other != sizes[0] for other in sizes):
+    # The motion's gain concerns stacked frames alone; that of the first run, the scene's, is taken.
+    if any({**other, "motion_gain": sizes[0]["motion_gain"]} != sizes[0] for other in sizes):
         raise UsageError("the runs are of different sizes; train the streams with the same settings")
     small = "small_" if documents[0]["arguments"]["variant"].startswith("small_") else ""
     recipe = cr_net(f"{small}all", **sizes[0])
