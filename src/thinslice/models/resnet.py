@@ -200,4 +200,6 @@ def normalise_imagenet(pictures: Tensor) -> Tensor:
     """Return pictures (n, height, width, 3), RGB in [0, 255], as torchvision scales them: (n, 3, height, width)."""
     mean = torch.tensor(IMAGENET_MEAN, device=pictures.device)
     std = torch.tensor(IMAGENET_STD, device=pictures.device)
-    return ((pictures.float() / 255 - mean) / std).permute(0, 3, 1, 2)
+    # Contiguous: with the channels last in memory, torch 2.13's backward pass on CPUs corrupts the heap where a
+    # network is a few channels wide, and the process ends in "free(): invalid size".
+    return ((pictures.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
