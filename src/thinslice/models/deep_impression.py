@@ -38,7 +38,8 @@ TRUNCATE_AFTER: Final = 15
 
 def frames_to_tensor(frames: Tensor) -> Tensor:
     """Return frames (n, height, width, 3) as the visual stream takes them: float32 (n, 3, height, width)."""
-    return frames.permute(0, 3, 1, 2).float()
+    # Contiguous: PyTorch 2.13's CPU backward pass corrupts memory in networks this narrow where channels come last.
+    return frames.permute(0, 3, 1, 2).contiguous().float()
 
 
 class DeepImpression(nn.Module):

@@ -93,7 +93,7 @@ class VggFace(nn.Module):
 
     def feature_maps(self, pictures: Tensor) -> Tensor:
         """Return what is left after the last pooling, (n, 8 width, maps, maps), of pictures (n, side, side, 3)."""
-        x = ((pictures.float() - self.mean) / SCALE).permute(0, 3, 1, 2)
+        x = ((pictures.float() - self.mean) / SCALE).permute(0, 3, 1, 2).contiguous()
         if self.shrink > 1:
             x = F.avg_pool2d(x, self.shrink)
         for block, (_, count) in enumerate(BLOCKS):

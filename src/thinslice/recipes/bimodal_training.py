@@ -175,7 +175,7 @@ def squared_error(model: nn.Module, batch: Batch) -> Tensor:
 
 def _score_steps(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     """Return scores (batch, draws, steps, 5) of uint8 pictures (batch, draws, 6, 112, 112, 3)."""
-    pictures = inputs["pictures"].float().mul(1 / 255).movedim(-1, -3)
+    pictures = inputs["pictures"].float().mul(1 / 255).movedim(-1, -3).contiguous()
     batch, draws = pictures.shape[:2]
     sound = inputs["sound"][:, None].expand(-1, draws, -1, -1).flatten(0, 1)
     if isinstance(model, BimodalLSTM):
