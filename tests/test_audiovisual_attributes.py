@@ -13,6 +13,7 @@ pytest.importorskip("lightning")
 
 from thinslice.data.manifest import Manifest  # noqa: E402
 from thinslice.errors import AssetError, UsageError  # noqa: E402
+from thinslice.evaluate.published import load_published  # noqa: E402
 from thinslice.features.attributes import (  # noqa: E402
     ATTRIBUTES,
     ESTIMATORS,
@@ -28,7 +29,14 @@ from thinslice.models.audiovisual_attributes import AudioNetwork, Fusion, Visual
 from thinslice.models.vgg_face import LAYERS, MEAN_RGB, SCALE, VggFace  # noqa: E402
 from thinslice.models.vgg_face_weights import load_vgg_face  # noqa: E402
 from thinslice.recipes import RECIPES  # noqa: E402
-from thinslice.recipes.audiovisual_attributes import COLUMNS, ROWS, VARIANTS, Look, audiovisual_attributes  # noqa: E402
+from thinslice.recipes.audiovisual_attributes import (  # noqa: E402
+    COLUMNS,
+    ROWS,
+    TABLES,
+    VARIANTS,
+    Look,
+    audiovisual_attributes,
+)
 from thinslice.train.columns import with_columns  # noqa: E402
 from thinslice.train.data import ArrayReader, ClipData, StoredClip, random_state  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
@@ -84,6 +92,12 @@ def tiny_data(num_clips: int = 9) -> RunData:
         return ClipData(tuple(arrays), rng.uniform(size=(count, 5)), TRAITS, ArrayReader(arrays))
 
     return RunData(splits={"train": clips(num_clips, "a"), "validation": clips(3, "b"), "test": clips(2, "c")})
+
+
+def test_the_table_has_the_slides_rows() -> None:
+    published = {figure.variant for figure in load_published() if figure.system == "audiovisual_attributes"}
+    assert set(TABLES["global"].values()) == published
+    assert set(TABLES["global"]) <= set(VARIANTS)
 
 
 class TestVggFace:
