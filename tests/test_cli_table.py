@@ -84,3 +84,9 @@ def test_a_recipe_without_tables_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delattr(thinslice.recipes.cr_net, "TABLES")
     with pytest.raises(UsageError, match="cr_net has no tables to run"):
         tables_of("cr_net")
+
+
+def test_where_every_clip_fails_the_first_reason_is_said(manifest: Path, tmp_path: Path) -> None:
+    command = ["cr_net", "3", "--small", "--only", "scene", "--data", str(manifest), "--out", str(tmp_path / "runs")]
+    with pytest.raises(UsageError, match=r"no clip has all its features: .*0\.mp4: .*failures\.csv"):
+        CliRunner().invoke(table, command, catch_exceptions=False)

@@ -1,6 +1,5 @@
 """``thinslice train``: run a recipe."""
 
-import logging
 import sys
 from collections import Counter
 from pathlib import Path
@@ -82,7 +81,6 @@ def train(
 
     recipe = build_recipe(name, variant)
     is_first = Processes.from_environment().rank == 0
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     companions = parse_extra(extra)
     store = data.absolute().parent / "features" if store is None else store
     run_data, left_out = load_run_data(recipe, data, store, companions, num_workers=workers)

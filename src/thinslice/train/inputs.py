@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from thinslice.data.extraction import Outcome, extract
+from thinslice.data.extraction import FAILURES, Outcome, extract
 from thinslice.data.manifest import SPLITS, WEIGHT, Manifest, load_manifest
 from thinslice.errors import UsageError
 from thinslice.features.extract import READS_WORDS
@@ -120,7 +120,10 @@ def _open(
         if (store / "features").is_dir():
             missing = bool(open_reader(store, specs, zip(table.clips, paths, strict=True), table.transcripts)[1])
         if missing:
-            extract(table, specs, store, num_workers, on_done=on_done)
+            extracted = extract(table, specs, store, num_workers, on_done=on_done)
+            if extracted.failures and not extracted.num_complete:
+                why = extracted.failures[0][-1]
+                raise UsageError(f"no clip has all its features: {why} (the others: {store / FAILURES})")
     reader, absent = open_reader(store, specs, zip(table.clips, paths, strict=True), table.transcripts)
     labels = table.labels(targets)
     known = np.asarray(~np.isnan(labels).all(axis=1))
