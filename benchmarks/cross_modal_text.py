@@ -88,7 +88,7 @@ def main() -> None:
             table_of = np.genfromtxt(run.predictions("test"), delimiter=",", names=True, dtype=None, encoding="utf-8")
             scores[test] = np.stack([table_of[trait] for trait in TRAITS], 1)
             done = load_json(run.stage("text") / "done.json", "")
-            epochs.append(int(done["progress"]["best_epoch"]) + 1)
+            epochs.append(int(done["progress"]["best_epoch"]))
             mean[test] = labels[splits["train"]].mean(0)
         there = np.isfinite(scores).all(1)
         for label, found in (("text", scores[there]), ("training mean", mean[there])):
