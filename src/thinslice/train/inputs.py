@@ -122,8 +122,8 @@ def _open(
         if missing:
             extracted = extract(table, specs, store, num_workers, on_done=on_done)
             if extracted.failures and not extracted.num_complete:
-                why = extracted.failures[0][-1]
-                raise UsageError(f"no clip has all its features: {why} (the others: {store / FAILURES})")
+                first = extracted.failures[0][-1]
+                raise UsageError(f"no clip has all its features: {first} (the others: {store / FAILURES})")
     reader, absent = open_reader(store, specs, zip(table.clips, paths, strict=True), table.transcripts)
     labels = table.labels(targets)
     known = np.asarray(~np.isnan(labels).all(axis=1))
