@@ -12,12 +12,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from thinslice.cli import cli
-from thinslice.errors import ThinsliceError
+from command_line import run as _run
 from thinslice.traits import TARGETS, TRAITS
 
 Row = dict[str, Any]
@@ -70,16 +68,6 @@ def _predict(rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
 def _rows(path: Path) -> list[Row]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def _run(*args: object) -> tuple[int, str, str]:
-    """Return exit code, stdout, stderr, as `thinslice.cli.main` would."""
-    result = CliRunner().invoke(cli, [str(arg) for arg in args])
-    if isinstance(result.exception, ThinsliceError):
-        return 2, result.stdout, f"{result.stderr}thinslice: {result.exception}"
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def _json(*args: object, code: int = 0) -> Any:

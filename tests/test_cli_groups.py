@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from thinslice.cli import cli
-from thinslice.errors import ThinsliceError
+from command_line import run as _run
 from thinslice.traits import TARGETS, TRAITS
 
 
@@ -27,16 +25,6 @@ def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def _run(*args: object) -> tuple[int, str, str]:
-    """Return exit code, stdout, stderr, as `thinslice.cli.main` would."""
-    result = CliRunner().invoke(cli, [str(arg) for arg in args])
-    if isinstance(result.exception, ThinsliceError):
-        return 2, result.stdout, f"{result.stderr}thinslice: {result.exception}"
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture

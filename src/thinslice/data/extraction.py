@@ -26,7 +26,7 @@ from thinslice.errors import (
     ThinsliceError,
     UsageError,
 )
-from thinslice.features.extract import READS_WORDS, extract_features
+from thinslice.features.extract import extract_features, reads_words
 from thinslice.features.spec import FeatureSpec
 from thinslice.features.store import FeatureStore, open_reader, origin_sha256
 from thinslice.media.source import Source
@@ -140,11 +140,11 @@ def extract(
         raise UsageError(f"{workers} workers: take 1 or more")
     root = Path(store).absolute()
     transcripts = manifest.transcripts
-    reads_words = any(spec.extractor in READS_WORDS for spec in specs.values())
+    words_do = reads_words(specs.values())
     jobs = [
         Job(clip, str(manifest.path(i)) if path else "", dict(specs), str(root), transcripts.get(clip))
         for i, (clip, path) in enumerate(zip(manifest.clips, manifest.paths, strict=True))
-        if path or (reads_words and clip in transcripts)
+        if path or (words_do and clip in transcripts)
     ]
     if not jobs:
         raise ManifestError(f"{manifest.source}: no clip has media; fill the column path")

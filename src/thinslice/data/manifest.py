@@ -158,7 +158,7 @@ class Manifest:
             raise ManifestError(f"{self.where(index)}: no media is known for {self.clips[index]}; fill its path")
         return self.folder / self.paths[index]
 
-    @property
+    @cached_property
     def transcripts(self) -> dict[str, str]:
         """Words by clip, of the clips whose words are known."""
         texts = self.columns.get("transcript", ("",) * len(self))

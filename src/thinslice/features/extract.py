@@ -1,7 +1,7 @@
 """Computing features by the name that specs give them."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Final
 
@@ -29,6 +29,11 @@ EXTRACTORS: Final[dict[str, str]] = {
 
 READS_WORDS: Final = frozenset({"word_vectors", "text_embedding"})
 """Extractors that look at nothing but the words, where the source has its transcript."""
+
+
+def reads_words(specs: Iterable[FeatureSpec]) -> bool:
+    """Return whether any of these features is one of the words."""
+    return any(spec.extractor in READS_WORDS for spec in specs)
 
 
 def extract_features(

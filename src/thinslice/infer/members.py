@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from thinslice.features.extract import READS_WORDS
+from thinslice.features import extract
 from thinslice.infer.bundle import TRANSCRIPT, Bundle, load_bundle
 from thinslice.types import Explanation, TraitScore
 
@@ -103,7 +103,7 @@ def load_member(name_or_dir: str, threads: int | None) -> Member:
 def reads_words(member: Member) -> bool:
     """Return whether the model takes a transcript, or a feature of its words."""
     inputs = member.bundle.inputs
-    return TRANSCRIPT in inputs or any(entry.spec.extractor in READS_WORDS for entry in inputs.values())
+    return TRANSCRIPT in inputs or extract.reads_words(entry.spec for entry in inputs.values())
 
 
 def trait_scores(bundle: Bundle, scores: np.ndarray, used: tuple[str, ...]) -> dict[str, TraitScore]:

@@ -10,9 +10,9 @@ import numpy as np
 from thinslice.data.extraction import FAILURES, Outcome, extract
 from thinslice.data.manifest import SPLITS, WEIGHT, Manifest, load_manifest
 from thinslice.errors import UsageError
-from thinslice.features.extract import READS_WORDS
+from thinslice.features.extract import reads_words
 from thinslice.features.spec import FeatureSpec
-from thinslice.features.store import open_reader
+from thinslice.features.store import StoreReader, open_reader
 from thinslice.train.columns import with_columns
 from thinslice.train.data import ClipData, StoredClip, random_state
 from thinslice.train.loop import RunData
@@ -111,20 +111,19 @@ def _open(
     num_workers: int,
     on_done: Callable[[Outcome], None],
 ) -> tuple[ClipData, list[LeftOut]]:
-    paths = [table.path(i) if path else None for i, path in enumerate(table.paths)]
-    at_hand = any(path is not None and path.exists() for path in paths) or (
-        bool(table.transcripts) and any(spec.extractor in READS_WORDS for spec in specs.values())
+    at_hand = any(path is not None and path.exists() for path in _paths(table)) or (
+        bool(table.transcripts) and reads_words(specs.values())
     )
     if extract_missing and at_hand:
         missing = True
         if (store / "features").is_dir():
-            missing = bool(open_reader(store, specs, zip(table.clips, paths, strict=True), table.transcripts)[1])
+            missing = bool(_reader(table, specs, store)[1])
         if missing:
             extracted = extract(table, specs, store, num_workers, on_done=on_done)
             if extracted.failures and not extracted.num_complete:
                 first = extracted.failures[0][-1]
                 raise UsageError(f"no clip has all its features: {first} (the others: {store / FAILURES})")
-    reader, absent = open_reader(store, specs, zip(table.clips, paths, strict=True), table.transcripts)
+    reader, absent = _reader(table, specs, store)
     labels = table.labels(targets)
     known = np.asarray(~np.isnan(labels).all(axis=1))
     rows = [i for i, clip in enumerate(table.clips) if clip in reader.origins and known[i]]
@@ -135,6 +134,17 @@ def _open(
         if clip in why or not known[i]
     ]
     return ClipData(tuple(table.clips[i] for i in rows), labels[rows], targets, reader, _weights(table, rows)), left_out
+
+
+def _paths(table: Manifest) -> list[Path | None]:
+    return [table.path(i) if path else None for i, path in enumerate(table.paths)]
+
+
+def _reader(
+    table: Manifest, specs: Mapping[str, FeatureSpec], store: Path
+) -> tuple[StoreReader, list[tuple[str, str]]]:
+    """Open what a store has of a manifest's clips, and say what it lacks; as `open_reader`."""
+    return open_reader(store, specs, zip(table.clips, _paths(table), strict=True), table.transcripts)
 
 
 def _weights(table: Manifest, rows: Sequence[int]) -> np.ndarray | None:
@@ -161,8 +171,7 @@ def load_samples(
     """
     where, stored = _origin(document, manifest, store)
     table = load_manifest(where)
-    paths = [table.path(i) if path else None for i, path in enumerate(table.paths)]
-    reader, _ = open_reader(stored, recipe.features, zip(table.clips, paths, strict=True), table.transcripts)
+    reader, _ = _reader(table, recipe.features, stored)
     if not reader.clips:
         raise UsageError(f"{stored}: has no clip of {where} with all features of {recipe.name}")
 
