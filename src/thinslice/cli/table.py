@@ -1,19 +1,36 @@
 """``thinslice table``: train the variants of a published table and print them beside it.
 
-A recipe's module says which tables it has: ``TABLES``, table -> variant -> the variant's name in published.csv.
+A recipe's module says which tables it has: ``TABLES``, table -> variant -> the variant's name in published.csv. Where
+its systems are scored by more than the traits, ``further_scores`` says what a finished run's other scores are.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+if TYPE_CHECKING:
+    import numpy as np
+
 _PATH = click.Path(path_type=Path)
 
-METRICS: Final = {"accuracy": "accuracy", "r2": "R²"}
-"""Scores per target that runs record -> what they are called."""
+METRICS: Final = {
+    "accuracy": "accuracy",
+    "r2": "R²",
+    "mse": "MSE",
+    "accuracy_low_extreme": "accuracy, low extreme",
+    "accuracy_high_extreme": "accuracy, high extreme",
+}
+"""Scores -> what they are called."""
+
+ALWAYS: Final = ("accuracy", "r2")
+"""Scores that are shown whatever the paper prints; the others where it prints them."""
+
+Scores = Mapping[str, Mapping[str, float]]
+"""Metric -> target -> score."""
 
 SMALL: Final = "small_"
 
@@ -67,8 +84,8 @@ def table(
     from thinslice.cli.train import parse_extra
     from thinslice.train.inputs import load_run_data
     from thinslice.train.loop import Settings, train
-    from thinslice.train.run import load_json
 
+    module = module_of(name)
     tables = tables_of(name)
     if number not in tables:
         raise UsageError(f"{name} has no table {number}; there are {', '.join(tables)}")
@@ -77,25 +94,33 @@ def table(
     if unknown:
         raise UsageError(f"table {number} has no variant {', '.join(unknown)}; there are {', '.join(names)}")
     store = data.absolute().parent / "features" if store is None else store
-    scores: dict[str, Mapping[str, Any]] = {}
-    split = ""
+    companions = parse_extra(extra)
+    scores: dict[str, Scores] = {}
+    split, num_clips = "", 0
     for variant in only or names:
         recipe = build_recipe(name, f"{SMALL}{variant}" if small else variant)
         click.echo(f"{recipe.name} {recipe.variant}", err=True)
-        run_data, left_out = load_run_data(recipe, data, store, parse_extra(extra), num_workers=workers)
+        run_data, left_out = load_run_data(recipe, data, store, companions, num_workers=workers)
         if left_out:
             click.echo(f"{len(left_out):,} clips left out; run.json lists them", err=True)
         settings = Settings(device=device, max_steps=max_steps, num_workers=workers, resume=True)
         folder = train(recipe, run_data, out / recipe.variant, settings)
-        splits = load_json(folder.path / "scores.json", "no scores")["splits"]
-        split = "test" if "test" in splits else "validation"
-        scores[variant] = splits.get(split, {})
+        split = next((name for name in ("test", "validation") if len(run_data.splits.get(name, ()))), "")
+        if not split:
+            raise UsageError(f"{data}: no clip is for testing or validation, so that there is nothing to score")
+        clips, training = run_data.splits[split], run_data.splits["train"]
+        num_clips = len(clips)
+        predicted = scores_in_order(folder.predictions(split), clips.clips, recipe.outputs)
+        scores[variant] = measure(clips.labels, predicted, training.labels, recipe.outputs)
+        further: Callable[..., Scores] | None = getattr(module, "further_scores", None)
+        if further is not None:
+            scores[variant] = further(folder.path, companions, store, split, scores[variant])
     document = {
         "system": name,
         "table": number,
         "is_small": small,
         "max_steps": max_steps,
-        "data": {"manifest": data.name, "split": split, "num_clips": next(iter(scores.values())).get("num_clips", 0)},
+        "data": {"manifest": data.name, "split": split, "num_clips": num_clips},
         "rows": compare(name, {variant: names[variant] for variant in scores}, scores),
     }
     if as_json:
@@ -104,51 +129,96 @@ def table(
         print_tables([show(document)])
 
 
-def compare(name: str, names: Mapping[str, str], scores: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def scores_in_order(path: Path, clips: Sequence[str], targets: Sequence[str]) -> "np.ndarray":
+    """Return a prediction file's scores of clips, (n, k), NaN where it has none."""
+    import numpy as np
+
+    from thinslice.evaluate.predictions import read_predictions
+    from thinslice.traits import TARGETS
+
+    found = read_predictions(path)
+    row_of = dict(zip(found.clips, found.scores, strict=True))
+    nothing = np.full(len(TARGETS), np.nan)
+    columns = [TARGETS.index(target) for target in targets]
+    return np.stack([row_of.get(clip, nothing) for clip in clips])[:, columns]
+
+
+def measure(labels: "np.ndarray", predictions: "np.ndarray", training: "np.ndarray", targets: Sequence[str]) -> Scores:
+    """Score predictions by every metric of `METRICS`, on all clips and on each trait's extremes.
+
+    Args:
+        labels: (n, k), NaN where unknown.
+        predictions: (n, k), NaN where missing.
+        training: the training clips' labels (m, k), from which the extremes are cut.
+        targets: names of the k columns.
+
+    Returns:
+        Metric -> target -> score, and "average" over the five traits where all are known.
+    """
+    import numpy as np
+
+    from thinslice.evaluate.extremes import extreme_masks
+    from thinslice.evaluate.metrics import accuracy, average, mse, r2
+
+    masks = extreme_masks(labels, np.nanmean(training, 0), np.nanstd(training, 0))
+    found = {"accuracy": accuracy(labels, predictions), "r2": r2(labels, predictions), "mse": mse(labels, predictions)}
+    for end, mask in masks.items():
+        found[f"accuracy_{end}_extreme"] = accuracy(np.where(mask, labels, np.nan), predictions)
+    columns = (*targets, "average")
+    return {
+        metric: {
+            target: float(value)
+            for target, value in zip(columns, (*values, average(values, targets)), strict=True)
+            if np.isfinite(value)
+        }
+        for metric, values in found.items()
+    }
+
+
+def compare(name: str, names: Mapping[str, str], scores: Mapping[str, Scores]) -> list[dict[str, Any]]:
     """Return the table's rows: {"variant", "published_name", metric: {"measured": {...}, "published": {...}}}.
 
     Args:
         name: the system.
         names: variant -> its name in published.csv.
-        scores: variant -> a split's entry of scores.json.
+        scores: variant -> metric -> target -> score.
 
     Returns:
-        For each variant, by metric, target -> score, and "average" over the five traits where all are known. Of
-        published figures those of the test clips.
+        Of each variant the metrics of `ALWAYS` and those that are published of any. Published figures of First
+        Impressions are those of its test clips; of other data, of whatever part the paper scores.
     """
     from thinslice.evaluate.published import load_published
-    from thinslice.traits import TARGETS, TRAITS
 
     published: dict[tuple[str, str], dict[str, float]] = {}
     for figure in load_published():
-        if figure.system == name and figure.split == "test":
+        if figure.system == name and (figure.split == "test" or not figure.dataset.startswith("FI")):
             published.setdefault((figure.variant, figure.metric), {})[figure.target] = figure.value
-    rows = []
-    for variant, entry in scores.items():
-        row: dict[str, Any] = {"variant": variant, "published_name": names[variant]}
-        for metric in METRICS:
-            measured = {target: entry.get(f"{metric}_{target}") for target in TARGETS}
-            known = {target: value for target, value in measured.items() if value is not None}
-            if set(TRAITS) <= set(known):
-                known["average"] = sum(known[trait] for trait in TRAITS) / len(TRAITS)
-            row[metric] = {"measured": known, "published": published.get((names[variant], metric), {})}
-        rows.append(row)
-    return rows
+    metrics = [m for m in METRICS if m in ALWAYS or any((names[variant], m) in published for variant in scores)]
+    return [
+        {"variant": variant, "published_name": names[variant]}
+        | {
+            metric: {"measured": dict(entry.get(metric, {})), "published": published.get((names[variant], metric), {})}
+            for metric in metrics
+        }
+        for variant, entry in scores.items()
+    ]
 
 
 def show(document: Mapping[str, Any]) -> Any:
-    """Return the table for people: of each variant the published accuracy, the measured one, and R² below."""
+    """Return the table for people: of each variant, for each metric, what is published and what was measured."""
     from thinslice.evaluate.tables import Table
     from thinslice.traits import TARGETS
 
-    columns = (*TARGETS, "average")
+    rows = document["rows"]
+    known = [name for row in rows for metric in METRICS for values in row.get(metric, {}).values() for name in values]
+    others = sorted({*known} - {*TARGETS, "average"}, key=known.index)
+    columns = (*TARGETS, "average", *others)
     lines = []
-    for row in document["rows"]:
+    for row in rows:
         first = row["variant"]
         for metric, title in METRICS.items():
-            for whose in ("published", "measured"):
-                values = row[metric][whose]
-                if values or whose == "measured":
+            for whose, values in sorted(row.get(metric, {}).items(), reverse=True):
+                if values:
                     cells = ("–" if values.get(name) is None else f"{values[name]:.4f}" for name in columns)
                     lines.append((first, f"{title}, {whose}", *cells))
                     first = ""
@@ -157,14 +227,14 @@ def show(document: Mapping[str, Any]) -> Any:
     note += ", the recipe's small size" if document["is_small"] else ""
     steps = document["max_steps"]
     note += f", trial of {steps:,} steps a stage" if steps else ""
-    note += ". Published: official test clips."
-    header = ("variant", "", *(name[:6] for name in columns[:-1]), "average")
+    note += ". Published: official test clips" + (", and the paper's other data." if others else ".")
+    header = ("variant", "", *(name[:6] if name in TARGETS else name.replace("_", "+") for name in columns))
     title = f"{document['system']}, table {document['table']}"
     return Table(title, header, tuple(lines), note, "ll" + "r" * len(columns))
 
 
-def tables_of(name: str) -> Mapping[str, Mapping[str, str]]:
-    """Return the tables that a recipe's module names, table -> variant -> its published name."""
+def module_of(name: str) -> ModuleType:
+    """Return a recipe's module; UsageError where there is no such recipe."""
     import importlib
 
     from thinslice.errors import UsageError
@@ -172,8 +242,14 @@ def tables_of(name: str) -> Mapping[str, Mapping[str, str]]:
 
     if name not in RECIPES:
         raise UsageError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
-    found = getattr(importlib.import_module(RECIPES[name].__module__), "TABLES", None)
+    return importlib.import_module(RECIPES[name].__module__)
+
+
+def tables_of(name: str) -> Mapping[str, Mapping[str, str]]:
+    """Return the tables that a recipe's module names, table -> variant -> its published name."""
+    from thinslice.errors import UsageError
+
+    found: Mapping[str, Mapping[str, str]] | None = getattr(module_of(name), "TABLES", None)
     if found is None:
         raise UsageError(f"{name} has no tables to run; train its variants one by one")
-    tables: Mapping[str, Mapping[str, str]] = found
-    return tables
+    return found

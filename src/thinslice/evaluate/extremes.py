@@ -24,10 +24,16 @@ EXTREMES: Final = ("low", "high")
 _METRICS: Final = ("accuracy", "bias", "mse")
 
 
-def extreme_masks(labels: Floats, parts: VarianceParts) -> dict[str, NDArray[np.bool_]]:
-    """Return which labels (n, k) are in the low and in the high extreme, bool (n, k)."""
+def extreme_masks(labels: Floats, mean: Floats, sd: Floats) -> dict[str, NDArray[np.bool_]]:
+    """Return which labels (n, k) are in the low and in the high extreme, bool (n, k).
+
+    Args:
+        labels: (n, k), NaN where unknown.
+        mean: of the training labels, (k,).
+        sd: their standard deviation, (k,).
+    """
     with np.errstate(invalid="ignore"):
-        return {"low": labels < parts.mean - parts.sd, "high": labels >= parts.mean + parts.sd}
+        return {"low": labels < mean - sd, "high": labels >= mean + sd}
 
 
 def score_extremes(
@@ -60,7 +66,7 @@ def score_extremes(
         }
     }
     index, num_speakers = bootstrap.speaker_index(speakers)
-    masks = extreme_masks(labels, parts)
+    masks = extreme_masks(labels, parts.mean, parts.sd)
     cells = [(end, name) for end in EXTREMES for name in systems]
     summands = [bootstrap.clip_sums(np.where(masks[end], labels, np.nan), systems[name].scores) for end, name in cells]
     sums = bootstrap.group_sums(np.stack(summands, axis=1), index, num_speakers)

@@ -64,6 +64,7 @@ VARIANTS: Final = (*ROWS, *(SMALL_PREFIX + row for row in ROWS))
 
 TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "1": {row: row if row != "cross-modal" else "cross-modal (ours)" for row in ROWS},
+    "2": {"audio+video+text": "audio+video+text", "cross-modal": "cross-modal (ours)"},
 }
 """What `thinslice table cross_modal N` runs: table -> variant -> its name in published.csv."""
 

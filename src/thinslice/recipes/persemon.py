@@ -37,6 +37,7 @@ from thinslice.train.recipe import (
     TrainingData,
     Update,
 )
+from thinslice.train.run import RunFolder
 from thinslice.train.stage import save_weights
 from thinslice.traits import TRAITS
 
@@ -97,6 +98,7 @@ IMPORTED: Final = "imported"
 WEIGHTS: Final = "sphereface20.pt"
 
 TABLES: Final[Mapping[str, Mapping[str, str]]] = {
+    "2": {"joint": "joint"},
     "4": {"joint": "PAM+RAM", "joint_pam": "PAM", "joint_ram": "RAM"},
     "5": {
         "emotion": "emotion only",
@@ -366,6 +368,39 @@ def _stages(kind: Kind, num_parts: int, sizes: Sizes) -> tuple[Stage, ...]:
         validate_every=5,
     )
     return (network, _fusion_stage()) if kind.output == "fused" else (network,)
+
+
+def further_scores(
+    run: Path,
+    companions: Mapping[str, Path],
+    store: Path,
+    split: str,
+    personality: Mapping[str, Mapping[str, float]],
+) -> dict[str, Mapping[str, float]]:
+    """Add the error of emotion on held-out pictures to a run's scores (Tables 2, 5 and 6).
+
+    Args:
+        run: a finished run's folder.
+        companions: the emotion data's manifest.
+        store: where its faces are.
+        split: of the pictures; where the manifest has no such split, "validation".
+        personality: metric -> target -> score on clips, left out where the variant learned no personality.
+
+    Returns:
+        The same with "mse" of "valence", "arousal" and "arousal_valence", the mean of both, where the variant learned
+        emotion and the manifest has pictures of that split.
+    """
+    from thinslice.recipes.persemon_emotion import score_pictures
+
+    arguments = RunFolder(run).load()["arguments"]
+    kind = KINDS[str(arguments["variant"]).removeprefix("small_")]
+    out = {metric: dict(values) for metric, values in personality.items()} if kind.personality else {}
+    found = score_pictures(run, companions[COMPANION], store, split) if kind.emotion and COMPANION in companions else {}
+    if found:
+        errors = found["mse"]
+        named = {"valence": errors["valence"], "arousal": errors["arousal"], "arousal_valence": errors["average"]}
+        out["mse"] = {**out.get("mse", {}), **named}
+    return dict(out)
 
 
 def imported_weights() -> Path:

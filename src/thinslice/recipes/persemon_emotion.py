@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from thinslice.data.manifest import Manifest
+from thinslice.data.manifest import Manifest, load_manifest
 from thinslice.errors import UsageError
 from thinslice.evaluate.metrics import score
 from thinslice.explain.emotion_map import Relationship
@@ -132,6 +132,27 @@ def open_pictures(system: System, manifest: Manifest, store: Path) -> ClipData:
             f"--variant {system.recipe.variant} --companion {COMPANION} --store {store}"
         )
     return ClipData(tuple(manifest.clips[i] for i in rows), manifest.labels(EMOTIONS)[rows], EMOTIONS, reader)
+
+
+def score_pictures(run: Path, manifest: Path, store: Path, split: str) -> dict[str, dict[str, float]]:
+    """Score a finished run's emotions on held-out pictures, see `score_emotions`.
+
+    Args:
+        run: its folder.
+        manifest: of the emotion data.
+        store: where their faces are.
+        split: of the pictures; where there is no such split, "validation".
+
+    Returns:
+        Metric -> name -> score; empty where the manifest holds out no pictures.
+    """
+    table = load_manifest(manifest)
+    chosen = next((name for name in (split, "validation") if name in table.splits), None)
+    if chosen is None:
+        return {}
+    system = load_system(run)
+    pictures = open_pictures(system, table.select(chosen), store)
+    return score_emotions(pictures.labels, emotions_of(system, features_of_pictures(system, pictures)))
 
 
 def features_of_pictures(system: System, pictures: ClipData) -> np.ndarray:
