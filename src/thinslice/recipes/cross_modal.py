@@ -117,6 +117,9 @@ class Sizes:
         text_epochs: at most.
         late_epochs: at most, of each stage after them; not printed.
         patience: epochs without a better validation accuracy after which a stage ends; not printed.
+        head_scale: factor on the first weights of the layers that give scores. With 1, He's, scores start a multiple of
+            the labels' range apart, which thousands of steps get over and some hundreds do not.
+        head_bias: their first bias.
     """
 
     num_frames: int = 6
@@ -144,6 +147,8 @@ class Sizes:
     text_epochs: int = 50
     late_epochs: int = 50
     patience: int = 10
+    head_scale: float = 1.0
+    head_bias: float = 0.0
 
 
 SMALL: Final = Sizes(
@@ -162,6 +167,8 @@ SMALL: Final = Sizes(
     video_batch=8,
     weight_decay=20.0,
     patience=30,
+    head_scale=0.1,
+    head_bias=0.5,
 )
 """For CPUs and small corpora. The loss is in hundredths, so that the squared error is 10,000 times that of scores: with
 the paper's decay beside it a few hundred clips are learned by heart (docs/systems/cross_modal.md)."""
@@ -242,7 +249,13 @@ def _build_model(modalities: tuple[str, ...], ours: bool, sizes: Sizes) -> Cross
         "text": partial(TextNetwork, sizes.vector_size, sizes.hidden),
     }
     networks = {modality: makes[modality]() for modality in modalities}
-    return CrossModal(networks, ours, sizes.hidden, sizes.fused, (sizes.neurons, sizes.embedding))
+    model = CrossModal(networks, ours, sizes.hidden, sizes.fused, (sizes.neurons, sizes.embedding))
+    fusing = [both["head"] for both in (model.fusion, model.fused) if both is not None]
+    with torch.no_grad():
+        for head in (*model.heads.values(), *fusing):
+            head.weight *= sizes.head_scale
+            head.bias.fill_(sizes.head_bias)
+    return model
 
 
 @dataclass(frozen=True)
