@@ -6,15 +6,18 @@ RUNS gets a run per row, as `thinslice table cross_modal 1` leaves them, and tab
 what is finished there is not trained again. The row "cross-modal" gives "audio", "video", "text" and "audio+video+text"
 too, from its earlier stages, and what a missing input costs and how far embeddings hold the extremes apart. On planted
 clips the figures say what can be learned from which input, nothing about people. There only one input knows a trait, so
-that no embedding of another can lie with it; with --mixed each label becomes a sum of all five, its own weighted by 2,
-and every input knows a part of every trait. Needs the extras ``train``, ``words`` and ``egemaps``.
+that no embedding of another can lie with it; with --mixed each label becomes a sum of the three that an input tells
+(openness, agreeableness, neuroticism), its own weighted by 2, and every input knows a part of every trait. Needs the
+extras ``train``, ``words`` and ``egemaps``.
 """
 
 import argparse
 import ast
+import csv
 import itertools
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -35,6 +38,12 @@ from thinslice.train.stage import load_weights
 from thinslice.traits import TRAITS
 
 WHOLE, BASELINE = "cross-modal", "audio+video+text"
+TOLD = {"audio": "neuroticism", "video": "openness", "text": "agreeableness"}
+"""Modality -> the trait of planted clips that it tells these networks."""
+
+Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Split -> what `hidden_of_clips` returns."""
+
 FROM_WHOLE = ("audio", "video", "text", BASELINE)
 PUBLISHED = {(figure.variant, figure.metric, figure.target): figure.value for figure in cross_modal().published}
 
@@ -78,16 +87,19 @@ def main() -> None:
             hidden = {split: hidden_of_clips(model, recipe, clips) for split, clips in data.splits.items()}
             scores |= scores_by_stage(model, hidden["test"][0])
             document["missing"] = cost_of_missing(model, {split: hidden[split][0] for split in hidden}, data.splits)
-            document["separation"] = separation(model, *hidden["test"], test, training, chosen.runs)
+            causes = chosen.manifest.parent / "causes.csv"
+            document["separation"] = separation(model, hidden, data.splits, causes, chosen.mixed, chosen.runs)
     scores["training mean"] = np.broadcast_to(training.labels.mean(0), test.labels.shape)
     document["table1"] = table_1(test.labels, scores)
-    document["table2"] = table_2(test.labels, training.labels, scores)
+    if WHOLE in scores or BASELINE in scores:
+        document["table2"] = table_2(test.labels, training.labels, scores)
     (chosen.runs / "tables.json").write_text(json.dumps(document, indent=1))
 
 
 def mixed(labels: np.ndarray) -> np.ndarray:
-    """Return labels (clips, traits) with every trait in each, of the same spread where the traits are independent."""
-    weights = np.ones((len(TRAITS), len(TRAITS))) + np.eye(len(TRAITS))
+    """Return labels (clips, traits) with all of `TOLD` in each, of the same spread where the traits are independent."""
+    told = np.isin(TRAITS, list(TOLD.values())).astype(float)
+    weights = np.diag(told) + told[:, None]
     return np.clip(0.5 + (labels - 0.5) @ (weights / np.linalg.norm(weights, axis=0)), 0, 1)
 
 
@@ -140,37 +152,73 @@ def cost_of_missing(model: CrossModal, hidden: dict[str, np.ndarray], splits) ->
 
 
 def separation(
-    model: CrossModal, hidden: np.ndarray, present: np.ndarray, test: ClipData, training: ClipData, out: Path
+    model: CrossModal, hidden: Pairs, splits: dict[str, ClipData], causes: Path, mix: bool, out: Path
 ) -> dict[str, object]:
     """Print how far the extremes are apart before and after the Siamese network; draw Figures 3 and 4."""
     mean, sd = model.class_mean, model.class_sd
-    classes = trait_classes(torch.from_numpy(test.labels).float(), mean, sd).numpy()
+    ends = ("silhouette", "all inputs", "within an input", "across inputs", "chance")
+    print("\n| clips, trait, space | " + " | ".join(ends) + " |\n|---|" + "---|" * len(ends))
+    found: dict[str, object] = {}
+    for split in ("train", "test"):
+        classes = trait_classes(torch.from_numpy(splits[split].labels).float(), mean, sd).numpy()
+        spaces = spaces_of(model, *hidden[split])
+        if causes.is_file():
+            cues = cue_embeddings(causes, splits[split].clips, model.modalities, mix, sd.numpy())
+            spaces["the cues themselves"] = cues
+        for name, array in spaces.items():
+            rows = []
+            for k, trait in enumerate(TRAITS):
+                of_trait = array[..., k, :] if array.ndim == 4 else array
+                entry = measure_separation(of_trait, classes[:, k])
+                alone = [measure_separation(of_trait[:, i : i + 1], classes[:, k]).retrieval for i in range(3)]
+                found[f"{split}, {trait}, {name}"] = {
+                    **asdict(entry),
+                    "alone": dict(zip(model.modalities, alone, strict=True)),
+                }
+                rows.append((entry.silhouette, entry.retrieval, np.mean(alone), entry.across, entry.chance))
+                if split == "test":
+                    print(f"| {split}, {trait}, {name} | " + " | ".join(f"{value:.3f}" for value in rows[-1]) + " |")
+            average = np.mean(rows, axis=0)
+            print(f"| {split}, average, {name} | " + " | ".join(f"{value:.3f}" for value in average) + " |", flush=True)
+        if split == "test":
+            out.mkdir(parents=True, exist_ok=True)
+            labels = {part: splits[part].labels for part in ("train", "test")}
+            plot_class_histograms(labels, mean.tolist(), sd.tolist(), TRAITS).savefig(out / "figure3.png", dpi=120)
+            k = TRAITS.index("neuroticism")
+            for name in ("hidden", "embeddings"):
+                figure = plot_embeddings(spaces[name], classes[:, k], model.modalities, f"neuroticism, {name}")
+                figure.savefig(out / f"figure4_{name}.png", dpi=120)
+    return found
+
+
+def spaces_of(model: CrossModal, hidden: np.ndarray, present: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the Siamese network gets and gives, (clips, modalities, d), NaN where an input is missing."""
     with torch.no_grad():
         # Of unit length, as the loss compares them.
         embedded = torch.nn.functional.normalize(model.embed(torch.from_numpy(hidden)), dim=2).numpy()
-    spaces = {
+    return {
         "hidden": np.where(present[..., None], hidden, np.nan),
         "embeddings": np.where(present[..., None], embedded, np.nan),
     }
-    print("\n| trait, space | silhouette | retrieval | across modalities | chance |\n|---|---|---|---|---|")
-    found: dict[str, object] = {}
-    for k, trait in enumerate(TRAITS):
-        for name, array in spaces.items():
-            entry = measure_separation(array, classes[:, k])
-            found[f"{trait}, {name}"] = asdict(entry)
-            cells = (entry.silhouette, entry.retrieval, entry.across, entry.chance)
-            print(f"| {trait}, {name} | " + " | ".join(f"{value:.3f}" for value in cells) + " |")
-            for i, modality in enumerate(model.modalities):
-                alone = measure_separation(array[:, i : i + 1], classes[:, k])
-                found[f"{trait}, {name}, {modality} alone"] = asdict(alone)
-    out.mkdir(parents=True, exist_ok=True)
-    labels = {"train": training.labels, "test": test.labels}
-    plot_class_histograms(labels, mean.tolist(), sd.tolist(), TRAITS).savefig(out / "figure3.png", dpi=120)
-    k = TRAITS.index("neuroticism")
-    for name, array in spaces.items():
-        figure = plot_embeddings(array, classes[:, k], model.modalities, f"neuroticism, {name}")
-        figure.savefig(out / f"figure4_{name}.png", dpi=120)
-    return found
+
+
+def cue_embeddings(
+    causes: Path, clips: Sequence[str], modalities: Sequence[str], mix: bool, sd: np.ndarray
+) -> np.ndarray:
+    """Return what embeddings of planted clips could be at best: each input's own share of each label, as an angle.
+
+    Returns:
+        (clips, modalities, traits, 2), on the half circle from low to high; in its middle where the input tells
+        nothing of the trait.
+    """
+    with causes.open(newline="") as file:
+        rows = {row["clip"]: row for row in csv.DictReader(file)}
+    angles = np.zeros((len(clips), len(modalities), len(TRAITS)))
+    for i, modality in enumerate(modalities):
+        labels = np.full((len(clips), len(TRAITS)), 0.5)
+        labels[:, TRAITS.index(TOLD[modality])] = [float(rows[clip][f"{TOLD[modality]}_expected"]) for clip in clips]
+        angles[:, i] = np.pi / 2 * np.tanh(3 * ((mixed(labels) if mix else labels) - 0.5) / sd)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
 
 def table_1(labels: np.ndarray, scores: dict[str, np.ndarray]) -> dict[str, object]:

@@ -143,8 +143,22 @@ def test_sizes_are_the_papers():
     assert (sizes.num_words, sizes.vector_size, sizes.hidden, sizes.fused) == (80, 300, 256, 512)
     assert (sizes.neurons, sizes.embedding) == (200, 128)
     assert (sizes.learning_rate, sizes.weight_decay) == (0.001, 0.0005)
+    assert (sizes.head_scale, sizes.head_bias) == (1, 0)
     assert (sizes.audio_batch, sizes.video_batch) == (128, 22)
     assert (sizes.audio_epochs, sizes.video_epochs, sizes.text_epochs) == (100, 80, 50)
+
+
+def test_small_variants_scores_start_near_the_middle():
+    sizes = {**TINY, "hidden": 256, "fused": 512}
+    models = {}
+    for prefix in ("", "small_"):
+        torch.manual_seed(0)
+        models[prefix] = dict(cross_modal(f"{prefix}cross-modal", **sizes).build_model().named_parameters())
+    names = [name for name in models[""] if "head" in name]
+    assert len(names) == 2 * 5
+    for name in names:
+        expected = 0.1 * models[""][name] if name.endswith("weight") else torch.full((5,), 0.5)
+        assert torch.equal(models["small_"][name], expected)
 
 
 @pytest.mark.parametrize("row", list(ROWS))
