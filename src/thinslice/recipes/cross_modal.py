@@ -253,7 +253,8 @@ def _build_model(modalities: tuple[str, ...], ours: bool, sizes: Sizes) -> Cross
     fusing = [both["head"] for both in (model.fusion, model.fused) if both is not None]
     with torch.no_grad():
         for head in (*model.heads.values(), *fusing):
-            head.weight *= sizes.head_scale
+            assert isinstance(head, nn.Linear)
+            head.weight.mul_(sizes.head_scale)
             head.bias.fill_(sizes.head_bias)
     return model
 
