@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--size", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--mixed", action="store_true")
     parser.add_argument("--max-steps", type=int)
+    parser.add_argument("--seed", type=int)
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore")
     sizes = {}
@@ -75,7 +76,7 @@ def main() -> None:
             data = replace(data, splits=splits, facts={**data.facts, "labels": "mixed"})
         counts = {split: len(clips) for split, clips in data.splits.items()}
         print(f"{row}: {counts}, {len(left_out)} clips left out", flush=True)
-        settings = Settings(device="cpu", resume=True, tensorboard=False, max_steps=chosen.max_steps)
+        settings = Settings(device="cpu", resume=True, tensorboard=False, max_steps=chosen.max_steps, seed=chosen.seed)
         folder = train(recipe, data, chosen.runs / recipe.variant, settings)
         test, training = data.splits["test"], data.splits["train"]
         table = np.genfromtxt(folder.predictions("test"), delimiter=",", names=True, dtype=None, encoding="utf-8")
