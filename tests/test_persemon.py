@@ -46,6 +46,9 @@ TINY = {
     "draws": 1,
     "faces_per_step": 40,
     "learning_rate": 0.1,
+    "momentum": 0.9,
+    "classifier_weight": 1.0,
+    "confusion_weight": 0.3,
 }
 SETTINGS = Settings(device="cpu", tensorboard=False)
 NAN = float("nan")

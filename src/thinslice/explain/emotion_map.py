@@ -123,27 +123,33 @@ def draw_timeline(times_s: np.ndarray, emotions: np.ndarray, path: Path, title: 
 
 @dataclass(frozen=True)
 class Apart:
-    """How well two data sets' features can be told apart, by a classifier that was not there in training.
+    """How well two data sets' features can be told apart, by classifiers that were not there in training.
+
+    Both are means of the two data sets' shares of rightly told features, on features not fitted on; 0.5 is chance.
 
     Attributes:
-        accuracy: mean of both data sets' shares of rightly told features, on features not fitted on; 0.5 is chance.
-        num_fitted: features that the classifier was fitted on.
-        num_told: features that it was scored on.
+        linear: of a logistic regression on features of unit variance each: any trace of the data set that lies along a
+            line, however small beside what else the features say.
+        neighbours: of the majority of the 15 nearest features: what the eye sees in a map such as figure 4.
+        num_told: features that they were scored on.
     """
 
-    accuracy: float
-    num_fitted: int
+    linear: float
+    neighbours: float
     num_told: int
 
 
+NUM_NEIGHBOURS: Final = 15
+
+
 def tell_apart(first: np.ndarray, second: np.ndarray, groups: Sequence[Sequence[str]], seed: int = 0) -> Apart:
-    """Measure how well a logistic regression tells the features of two data sets apart, five-fold by group.
+    """Measure how well fresh classifiers tell the features of two data sets apart, five-fold by group.
 
     Args:
         first: features (n, d) of one data set.
         second: features (m, d) of the other.
         groups: for each data set the group of each feature, such as its speaker; no group is in fit and score at once.
-        seed: of the folds.
+        seed: of the folds, and of the features of the larger data set that the neighbours do without.
 
     Raises:
         UsageError: fewer than five groups in a data set, or features that do not fit each other.
@@ -151,6 +157,7 @@ def tell_apart(first: np.ndarray, second: np.ndarray, groups: Sequence[Sequence[
     """
     try:
         from sklearn.linear_model import LogisticRegression
+        from sklearn.neighbors import KNeighborsClassifier
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
     except ImportError:
@@ -167,13 +174,18 @@ def tell_apart(first: np.ndarray, second: np.ndarray, groups: Sequence[Sequence[
         folds.append(np.array([fold_of[name] for name in names]))
     features, domain = np.concatenate([first, second]), np.repeat([0, 1], [len(first), len(second)])
     fold = np.concatenate(folds)
-    told = np.empty(len(domain), int)
+    linear, near = np.empty(len(domain), int), np.empty(len(domain), int)
     for number in range(5):
-        rest = fold != number
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
-        told[~rest] = classifier.fit(features[rest], domain[rest]).predict(features[~rest])
-    accuracy = float(np.mean([(told[domain == k] == k).mean() for k in (0, 1)]))
-    return Apart(accuracy, len(domain) * 4 // 5, len(domain))
+        told, rest = fold == number, np.flatnonzero(fold != number)
+        line = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
+        linear[told] = line.fit(features[rest], domain[rest]).predict(features[told])
+        # As many of either: the more there are of a data set, the nearer its nearest.
+        fewest = np.bincount(domain[rest]).min()
+        even = np.concatenate([rng.permutation(rest[domain[rest] == k])[:fewest] for k in (0, 1)])
+        neighbours = KNeighborsClassifier(min(NUM_NEIGHBOURS, len(even)))
+        near[told] = neighbours.fit(features[even], domain[even]).predict(features[told])
+    shares = [float(np.mean([(found[domain == k] == k).mean() for k in (0, 1)])) for found in (linear, near)]
+    return Apart(*shares, len(domain))
 
 
 def draw_domains(
