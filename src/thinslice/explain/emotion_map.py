@@ -185,7 +185,7 @@ def tell_apart(first: np.ndarray, second: np.ndarray, groups: Sequence[Sequence[
         neighbours = KNeighborsClassifier(min(NUM_NEIGHBOURS, len(even)))
         near[told] = neighbours.fit(features[even], domain[even]).predict(features[told])
     shares = [float(np.mean([(found[domain == k] == k).mean() for k in (0, 1)])) for found in (linear, near)]
-    return Apart(*shares, len(domain))
+    return Apart(shares[0], shares[1], len(domain))
 
 
 def draw_domains(
