@@ -170,8 +170,9 @@ SMALL: Final = Sizes(
     head_scale=0.1,
     head_bias=0.5,
 )
-"""For CPUs and small corpora. The loss is in hundredths, so that the squared error is 10,000 times that of scores: with
-the paper's decay beside it a few hundred clips are learned by heart (docs/systems/cross_modal.md)."""
+"""For CPUs and small corpora. The loss is in hundredths: He's heads start hundreds of these off, which takes more steps
+to forget than some hundred clips give, and the paper's decay is as good as none beside it
+(docs/systems/cross_modal.md)."""
 
 
 def cross_modal(variant: str = "cross-modal", **sizes: Any) -> Recipe:
