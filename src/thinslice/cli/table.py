@@ -211,8 +211,9 @@ def show(document: Mapping[str, Any]) -> Any:
 
     rows = document["rows"]
     known = [name for row in rows for metric in METRICS for values in row.get(metric, {}).values() for name in values]
-    others = sorted({*known} - {*TARGETS, "average"}, key=known.index)
-    columns = (*TARGETS, "average", *others)
+    usual = (*TARGETS, "average")
+    others = [name for name in dict.fromkeys(known) if name not in usual]
+    columns = (*(name for name in usual if name in known), *others)
     lines = []
     for row in rows:
         first = row["variant"]
