@@ -73,11 +73,11 @@ def ablations(planted: Path, drawn: Path, store: Path, runs: Path, variants: lis
     for variant in variants:
         recipe = persemon(f"small_{variant}")
         data, _ = load_run_data(recipe, planted / "manifest.csv", store, {"emotion": drawn / "manifest.csv"})
-        system, seconds = run_recipe(recipe, data, runs / variant)
-        scores = json.loads((runs / variant / "scores.json").read_text())["splits"]["test"]
+        system, seconds = run_recipe(recipe, data, runs / recipe.variant)
+        scores = json.loads((runs / recipe.variant / "scores.json").read_text())["splits"]["test"]
         row = {f"r2_{trait}": scores[f"r2_{trait}"] for trait in TRAITS}
         row |= {"accuracy": scores["accuracy"], "seconds": seconds, "pam_weight": system.model.fusion.item()}
-        row["mse"] = float(np.mean(_squared_errors(runs / variant, data.splits["test"])))
+        row["mse"] = float(np.mean(_squared_errors(runs / recipe.variant, data.splits["test"])))
         if KINDS[variant].emotion:
             held_out = open_pictures(system, emotion.select("test"), store)
             features = features_of_pictures(system, held_out)
