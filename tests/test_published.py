@@ -2,6 +2,7 @@
 
 import csv
 import json
+from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,7 +53,7 @@ def test_averages_follow_from_the_traits_but_where_the_paper_says_otherwise() ->
 
 def test_every_system_is_described() -> None:
     about = load_about()
-    assert {figure.system for figure in load_published()} == set(about)
+    assert {figure.system for figure in load_published() + load_measured()} == set(about)
     assert all(entry.title and entry.reference and entry.inputs for entry in about.values())
 
 
@@ -68,6 +69,25 @@ def test_headline_is_the_best_official_test_average() -> None:
     assert headline(systems["deep_impression"]["published"])["value"] == 0.910932616931  # type: ignore[index]
     assert headline(systems["audiovisual_attributes"]["published"])["value"] == 0.90893  # type: ignore[index]
     assert headline(systems["mm_net"]["published"]) is None
+
+
+def test_headline_of_our_own_is_with_speakers_apart() -> None:
+    """Folds in which speakers repeat score higher, and say less."""
+    ours = {entry["name"]: entry for entry in list_systems({})}["voice-words"]["measured"]
+    best = headline(ours)
+    assert best is not None
+    assert (best["variant"], best["split"]) == ("voice+words", "train: 5 folds, speakers apart")
+    assert best["value"] < max(f["value"] for f in ours if f["metric"] == "accuracy" and f["target"] == "average")
+
+
+def test_measured_figures_are_those_of_the_bundles_card() -> None:
+    card = json.loads(resources.files("thinslice").joinpath("bundles/voice-words/bundle.json").read_text("utf-8"))
+    part = {"apart": "unseen_speakers", "repeat": "seen_speakers"}
+    ours = [figure for figure in load_measured() if figure.system == "voice-words"]
+    assert ours
+    for figure in ours:
+        scores = card["card"]["scores"][part[figure.split.split()[-1]]]
+        assert figure.value == scores[figure.variant][figure.metric][figure.target], figure
 
 
 def test_recipes_come_first_and_fill_what_they_know() -> None:

@@ -72,7 +72,7 @@ def _overview(found: Sequence[Mapping[str, Any]]) -> Any:
                 "–" if published is None else _shown(published["value"]),
                 "" if published is None else f"{published['dataset']} {published['split']}: {published['variant']}",
                 "" if published is None else published["source"],
-                "–" if measured is None else f"{measured['value']:.4f} ({measured['dataset']} {measured['split']})",
+                "–" if measured is None else _of_ours(measured),
             )
         )
     header = ("system", "paper", "inputs", "published", "of", "source", "measured here")
@@ -81,6 +81,10 @@ def _overview(found: Sequence[Mapping[str, Any]]) -> Any:
         "Predicting the training mean scores 0.8814 on FI-V2 test. * has a recipe: `thinslice train NAME`."
     )
     return Table("Systems", header, tuple(rows), note, align="lllrllr")
+
+
+def _of_ours(figure: Mapping[str, Any]) -> str:
+    return f"{figure['value']:.4f} ({figure['variant']}; {figure['dataset']} {figure['split']})"
 
 
 def _figures(entry: Mapping[str, Any]) -> list[Any]:
