@@ -137,6 +137,7 @@ class TestCommand:
         from thinslice.cli.emotion import emotion
         from thinslice.data.extraction import extract
         from thinslice.data.planted.emotion import planted_emotion
+        from thinslice.recipes.persemon import further_scores
         from thinslice.recipes.persemon_emotion import load_system, open_pictures
 
         drawn, system = planted_emotion(tmp_path / "drawn", 15), load_system(run)
@@ -159,6 +160,17 @@ class TestCommand:
         assert scores["test"]["mse"]["valence"] == pytest.approx(expected[0], rel=1e-4)
         assert scores["test"]["mse"]["average"] == pytest.approx(expected.mean(), rel=1e-4)
         assert (tmp_path / "out" / "disks.png").is_file()
+
+        # What `thinslice table` shows of it beside the scores on clips.
+        on_clips = {"accuracy": {"openness": 0.9}, "mse": {"openness": 0.02}}
+        manifest = {"emotion": tmp_path / "drawn/manifest.csv"}
+        shown = further_scores(run, manifest, tmp_path / "store", "test", on_clips)
+        assert shown["accuracy"] == on_clips["accuracy"]
+        errors = {"valence": expected[0], "arousal": expected[1], "arousal_valence": expected.mean()}
+        assert shown["mse"] == pytest.approx({"openness": 0.02, **errors}, rel=1e-4)
+        absent = further_scores(run, manifest, tmp_path / "store", "private", on_clips)
+        assert absent["mse"]["valence"] == pytest.approx(scores["validation"]["mse"]["valence"])
+        assert further_scores(run, {}, tmp_path / "store", "test", on_clips) == on_clips
 
     def test_relationship_is_the_networks_ram(self, run: Path) -> None:
         import torch

@@ -393,15 +393,14 @@ def further_scores(
     """
     from thinslice.recipes.persemon_emotion import score_pictures
 
-    arguments = RunFolder(run).load()["arguments"]
-    kind = KINDS[str(arguments["variant"]).removeprefix("small_")]
-    out = {metric: dict(values) for metric, values in personality.items()} if kind.personality else {}
+    kind = KINDS[str(RunFolder(run).load()["arguments"]["variant"]).removeprefix("small_")]
+    out = dict(personality) if kind.personality else {}
     found = score_pictures(run, companions[COMPANION], store, split) if kind.emotion and COMPANION in companions else {}
     if found:
         errors = found["mse"]
         named = {"valence": errors["valence"], "arousal": errors["arousal"], "arousal_valence": errors["average"]}
         out["mse"] = {**out.get("mse", {}), **named}
-    return dict(out)
+    return out
 
 
 def imported_weights() -> Path:
