@@ -9,7 +9,8 @@
 shows), emotion, and how well fresh classifiers tell the two data sets apart by the features. `map` trains on clips
 whose traits are a known function of valence and arousal, and compares what RAM says over the disk with it; there the
 two data sets differ in nothing but their style, so that what tells them apart is what coherence ought to hide. Finished
-runs are not trained again, interrupted ones go on.
+runs are not trained again, interrupted ones go on; `thinslice table persemon 5 --small` prints those of `ablations`
+beside the paper's.
 """
 
 import json
@@ -20,14 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
+from thinslice.cli.table import measure, scores_in_order
 from thinslice.data.extraction import extract
 from thinslice.data.manifest import SPLITS, Manifest, load_manifest
 from thinslice.data.planted.emotion import planted_emotion
 from thinslice.evaluate.metrics import score
-from thinslice.evaluate.published import load_published
 from thinslice.explain.emotion_map import disk_grid, draw_disks, draw_domains, tell_apart
 from thinslice.models.persemon import PersEmoN
-from thinslice.recipes.persemon import KINDS, TABLES, SparseFaces, persemon
+from thinslice.recipes.persemon import KINDS, SparseFaces, persemon
 from thinslice.recipes.persemon_emotion import (
     System,
     emotions_of,
@@ -77,7 +78,9 @@ def ablations(planted: Path, drawn: Path, store: Path, runs: Path, variants: lis
         scores = json.loads((runs / recipe.variant / "scores.json").read_text())["splits"]["test"]
         row = {f"r2_{trait}": scores[f"r2_{trait}"] for trait in TRAITS}
         row |= {"accuracy": scores["accuracy"], "seconds": seconds, "pam_weight": system.model.fusion.item()}
-        row["mse"] = float(np.mean(_squared_errors(runs / recipe.variant, data.splits["test"])))
+        test = data.splits["test"]
+        predicted = scores_in_order(runs / recipe.variant / "predictions_test.csv", test.clips, TRAITS)
+        row["mse"] = measure(test.labels, predicted, data.splits["train"].labels, TRAITS)["mse"]["average"]
         if KINDS[variant].emotion:
             held_out = open_pictures(system, emotion.select("test"), store)
             features = features_of_pictures(system, held_out)
@@ -93,28 +96,6 @@ def ablations(planted: Path, drawn: Path, store: Path, runs: Path, variants: lis
     (runs / "planted.json").write_text(json.dumps(rows, indent=1))
     if panels:
         draw_domains(panels, runs / "domains.png", ("personality clips", "emotion pictures"))
-    print_beside_published(rows)
-
-
-def print_beside_published(rows: dict[str, dict[str, object]]) -> None:
-    """Print both mean squared errors of each variant, ours on planted data beside the paper's on its own."""
-    names = {**TABLES["5"], "without_coherence": "without coherence"}
-    found = {(f.variant, f.target): f.value for f in load_published() if f.system == "persemon" and f.metric == "mse"}
-    print(f"{'variant':20}{'emotion MSE':>14}{'published':>12}{'personality MSE':>18}{'published':>12}")
-    for variant, row in rows.items():
-        emotion = row["emotion"]["mse"]["average"] if "emotion" in row else float("nan")  # type: ignore[index]
-        theirs = [
-            found.get((names.get(variant, ""), target), float("nan")) for target in ("arousal_valence", "average")
-        ]
-        print(f"{variant:20}{emotion:14.4f}{theirs[0]:12.3f}{row['mse']:18.4f}{theirs[1]:12.3f}")
-
-
-def _squared_errors(run: Path, clips: ClipData) -> np.ndarray:
-    from thinslice.evaluate.predictions import read_predictions
-
-    predicted = read_predictions(run / "predictions_test.csv")
-    at = {clip: i for i, clip in enumerate(predicted.clips)}
-    return (predicted.scores[[at[clip] for clip in clips.clips], : len(TRAITS)] - clips.labels) ** 2
 
 
 def planted_map(emotions: np.ndarray) -> np.ndarray:

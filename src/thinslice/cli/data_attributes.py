@@ -40,8 +40,7 @@ def attributes(manifest: Path, store: Path, out: Path, workers: int) -> None:
     specs = {"attributes": FeatureSpec(extractor="attributes", params=params)}
     table = load_manifest(manifest)
     extracted = extract(table, specs, store, workers)
-    paths = [table.path(i) if path else None for i, path in enumerate(table.paths)]
-    reader, _ = open_reader(store, specs, zip(table.clips, paths, strict=True))
+    reader, _ = open_reader(store, specs, zip(table.clips, table.media, strict=True))
     there = set(reader.clips)
     rows = [(clip, *_cells(reader.read(clip, "attributes"))) for clip in table.clips if clip in there]
     write_atomically(out, format_table(COLUMNS, rows).encode())

@@ -103,11 +103,11 @@ def table(
         run_data, left_out = load_run_data(recipe, data, store, companions, num_workers=workers)
         if left_out:
             click.echo(f"{len(left_out):,} clips left out; run.json lists them", err=True)
-        settings = Settings(device=device, max_steps=max_steps, num_workers=workers, resume=True)
-        folder = train(recipe, run_data, out / recipe.variant, settings)
         split = next((name for name in ("test", "validation") if len(run_data.splits.get(name, ()))), "")
         if not split:
             raise UsageError(f"{data}: no clip is for testing or validation, so that there is nothing to score")
+        settings = Settings(device=device, max_steps=max_steps, num_workers=workers, resume=True)
+        folder = train(recipe, run_data, out / recipe.variant, settings)
         clips, training = run_data.splits[split], run_data.splits["train"]
         num_clips = len(clips)
         predicted = scores_in_order(folder.predictions(split), clips.clips, recipe.outputs)

@@ -158,6 +158,11 @@ class Manifest:
             raise ManifestError(f"{self.where(index)}: no media is known for {self.clips[index]}; fill its path")
         return self.folder / self.paths[index]
 
+    @property
+    def media(self) -> list[Path | None]:
+        """The clips' media files, None where the manifest knows none; they need not exist."""
+        return [self.folder / path if path else None for path in self.paths]
+
     @cached_property
     def transcripts(self) -> dict[str, str]:
         """Words by clip, of the clips whose words are known."""

@@ -42,9 +42,10 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
 
 SMALL_PREFIX: Final = "small_"
 VARIANTS: Final = (*ROWS, *(SMALL_PREFIX + row for row in ROWS))
+"""The rows, and the same at a size for CPUs, which are ours."""
+
 TABLES: Final[Mapping[str, Mapping[str, str]]] = {"global": {row: row for row in ROWS}}
 """Table of the slides -> variant -> its name in published.csv; those by gender, age and emotion: `thinslice groups`."""
-"""The rows, and the same at a size for CPUs, which are ours."""
 
 LABELS: Final = {"waveform": "sound", "faces": "face", "attributes": "face"}
 

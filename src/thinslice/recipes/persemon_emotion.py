@@ -122,8 +122,7 @@ def relationship_of(system: System) -> Relationship:
 def open_pictures(system: System, manifest: Manifest, store: Path) -> ClipData:
     """Return the entries of an emotion manifest whose faces are stored; UsageError where none is."""
     specs = system.recipe.companions[COMPANION].features
-    paths = [manifest.path(i) if path else None for i, path in enumerate(manifest.paths)]
-    reader, _ = open_reader(store, specs, zip(manifest.clips, paths, strict=True))
+    reader, _ = open_reader(store, specs, zip(manifest.clips, manifest.media, strict=True))
     stored = set(reader.clips)
     rows = [i for i, clip in enumerate(manifest.clips) if clip in stored]
     if not rows:

@@ -111,7 +111,7 @@ def _open(
     num_workers: int,
     on_done: Callable[[Outcome], None],
 ) -> tuple[ClipData, list[LeftOut]]:
-    at_hand = any(path is not None and path.exists() for path in _paths(table)) or (
+    at_hand = any(path is not None and path.exists() for path in table.media) or (
         bool(table.transcripts) and reads_words(specs.values())
     )
     if extract_missing and at_hand:
@@ -136,15 +136,11 @@ def _open(
     return ClipData(tuple(table.clips[i] for i in rows), labels[rows], targets, reader, _weights(table, rows)), left_out
 
 
-def _paths(table: Manifest) -> list[Path | None]:
-    return [table.path(i) if path else None for i, path in enumerate(table.paths)]
-
-
 def _reader(
     table: Manifest, specs: Mapping[str, FeatureSpec], store: Path
 ) -> tuple[StoreReader, list[tuple[str, str]]]:
     """Open what a store has of a manifest's clips, and say what it lacks; as `open_reader`."""
-    return open_reader(store, specs, zip(table.clips, _paths(table), strict=True), table.transcripts)
+    return open_reader(store, specs, zip(table.clips, table.media, strict=True), table.transcripts)
 
 
 def _weights(table: Manifest, rows: Sequence[int]) -> np.ndarray | None:
