@@ -240,3 +240,9 @@ def test_a_damaged_bundle_is_refused(tmp_path: Path) -> None:
     (folder / "bundle.json").write_text("{")
     with pytest.raises(BundleError, match="damaged"):
         Predictor(folder)
+
+
+def test_each_stage_is_announced_as_it_begins(predictor: Predictor, wav: Callable[..., Path]) -> None:
+    stages: list[str] = []
+    predictor.predict(wav(), transcript=WORDS, on_stage=stages.append)
+    assert stages == ["words", "voice", "model", "explain"]

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +67,7 @@ class Predictor:
         end_s: float | None = None,
         every_s: float | None = None,
         explain: bool = True,
+        on_stage: Callable[[str], None] | None = None,
     ) -> Prediction:
         """Score one media file.
 
@@ -80,6 +81,7 @@ class Predictor:
             every_s: also score consecutive windows of this length (a timeline); the clip's scores are then the
                 mean over the windows.
             explain: whether to compute what moved the scores.
+            on_stage: called with what begins: "words", an input's label such as "voice", "model", "explain".
 
         Returns:
             Scores in [0, 1] with 80% prediction intervals and percentiles.
@@ -89,18 +91,28 @@ class Predictor:
             UsageError: the window or the step makes no sense.
         """
         started = time.perf_counter()
+        begin = on_stage or _tell_nobody
         if every_s is not None:
-            return self._predict_windows(Path(path), transcript, start_s, end_s, every_s, explain, started)
+            return self._predict_windows(Path(path), transcript, start_s, end_s, every_s, explain, started, begin)
         source, note = _open_window(Path(path), start_s, end_s)
-        prediction = self._predict_source(source, transcript, explain, started)
+        prediction = self._predict_source(source, transcript, explain, started, begin)
         return replace(prediction, warnings=(*note, *prediction.warnings))
 
-    def _predict_source(self, source: Source, given: str | Path | None, explain: bool, started: float) -> Prediction:
+    def _predict_source(
+        self,
+        source: Source,
+        given: str | Path | None,
+        explain: bool,
+        started: float,
+        begin: Callable[[str], None],
+    ) -> Prediction:
         seconds: dict[str, float] = {}
+        begin("words")
         words, text_notes = self._words(source, given, seconds)
         source.transcript = words.text if words else ""
-        features, reasons = self._features(source, seconds)
+        features, reasons = self._features(source, seconds, begin)
 
+        begin("model")
         began = time.perf_counter()
         parts: list[tuple[Member, dict[str, TraitScore]]] = []
         used: list[str] = []
@@ -121,6 +133,7 @@ class Predictor:
         weights = inverse_variance_weights(traits)
         explanation = None
         if explain:
+            begin("explain")
             began = time.perf_counter()
             explanation = combine_explanations([member.explain(features, words) for member, _ in parts], weights)
             seconds["explain"] = time.perf_counter() - began
@@ -149,6 +162,7 @@ class Predictor:
         every_s: float,
         explain: bool,
         started: float,
+        begin: Callable[[str], None],
     ) -> Prediction:
         if not SHORTEST_WINDOW_S <= every_s <= LONGEST_WINDOW_S:
             raise UsageError(f"--every {every_s:g}: give {SHORTEST_WINDOW_S:g} to {LONGEST_WINDOW_S:g} seconds")
@@ -158,7 +172,7 @@ class Predictor:
         windows, scored, first_error = [], [], None
         for low, high in _window_bounds(start_s, end, every_s):
             try:
-                part = self._predict_source(Source(path, low, high), given, explain, time.perf_counter())
+                part = self._predict_source(Source(path, low, high), given, explain, time.perf_counter(), begin)
             except ThinsliceError as error:
                 first_error = first_error or error
                 windows.append(Window(low, high, {}, str(error)))
@@ -221,14 +235,19 @@ class Predictor:
             explanation=member.explain(features, words) if explain else None,
         )
 
-    def _features(self, source: Source, seconds: dict[str, float]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    def _features(
+        self, source: Source, seconds: dict[str, float], begin: Callable[[str], None]
+    ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Extract what the members need; what cannot be had is left out, with its reason."""
         specs: dict[str, FeatureSpec] = {}
+        labels: dict[str, str] = {}
         for member in self.members:
             specs |= {name: entry.spec for name, entry in member.bundle.inputs.items() if name != TRANSCRIPT}
+            labels |= {name: entry.label for name, entry in member.bundle.inputs.items()}
         features: dict[str, np.ndarray] = {}
         reasons: dict[str, str] = {}
         for name, spec in specs.items():
+            begin(labels[name])
             decoded_before = source.decode_seconds
             try:
                 arrays, times = extract_features(source, {name: spec})
@@ -334,6 +353,10 @@ def _recognise(source: Source, threads: int | None) -> tuple[str | None, str | N
     except MediaError:
         return None, None  # the voice has already said so
     return recognise(samples, cpu_threads=threads)
+
+
+def _tell_nobody(stage: str) -> None:
+    pass
 
 
 def _in_order(traits: Mapping[str, object]) -> dict:
