@@ -1,15 +1,22 @@
 """Finished predictions of a batch, kept line by line so that an interrupted run goes on where it stopped."""
 
-import base64
-import dataclasses
 import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from thinslice.types import CueShare, Explanation, Picture, Prediction, TraitScore, Window, WordShare
+from thinslice.documents import Document, format_document, parse_document
+from thinslice.types import Prediction
+
+
+class JournalLine(Document):
+    """One finished prediction, under a key of all that decides it."""
+
+    key: str
+    prediction: Prediction
 
 
 class Journal:
@@ -22,11 +29,9 @@ class Journal:
         self._known: dict[str, Prediction] = {}
         if path.is_file():
             for line in path.read_text("utf-8", errors="replace").splitlines():
-                try:
-                    entry = json.loads(line)
-                    self._known[entry["key"]] = _from_json(entry["prediction"])
-                except (ValueError, KeyError, TypeError):
-                    continue
+                with suppress(ValueError):
+                    entry = parse_document(line, JournalLine)
+                    self._known[entry.key] = entry.prediction
 
     def get(self, clip: str) -> Prediction | None:
         """Return the finished prediction of a file that has not changed since, else None."""
@@ -34,10 +39,10 @@ class Journal:
 
     def add(self, prediction: Prediction) -> None:
         """Append one finished prediction; it is on disk when this returns."""
-        entry = {"key": self._key(prediction.clip), "prediction": _to_json(prediction)}
+        line = format_document(JournalLine(key=self._key(prediction.clip), prediction=prediction))
         with self._path.open("a", encoding="utf-8") as file:
             # Begins with the line break, so that a line cut short before it stays a line of its own.
-            file.write("\n" + json.dumps(entry))
+            file.write("\n" + line)
             file.flush()
             os.fsync(file.fileno())
 
@@ -52,37 +57,3 @@ class Journal:
         except OSError:
             state = "absent"
         return hashlib.sha256(f"{clip}\n{state}\n{self._settings}".encode()).hexdigest()
-
-
-def _to_json(prediction: Prediction) -> dict[str, Any]:
-    document = dataclasses.asdict(prediction)
-    for picture in (document["explanation"] or {}).get("pictures", ()):
-        picture["png"] = base64.b64encode(picture["png"]).decode()
-    return document
-
-
-def _from_json(document: dict[str, Any]) -> Prediction:
-    explanation = document["explanation"]
-    if explanation is not None:
-        explanation = Explanation(
-            baseline=explanation["baseline"],
-            inputs=explanation["inputs"],
-            words=[WordShare(**word) for word in explanation["words"]],
-            cues=[CueShare(**cue) for cue in explanation["cues"]],
-            pictures=[Picture(entry["title"], base64.b64decode(entry["png"])) for entry in explanation["pictures"]],
-        )
-    timeline = tuple(Window(**{**entry, "traits": _traits(entry["traits"])}) for entry in document["timeline"])
-    return Prediction(
-        **{
-            **document,
-            "traits": _traits(document["traits"]),
-            "used": tuple(document["used"]),
-            "warnings": tuple(document["warnings"]),
-            "explanation": explanation,
-            "timeline": timeline,
-        }
-    )
-
-
-def _traits(document: dict[str, Any]) -> dict[str, TraitScore]:
-    return {name: TraitScore(**entry) for name, entry in document.items()}
