@@ -1,13 +1,13 @@
 # Two commands do everything on a fresh machine with Python 3.11+, git and make:
 #   make demo   installs thinslice, transcribes and scores the sample clip, writes demo-report/report.html
-#   make test   installs what the tests need and runs them
+#   make test   installs what the tests need and runs them; with DATA=DIR, those on the research data too
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
 DEMO := .venv-demo
 TEST := .venv-test
 
-.PHONY: demo test lint format clean
+.PHONY: demo test coverage lint format clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/thinslice predict examples/sample.mp4 --out demo-report
@@ -25,7 +25,11 @@ $(DEMO)/.ready: pyproject.toml constraints/ci.txt
 	touch $@
 
 test: $(TEST)/.ready
-	$(TEST)/bin/python -m pytest -n auto
+	$(TEST)/bin/python -m pytest -n auto $(if $(DATA),--data $(DATA))
+
+# The tests under branch coverage; fails below the floor in pyproject.toml.
+coverage: $(TEST)/.ready
+	$(TEST)/bin/python -m pytest -n auto --cov --cov-report=term:skip-covered $(if $(DATA),--data $(DATA))
 
 lint: $(TEST)/.ready
 	$(TEST)/bin/ruff check .

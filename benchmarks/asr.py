@@ -1,16 +1,15 @@
 """Speech to text on the real clips: word error rate against the professional transcripts, seconds, what is refused.
 
-    python benchmarks/asr.py                     what thinslice does, and its seconds
-    python benchmarks/asr.py --compare           other settings of the same weights
-    python benchmarks/asr.py --model FOLDER      other weights (a Whisper model converted for CTranslate2)
-    python benchmarks/asr.py --refused           noise, tones and (with espeak-ng) other languages
-    python benchmarks/asr.py --effect            how far the bundled model's scores move with the recognised words
+    python benchmarks/asr.py DATA                     what thinslice does, and its seconds
+    python benchmarks/asr.py DATA --compare           other settings of the same weights
+    python benchmarks/asr.py DATA --model FOLDER      other weights (a Whisper model converted for CTranslate2)
+    python benchmarks/asr.py DATA --refused           noise, tones and (with espeak-ng) other languages
+    python benchmarks/asr.py DATA --effect            how far the bundled model's scores move with the recognised words
 
-Needs the `asr` extra with its weights, and the clips in $THINSLICE_DATA/first_impressions_v2.
+Needs the `asr` extra with its weights, and DATA, the folder `first_impressions_v2` of the research data.
 """
 
 import argparse
-import os
 import re
 import statistics
 import subprocess
@@ -27,7 +26,6 @@ from thinslice.features.asr import DEFAULT_MODEL, RATE_HZ, recognise
 from thinslice.features.transcript import clean_words
 from thinslice.media.source import Source
 
-DATA = Path(os.environ.get("THINSLICE_DATA", Path(__file__).parents[2] / "shared" / "data")) / "first_impressions_v2"
 FILLERS = {"um", "uh", "er", "hmm", "mm"}
 OTHER_LANGUAGES = {
     "de": "Guten Tag, heute zeige ich euch, wie man ein gutes Brot backt und was man dafür braucht.",
@@ -127,15 +125,15 @@ def not_speech() -> Iterator[tuple[str, np.ndarray]]:
             yield f"espeak-ng, {language}", Source(path).audio(RATE_HZ)
 
 
-def effect() -> None:
+def effect(data: Path) -> None:
     """Print how far scores are from those with the professional transcript, per trait, in score units."""
     from thinslice.infer.predictor import Predictor
     from thinslice.traits import TARGETS
 
     predictor = Predictor()
-    transcripts = load_transcripts(DATA / "transcription_training.pkl")
+    transcripts = load_transcripts(data / "transcription_training.pkl")
     shifts: dict[str, list[list[float]]] = {"recognised words": [], "no words": []}
-    for path in sorted((DATA / "clips").glob("*.mp4")):
+    for path in sorted((data / "clips").glob("*.mp4")):
         heard, _ = recognise(Source(path).audio(RATE_HZ))
         texts = {"professional": transcripts[path.name], "recognised words": heard or "", "no words": ""}
         traits = {key: predictor.predict(path, transcript=text, explain=False).traits for key, text in texts.items()}
@@ -149,13 +147,14 @@ def effect() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--compare", action="store_true")
     parser.add_argument("--refused", action="store_true")
     parser.add_argument("--effect", action="store_true")
     arguments = parser.parse_args()
     if arguments.effect:
-        effect()
+        effect(arguments.data)
         return
     if arguments.refused:
         for title, samples in not_speech():
@@ -167,8 +166,8 @@ def main() -> None:
     import faster_whisper  # noqa: F401
 
     imported_s = time.perf_counter() - began
-    transcripts = load_transcripts(DATA / "transcription_training.pkl")
-    paths = sorted((DATA / "clips").glob("*.mp4"))
+    transcripts = load_transcripts(arguments.data / "transcription_training.pkl")
+    paths = sorted((arguments.data / "clips").glob("*.mp4"))
     clips = [(Source(path).audio(RATE_HZ), transcripts[path.name]) for path in paths]
     began = time.perf_counter()
     recognise(clips[0][0], arguments.model)

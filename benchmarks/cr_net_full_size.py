@@ -1,6 +1,6 @@
 """CR-Net at full size on a few real clips, by the commands that a user calls, each with its time and peak memory.
 
-python benchmarks/cr_net_full_size.py THINSLICE_DATA/first_impressions_v2 [NUM_CLIPS]
+python benchmarks/cr_net_full_size.py DATA/first_impressions_v2 [NUM_CLIPS]
 
 extract, train (one step of each stage, 1,000 trees), export, predict; predict in a Python in which PyTorch cannot be
 imported. The labels are made up: nothing is said about accuracy. Needs the assets mtcnn and all-minilm-l6-v2.

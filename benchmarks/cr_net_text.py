@@ -1,6 +1,6 @@
 """Which sentence embedding takes the place of skip-thought vectors: R² of the traits on speakers never read.
 
-python benchmarks/cr_net_text.py THINSLICE_DATA/first_impressions_v2
+python benchmarks/cr_net_text.py DATA/first_impressions_v2
 
 Ridge regression on each embedding of the training transcripts, five folds by speaker, the penalty chosen on a sixth of
 each fold's training speakers. The transformers, wordllama and GloVe packages are needed for the embeddings of their

@@ -1,6 +1,6 @@
 """PersEmoN at the paper's size on real clips: from face alignment to prediction, by the commands a user types.
 
-    python benchmarks/persemon_full_size.py THINSLICE_DATA/first_impressions_v2 OUT [NUM_CLIPS]
+    python benchmarks/persemon_full_size.py DATA/first_impressions_v2 OUT [NUM_CLIPS]
 
 Two steps teach nothing: this shows that it runs, and what it takes. The emotion data are the same clips' own ratings
 (mood_train.csv). Prints seconds of wall time for each command.

@@ -15,8 +15,6 @@ from thinslice.evaluate.predictions import PredictionFile
 from thinslice.evaluate.scorecard import LabelledClips, build_scorecard
 from thinslice.traits import TARGETS, TRAITS
 
-SLIDES = Path(__file__).resolve().parents[2] / "shared" / "papers" / "audiovisual_attributes_slides.txt"
-
 
 def _cards() -> tuple[dict, LabelledClips]:
     rng = np.random.default_rng(0)
@@ -74,10 +72,8 @@ def test_one_system_without_emotions() -> None:
     assert len(tables) == 2
 
 
-def test_printed_emotions_are_those_of_the_slides() -> None:
-    if not SLIDES.exists():
-        pytest.skip("the slides are not on this machine")
-    text = SLIDES.read_text("utf-8")
+def test_printed_emotions_are_those_of_the_slides(papers: Path) -> None:
+    text = (papers / "audiovisual_attributes_slides.txt").read_text("utf-8")
     source = Path(__file__).resolve().parents[1] / "src" / "thinslice" / "evaluate" / "published_emotions.csv"
     rows = list(csv.DictReader(source.open(newline="")))
     assert len(rows) == 28

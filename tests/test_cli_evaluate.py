@@ -216,7 +216,7 @@ def test_contradicting_rows_are_missing(data: Path) -> None:
     assert found["missing"] == [rows[7]["clip"]]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     spell=st.sampled_from(
         [

@@ -251,7 +251,7 @@ def test_an_unknown_recipe_is_named(manifest: Manifest, tmp_path: Path) -> None:
     assert "deep_impression" in str(error)
 
 
-@pytest.mark.skipif(not os.environ.get("THINSLICE_SLOW"), reason="takes over 20 s; set THINSLICE_SLOW=1")
+@pytest.mark.slow
 def test_a_ray_cluster_of_two_nodes_gives_what_one_process_gives(manifest: Manifest, tmp_path: Path) -> None:
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
     from ray.cluster_utils import Cluster

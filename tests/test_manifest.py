@@ -313,7 +313,7 @@ def _manifests(draw: st.DrawFn) -> Manifest:
     return Manifest(tuple(clips), paths, cells(_plain), cells(_plain), columns)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_manifests())
 def test_a_round_trip_keeps_hostile_text(tmp_path: Path, manifest: Manifest) -> None:
     manifest = dataclasses.replace(manifest, folder=tmp_path)
@@ -334,7 +334,7 @@ def test_a_round_trip_keeps_hostile_text(tmp_path: Path, manifest: Manifest) -> 
     assert (tmp_path / "m.csv").read_bytes() == first
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes_give_a_table_or_one_clear_line(data: bytes, with_header: bool) -> None:
     data = HEADER.encode() + b"\n" + data if with_header else data

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 import soxr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from media_files import numbered, tone, voice_like, with_cover, write_media
@@ -252,7 +252,6 @@ class _Pieces(MonoReader):
             yield frame, time_s, self.remaining_s
 
 
-@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 400), min_size=1, max_size=20),
     start=st.integers(0, 3000),

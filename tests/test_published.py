@@ -14,8 +14,6 @@ from thinslice.errors import MissingExtraError
 from thinslice.evaluate.published import headline, list_systems, load_about, load_measured, load_published
 from thinslice.traits import TRAITS
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "published" / "published.csv"
-
 
 def test_known_figures() -> None:
     found = {(f.system, f.variant, f.dataset, f.split, f.metric, f.target): f for f in load_published()}
@@ -27,10 +25,8 @@ def test_known_figures() -> None:
     assert all(figure.source for figure in found.values())
 
 
-def test_the_shipped_copy_is_the_shared_one() -> None:
-    if not SHARED.exists():
-        pytest.skip("the shared table of published figures is not on this machine")
-    with SHARED.open(newline="") as file:
+def test_the_shipped_copy_is_the_shared_one(published: Path) -> None:
+    with (published / "published.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     figures = load_published()
     assert [(r["system"].replace("evolgen", "bimodal"), r["target"], float(r["value"]), r["source"]) for r in rows] == [

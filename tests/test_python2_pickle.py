@@ -326,7 +326,7 @@ def test_a_truncated_official_file(real_data: Path) -> None:
         parse_annotations(whole[: len(whole) // 2], "cut.pkl")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.binary(max_size=120))
 def test_any_bytes_end_in_one_line(data: bytes) -> None:
     for parse in (parse_annotations, parse_transcripts):

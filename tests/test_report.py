@@ -282,7 +282,7 @@ HOSTILE = st.text(max_size=60) | st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(clip=HOSTILE, text=HOSTILE, warning=HOSTILE, cue=HOSTILE, card=HOSTILE, title=HOSTILE)
 def test_nothing_from_outside_becomes_markup(clip, text, warning, cue, card, title):
     plain = page_of(

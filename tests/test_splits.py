@@ -31,7 +31,7 @@ def _manifest(sizes: list[int], seed: int = 0, label: str = "openness") -> Manif
 _sizes = st.lists(st.integers(1, 8), min_size=5, max_size=60)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_sizes, st.dictionaries(st.sampled_from("abcde"), st.integers(1, 9), min_size=1), st.integers(0, 10**9))
 def test_no_speaker_is_in_two_splits_and_no_clip_is_lost(sizes: list[int], shares: dict[str, int], seed: int) -> None:
     manifest = _manifest(sizes)
@@ -42,7 +42,7 @@ def test_no_speaker_is_in_two_splits_and_no_clip_is_lost(sizes: list[int], share
     assert set(divided.splits) == set(shares), "no split is empty"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(_sizes, st.integers(2, 5), st.integers(0, 100))
 def test_each_clip_is_in_test_once(sizes: list[int], num_folds: int, seed: int) -> None:
     manifest = _manifest(sizes)
@@ -57,7 +57,7 @@ def test_each_clip_is_in_test_once(sizes: list[int], num_folds: int, seed: int) 
         assert Counter(c for f in folds for c in f.select("validation").clips) == Counter(manifest.clips)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(_sizes, st.integers(0, 100), st.randoms())
 def test_the_order_of_rows_does_not_count(sizes: list[int], seed: int, random: object) -> None:
     manifest = _manifest(sizes)

@@ -37,7 +37,7 @@ def picture(height: int, width: int, phase: float = 0.0) -> np.ndarray:
 NUMBERS = st.sampled_from(["?", "u1", "i2", "i8", "f2", "f4", "f8", ">f4"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), dtype=NUMBERS, shape=hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5))
 def test_numbers_come_back_exactly(tmp_path_factory, data, dtype, shape) -> None:
     array = data.draw(hnp.arrays(dtype, shape))

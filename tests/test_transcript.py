@@ -216,7 +216,7 @@ def test_annotations_go_and_asides_stay() -> None:
 
 
 @given(st.text(max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_can_be_read(text: str) -> None:
     assert clean_words(clean_words(text)).count("\n") == 0
     for cue in parse_cues(SRT + text):
@@ -226,7 +226,7 @@ def test_any_text_can_be_read(text: str) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(0, 20), st.integers(1, 8)), max_size=8), st.floats(0.5, 20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_windows_that_touch_share_out_every_word_once(spans: list[tuple[float, float, int]], every_s: float) -> None:
     cues = [
         Cue(start_s, start_s + length_s, " ".join(f"{number}.{word}" for word in range(num_words)))

@@ -1,7 +1,6 @@
 """The bundled model: its contract, its explanations, and what the shipped weights do."""
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +60,7 @@ def test_a_wrong_shape_is_refused():
         MODEL.predict(voices(3), [TEXT, TEXT])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.permutations(range(6)), st.integers(1, 6))
 def test_a_clips_score_does_not_depend_on_its_batch(order, size):
     voice = voices(6)
@@ -73,7 +72,7 @@ def test_a_clips_score_does_not_depend_on_its_batch(order, size):
     np.testing.assert_allclose(together, alone[picked], atol=1e-12)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.text(max_size=80))
 def test_any_text_is_scored_or_counts_as_missing(text):
     scores, used = MODEL.predict(voices(1), [text])
@@ -182,18 +181,6 @@ def test_the_weights_were_made_by_this_code():
     from thinslice.recipes.voice_words import code_digest
 
     assert code_digest() in DOCUMENT["card"]["code_version"], "train the bundle again: its code has changed"
-
-
-def test_a_prediction_takes_less_than_5_ms():
-    voice = voices(50)
-    texts = [TEXT * 3] * 50
-    MODEL.predict(voice[:1], texts[:1])
-    best = np.inf
-    for row in range(50):
-        began = time.process_time()
-        MODEL.predict(voice[[row]], [texts[row]])
-        best = min(best, time.process_time() - began)
-    assert best < 0.005
 
 
 def test_real_labels_are_predicted_better_than_by_their_mean(real_data):
