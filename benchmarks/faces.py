@@ -24,8 +24,9 @@ import numpy as np
 
 from thinslice.assets import find_asset
 from thinslice.features.face_align import REFERENCES, Face, alignment_residual, fit_similarity
+from thinslice.features.face_boxes import MESH_LANDMARKS, overlaps
 from thinslice.features.face_detect import find_faces_in_image
-from thinslice.features.face_landmarker import _LANDMARKS, Landmarker, overlaps
+from thinslice.features.face_landmarker import Landmarker
 from thinslice.features.faces import extract_aligned_faces, find_faces
 from thinslice.features.frames import frame_times
 from thinslice.features.short_term_audio import extract_short_term_audio
@@ -79,7 +80,7 @@ def landmarks_table(paths: list[Path]) -> None:
             shifts.append(mesh[indices] @ matrix[:, :2].T + matrix[:, 2] - target)
         results.append((np.sqrt((np.array(shifts) ** 2).sum(-1).mean()), indices, np.mean(shifts, axis=0)))
     results.sort(key=lambda result: result[0])
-    chosen = [_LANDMARKS[name][0] for name in names]
+    chosen = [MESH_LANDMARKS[name][0] for name in names]
     print(f"{len(meshes)} faces. Root mean square distance from the reference, pixels of the 112x112 crop:\n")
     print(f"| mesh points ({', '.join(names)}) | distance |\n|---|---|")
     for distance, indices, _ in results:
@@ -220,7 +221,7 @@ def alignment_table(paths: list[Path], annotations: Path, network: Path) -> None
     labels = load_annotations(annotations)
     truth = np.array([[labels[trait][path.name] for trait in TRAITS] for path in paths])
     target = np.array(list(REFERENCES["openface_112"].points.values()))
-    chosen = [_LANDMARKS[name][0] for name in REFERENCES["openface_112"].points]
+    chosen = [MESH_LANDMARKS[name][0] for name in REFERENCES["openface_112"].points]
     ways = {"chosen": chosen, "chosen, pixels averaged": chosen}
     ways["inner corners 155, 382"] = [33, 155, 382, 263, *chosen[4:]]
     ways["bridge 6"] = [*chosen[:4], 6, *chosen[5:]]
@@ -292,7 +293,7 @@ def golden_landmarks(paths: list[Path]) -> None:
     picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
     with vision.FaceLandmarker.create_from_options(options) as landmarker:
         (points,) = landmarker.detect(picture).face_landmarks
-    for name, indices in _LANDMARKS.items():
+    for name, indices in MESH_LANDMARKS.items():
         x, y = np.mean([(points[i].x * image.shape[1], points[i].y * image.shape[0]) for i in indices], axis=0)
         print(f'    "{name}": ({x:.2f}, {y:.2f}),')
 

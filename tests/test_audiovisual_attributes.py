@@ -21,8 +21,8 @@ from thinslice.features.attributes import (  # noqa: E402
     extract_attributes,
 )
 from thinslice.features.face_align import REFERENCES, align_face  # noqa: E402
+from thinslice.features.face_boxes import overlaps  # noqa: E402
 from thinslice.features.face_detect import find_faces_in_image  # noqa: E402
-from thinslice.features.face_landmarker import overlaps  # noqa: E402
 from thinslice.media.source import Source  # noqa: E402
 from thinslice.models import audiovisual_attributes as networks  # noqa: E402
 from thinslice.models.audiovisual_attributes import AudioNetwork, Fusion, VisualNetwork  # noqa: E402

@@ -122,7 +122,7 @@ def test_five_points_are_enough_for_openface():
 def test_missing_landmarks_and_unknown_references_are_said():
     with pytest.raises(ValueError, match="needs the landmarks left_eye"):
         align_face(np.zeros((9, 9, 3), np.uint8), {"nose_tip": (1.0, 1.0)}, "sphereface_112x96")
-    with pytest.raises(UsageError, match=r"there are openface_112, sphereface_112x96, dlib_224, dlib_256 and box"):
+    with pytest.raises(UsageError, match=r"sphereface_112x96, dlib_224, dlib_256, portrait_176 and box"):
         align_face(np.zeros((9, 9, 3), np.uint8), {}, "dlib_150")
 
 

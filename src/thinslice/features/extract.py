@@ -18,6 +18,7 @@ EXTRACTORS: Final[dict[str, str]] = {
     "short_term_audio": "thinslice.features.short_term_audio:extract_short_term_audio",
     "aligned_faces": "thinslice.features.faces:extract_aligned_faces",
     "face_picture": "thinslice.features.face_picture:extract_face_picture",
+    "face_portraits": "thinslice.features.face_portraits:extract_face_portraits",
     "attributes": "thinslice.features.attributes:extract_attributes",
     "egemaps": "thinslice.features.egemaps:extract_egemaps",
     "word_vectors": "thinslice.features.word_vectors:extract_word_vectors",

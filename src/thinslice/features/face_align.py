@@ -126,6 +126,18 @@ REFERENCES: Final[dict[str, Reference]] = {
     # dlib's face chips: as networks on whole faces take them, and as its age and gender networks do.
     "dlib_224": _dlib_reference(224, 0.25),
     "dlib_256": _dlib_reference(256, 0.2),
+    # Head and hair, and the edge of the shoulders: the mean of the training portraits' landmarks, made symmetric.
+    "portrait_176": Reference(
+        176,
+        176,
+        {
+            "left_eye": (68.0, 68.0),
+            "right_eye": (108.0, 68.0),
+            "nose_base": (88.0, 96.92),
+            "mouth_left": (72.2, 111.52),
+            "mouth_right": (103.8, 111.52),
+        },
+    ),
 }
 """Name -> reference of `align_face`."""
 
@@ -169,6 +181,21 @@ def alignment_residual(landmarks: Mapping[str, Point], reference: str) -> np.nda
     return source @ matrix[:, :2].T + matrix[:, 2] - target
 
 
+def alignment(landmarks: Mapping[str, Point], reference: str) -> np.ndarray:
+    """Return the float64 (2, 3) similarity transform that takes a picture to a reference's crop.
+
+    Args:
+        landmarks: as `Face.landmarks`.
+        reference: a name in `REFERENCES`.
+
+    Raises:
+        UsageError: an unknown reference.
+        ValueError: `landmarks` lacks what the reference needs, or they all coincide.
+    """
+    names, target = _targets(landmarks, reference)
+    return fit_similarity(np.array([landmarks[name] for name in names]), target)
+
+
 def align_face(image: np.ndarray, landmarks: Mapping[str, Point], reference: str = "openface_112") -> np.ndarray:
     """Return a face moved, turned and scaled so that its landmarks lie where a reference has them.
 
@@ -191,8 +218,7 @@ def align_face(image: np.ndarray, landmarks: Mapping[str, Point], reference: str
         OpenFace fits all rigid points of its 68; these are eight of them. The difference was measured on real
         clips: see docs/faces.md.
     """
-    names, target = _targets(landmarks, reference)
-    matrix = fit_similarity(np.array([landmarks[name] for name in names]), target)
+    matrix = alignment(landmarks, reference)
     size = (REFERENCES[reference].width, REFERENCES[reference].height)
     return np.asarray(opencv().warpAffine(image, matrix, size))
 

@@ -10,10 +10,13 @@ import numpy as np
 from thinslice.assets import asset_files, find_asset
 from thinslice.errors import UsageError
 from thinslice.features.face_align import Face
-from thinslice.features.face_landmarker import Landmarker, overlaps
+from thinslice.features.face_boxes import overlaps
+from thinslice.features.face_landmarker import Landmarker
+from thinslice.features.face_light import load_light_detector
 
-DETECTORS: Final = ("landmarker", "mtcnn", "hog")
-"""MediaPipe's face landmarker, the default; MTCNN, which CR-Net and PersEmoN use; dlib's histograms of gradients."""
+DETECTORS: Final = ("landmarker", "mtcnn", "hog", "light")
+"""MediaPipe's face landmarker, the default; MTCNN, which CR-Net and PersEmoN use; dlib's histograms of gradients; and
+the networks that travel with the package (`thinslice.features.face_light`)."""
 
 MIN_EYE_DISTANCE: Final = 14.0
 """A face found only by searching closer must have its eyes this far apart, pixels: less shows no expression."""
@@ -119,6 +122,8 @@ def _load(detector: str, process_id: int) -> Detector:
     """Return a detector, one of each per process: native state does not survive a fork."""
     if detector == "landmarker":
         return Landmarker(find_asset("face_landmarker"))
+    if detector == "light":
+        return load_light_detector()
     if detector == "hog":
         from thinslice.features.face_hog import HogDetector
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from thinslice.errors import MissingExtraError
 from thinslice.features.face_align import Face
-from thinslice.features.face_landmarker import Landmarker, overlaps
+from thinslice.features.face_boxes import overlaps
+from thinslice.features.face_landmarker import Landmarker
 
 _CLOSE_LOOK = 2.0  # The landmarker looks at a square this many times as wide as the box.
 _LEAST_OVERLAP = 0.3  # Of the box with what the landmarker finds there.

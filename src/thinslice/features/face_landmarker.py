@@ -20,6 +20,7 @@ from scipy.special import expit
 
 from thinslice.errors import AssetError, MissingExtraError
 from thinslice.features.face_align import Face, Point, opencv
+from thinslice.features.face_boxes import anchor_centres, merge_detections, mesh_face, place_detections
 
 MIN_SCORE: Final = 0.5
 """A detection less sure than this is dropped, and so is a mesh; MediaPipe's defaults."""
@@ -29,23 +30,7 @@ MAX_FACES: Final = 8
 
 _DETECTOR_SIZE = 128
 _MESH_SIZE = 256
-_MERGE_OVERLAP = 0.3  # Detections that overlap more than this are one face.
 _MESH_MARGIN = 1.5  # The mesh looks at a square this much larger than the detected box.
-
-# Indices in the mesh of 478 points; docs/faces.md has the residuals of the alternatives.
-_LANDMARKS: Final[dict[str, tuple[int, ...]]] = {
-    "left_eye_outer": (33,),
-    "left_eye_inner": (133,),
-    "right_eye_inner": (362,),
-    "right_eye_outer": (263,),
-    "nose_bridge": (168,),
-    "nose_base": (2,),
-    "mouth_left": (61,),
-    "mouth_right": (291,),
-    "nose_tip": (1, 4),
-    "left_eye": (33, 133),
-    "right_eye": (362, 263),
-}
 
 
 class Landmarker:
@@ -71,7 +56,7 @@ class Landmarker:
             raise AssetError(f"{path}: is not MediaPipe's face landmarker ({error}); download it again") from None
         self._detector = TfliteNetwork(detector, num_threads)
         self._mesh = TfliteNetwork(mesh, num_threads)
-        self._anchors = _anchor_centres()
+        self._anchors = anchor_centres()
 
     def find(self, image: np.ndarray, window: tuple[float, float, float] | None = None) -> list[Face]:
         """Return the faces in a picture, the surest first.
@@ -89,7 +74,7 @@ class Landmarker:
         for score, points in self._detect(image, *window)[:MAX_FACES]:
             mesh, presence = self._fit_mesh(image, points)
             if presence >= MIN_SCORE:
-                faces.append(_face(mesh, min(score, presence)))
+                faces.append(mesh_face(mesh, min(score, presence)))
         return sorted(faces, key=lambda face: -face.score)
 
     def _detect(self, image: np.ndarray, left: float, top: float, side: float) -> list[tuple[float, np.ndarray]]:
@@ -103,13 +88,8 @@ class Landmarker:
         sure = scores >= MIN_SCORE
         if not sure.any():
             return []
-        values = regressors[0, sure].astype(np.float64).reshape(-1, 8, 2) / _DETECTOR_SIZE
-        extent = values[:, 1].copy()
-        values[:, 1] = 0.0
-        values += self._anchors[sure, None]
-        values[:, :2] = values[:, :1] + np.stack([-extent, extent], axis=1) / 2
-        points = (values - 0.5) * side + centre
-        return _merge(scores[sure], points)
+        points = place_detections(regressors[0, sure] / _DETECTOR_SIZE, self._anchors[sure])
+        return merge_detections(scores[sure], (points - 0.5) * side + centre)
 
     def _fit_mesh(self, image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:
         """Return float64 (478, 2) mesh points and how sure the network is that they are a face."""
@@ -167,48 +147,6 @@ class TfliteNetwork:
             self._interpreter.set_tensor(self._input, pixels[None])
             self._interpreter.invoke()
             return [self._interpreter.get_tensor(index) for index in self._outputs]
-
-
-def _anchor_centres() -> np.ndarray:
-    """Return float64 (896, 2): the detector's fixed places, 2 in each cell of 16 x 16, 6 in each of 8 x 8."""
-    centres = []
-    for num_cells, num_anchors in ((16, 2), (8, 6)):
-        middles = (np.arange(num_cells) + 0.5) / num_cells
-        y, x = np.meshgrid(middles, middles, indexing="ij")
-        centres.append(np.repeat(np.column_stack([x.ravel(), y.ravel()]), num_anchors, axis=0))
-    return np.concatenate(centres)
-
-
-def _merge(scores: np.ndarray, points: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Average overlapping detections into one each, weighted by score (BlazeFace's blending, its section 3.4)."""
-    merged = []
-    left = np.argsort(-scores, kind="stable")
-    while len(left):
-        boxes = points[left, :2].reshape(-1, 4)
-        same = overlaps(boxes[0], boxes) > _MERGE_OVERLAP
-        same[0] = True
-        weights = scores[left[same]].astype(np.float64)
-        merged.append((float(scores[left[0]]), np.average(points[left[same]], axis=0, weights=weights)))
-        left = left[~same]
-    return merged
-
-
-def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return float64 (n,): area shared by a box and each of (n, 4), over the area of both together, in [0, 1]."""
-    box, boxes = np.asarray(box, np.float64), np.asarray(boxes, np.float64).reshape(-1, 4)
-    extent = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    shared = np.clip(extent, 0, None).prod(axis=1)
-    areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
-    return shared / np.maximum(np.clip(box[2:] - box[:2], 0, None).prod() + areas - shared, np.finfo(float).tiny)
-
-
-def _face(mesh: np.ndarray, score: float) -> Face:
-    (left, top), (right, bottom) = mesh.min(axis=0), mesh.max(axis=0)
-    landmarks = {}
-    for name, indices in _LANDMARKS.items():
-        x, y = mesh[list(indices)].mean(axis=0)
-        landmarks[name] = (float(x), float(y))
-    return Face((float(left), float(top), float(right), float(bottom)), landmarks, score)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from thinslice.features.face_align import Face
 
@@ -79,8 +78,26 @@ def _link(last: Sequence[Face], faces: Sequence[Face]) -> dict[int, int]:
             ratio = max(face.size, other.size) / min(face.size, other.size)
             if shift <= _MAX_SHIFT and ratio <= _MAX_RATIO:
                 costs[row, column] = shift + np.log2(ratio)
-    rows, columns = linear_sum_assignment(costs)
-    return {int(row): int(column) for row, column in zip(rows, columns, strict=True) if costs[row, column] < _NO_LINK}
+    return {row: column for row, column in _assign(costs) if costs[row, column] < _NO_LINK}
+
+
+def _assign(costs: np.ndarray) -> list[tuple[int, int]]:
+    """Return the (row, column) pairs of the cheapest assignment of costs (n, m), found by going through all of them."""
+    num_rows, num_columns = costs.shape
+    if num_rows > num_columns:
+        return sorted((row, column) for column, row in _assign(costs.T))
+    # Of each set of columns that the rows so far may take: what it costs, and who takes which.
+    best: dict[frozenset[int], tuple[float, list[tuple[int, int]]]] = {frozenset(): (0.0, [])}
+    for row in range(num_rows):
+        following: dict[frozenset[int], tuple[float, list[tuple[int, int]]]] = {}
+        for taken, (cost, pairs) in best.items():
+            for column in set(range(num_columns)) - taken:
+                candidate = cost + float(costs[row, column])
+                chosen = taken | {column}
+                if chosen not in following or candidate < following[chosen][0]:
+                    following[chosen] = (candidate, [*pairs, (row, column)])
+        best = following
+    return min(best.values(), key=lambda found: found[0])[1]
 
 
 def _join(

@@ -1,0 +1,96 @@
+"""The main speaker's head in standard position at some moments of a clip, with the networks that travel along.
+
+Made for what has to look the same in a small portrait and in a frame of a large video: pixels are averaged where they
+shrink, and the picture's edge goes on where the crop reaches beyond it. Nothing has to be fetched or installed.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from thinslice.errors import MediaError, UsageError
+from thinslice.features.face_align import REFERENCES, Face, alignment
+from thinslice.features.face_light import load_light_detector
+from thinslice.features.face_sample import sample_picture
+from thinslice.features.face_track import FaceTrack, follow_faces
+from thinslice.features.frames import frame_times
+from thinslice.media.source import Source
+
+FEW: Final = 1 / 3
+"""A warning where the face is found in less than this share of the frames looked at."""
+
+_PASSING = 0.25
+
+
+def extract_face_portraits(source: Source, num_frames: int = 8, reference: str = "portrait_176") -> np.ndarray:
+    """Return the main speaker's head, upright and of one size, at moments spread over a clip.
+
+    The frame in the middle of each of `num_frames` equal parts of the clip is looked at. Where several people are seen,
+    the one who is largest and most central over all frames is taken. Frames without this person's face are left out.
+
+    Args:
+        source: the window of a media file.
+        num_frames: how many to look at.
+        reference: of `thinslice.features.face_align.REFERENCES`.
+
+    Returns:
+        uint8 array (k, height, width, 3), RGB, 1 <= k <= num_frames, in time order.
+
+    Raises:
+        MediaError: the file cannot be read, has no pictures, or shows no face.
+        UsageError: no frames asked for, or an unknown reference.
+    """
+    if reference not in REFERENCES:
+        raise UsageError(f"unknown face reference {reference!r}; there are {', '.join(REFERENCES)}")
+    detector = load_light_detector()
+    frames: list[list[Face]] = []
+    portraits: list[list[np.ndarray]] = []
+    shown: np.ndarray | None = None
+    for frame in source.frames(list(frame_times(source.duration_s, num_frames))):
+        if frame.image is shown:  # Fewer frames than asked for: each counts once.
+            continue
+        shown = frame.image
+        frames.append(detector.find(shown))
+        portraits.append([cut_portrait(shown, face, reference) for face in frames[-1]])
+    if shown is None or not any(frames):
+        raise MediaError(
+            f"{source.path}: no face in any of the {len(frames)} frames looked at; "
+            "give a part of a video in which the speaker's face can be seen"
+        )
+    tracks = follow_faces(frames, *shown.shape[:2])
+    for line in _warnings(tracks, len(frames)):
+        source.warn(line)
+    places = enumerate(tracks[0].positions)
+    return np.stack([portraits[index][position] for index, position in places if position is not None])
+
+
+def cut_portrait(image: np.ndarray, face: Face, reference: str = "portrait_176") -> np.ndarray:
+    """Return a face moved, turned and scaled so that its landmarks lie where a reference has them.
+
+    Unlike `thinslice.features.face_align.align_face` it averages pixels where it makes the picture smaller, lets the
+    picture's edge go on outside it, and needs no OpenCV.
+
+    Args:
+        image: uint8 (height, width, 3).
+        face: one found in it.
+        reference: a name in `REFERENCES`.
+
+    Returns:
+        uint8 (height, width, 3) of the reference's size.
+    """
+    matrix = alignment(face.landmarks, reference)
+    inverse = np.linalg.inv(matrix[:, :2])
+    backward = np.column_stack([inverse, -inverse @ matrix[:, 2]])
+    size = REFERENCES[reference]
+    return sample_picture(image, backward, size.height, size.width, extend=True)
+
+
+def _warnings(tracks: Sequence[FaceTrack], num_frames: int) -> list[str]:
+    lines = []
+    num_people = sum(track.num_seen > num_frames * _PASSING for track in tracks)
+    if num_people > 1:
+        lines.append(f"{num_people} people; the largest and most central face was followed")
+    if tracks[0].num_seen < num_frames * FEW:
+        lines.append(f"the speaker's face is found in {tracks[0].num_seen} of the {num_frames} frames looked at")
+    return lines
