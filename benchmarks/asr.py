@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from thinslice.assets import find_asset
-from thinslice.data.python2_pickle import load_transcripts
 from thinslice.features.asr import DEFAULT_MODEL, RATE_HZ, recognise
 from thinslice.features.transcript import clean_words
+from thinslice.formats.python2_pickle import load_transcripts
 from thinslice.media.source import Source
 
 FILLERS = {"um", "uh", "er", "hmm", "mm"}

@@ -25,7 +25,7 @@ def peak_gb() -> float:
 
 def learn(clips: list[Path], folder: Path) -> None:
     from thinslice.data.manifest import Manifest, load_manifest, save_manifest
-    from thinslice.recipes.audiovisual_attributes import audiovisual_attributes
+    from thinslice.systems.audiovisual_attributes.recipe import audiovisual_attributes
     from thinslice.train.inputs import load_run_data
     from thinslice.train.loop import Settings, train
     from thinslice.traits import TRAITS
@@ -48,7 +48,7 @@ def learn(clips: list[Path], folder: Path) -> None:
 
 
 def export(folder: Path) -> None:
-    from thinslice.recipes import RECIPES
+    from thinslice.systems import RECIPES
     from thinslice.train.export import export_run
     from thinslice.train.inputs import load_samples
     from thinslice.train.run import RunFolder

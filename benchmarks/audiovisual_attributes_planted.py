@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from thinslice.evaluate.metrics import score
-from thinslice.recipes.audiovisual_attributes import SMALL_PREFIX, audiovisual_attributes
+from thinslice.systems.audiovisual_attributes.recipe import SMALL_PREFIX, audiovisual_attributes
 from thinslice.train.data import ClipData, Source
 from thinslice.train.history import read_rows
 from thinslice.train.inputs import load_run_data

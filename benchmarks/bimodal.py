@@ -1,7 +1,7 @@
 """The bimodal networks on real training clips; and the two small tables their conversion ships with.
 
-    python benchmarks/bimodal.py labels ANNOTATIONS.pkl        # writes recipes/label_quantiles.json
-    python benchmarks/bimodal.py neutral CLIPS_DIR             # writes recipes/bimodal_neutral.json
+    python benchmarks/bimodal.py labels ANNOTATIONS.pkl        # writes data/label_quantiles.json
+    python benchmarks/bimodal.py neutral CLIPS_DIR             # writes systems/bimodal/neutral.json
     python benchmarks/bimodal.py score CLIPS_DIR ANNOTATIONS.pkl LSTM.net CNN.net [--out FILE.md]
     python benchmarks/bimodal.py alignment CLIPS_DIR ANNOTATIONS.pkl LSTM.net CNN.net [--out FILE.md]
     python benchmarks/bimodal.py deviations CLIPS_DIR ANNOTATIONS.pkl LSTM.net CNN.net [--out FILE.md]
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thinslice.data.python2_pickle import load_annotations
+from thinslice.bundle import load_bundle
 from thinslice.explain.picture_and_sound import explain_picture_and_sound
 from thinslice.features.face_align import REFERENCES, fit_similarity
 from thinslice.features.faces import extract_aligned_faces, find_faces, stand_ins
@@ -35,14 +35,14 @@ from thinslice.features.short_term_audio import (
     part_statistics,
     short_term_features,
 )
-from thinslice.infer.bundle import load_bundle
+from thinslice.formats.python2_pickle import load_annotations
 from thinslice.infer.onnx_model import OnnxModel
 from thinslice.media.source import Source
-from thinslice.models.bimodal_weights import read_bimodal
-from thinslice.recipes.bimodal import FACE_PARAMS, SOUND_PARAMS, convert_bimodal
+from thinslice.systems.bimodal.torch7_weights import read_bimodal
+from thinslice.systems.bimodal.weights import FACE_PARAMS, SOUND_PARAMS, convert_bimodal
 from thinslice.traits import TRAITS
 
-RECIPES = Path(__file__).resolve().parents[1] / "src" / "thinslice" / "recipes"
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "thinslice"
 
 
 def write_labels(annotations: Path) -> None:
@@ -55,7 +55,7 @@ def write_labels(annotations: Path) -> None:
         "deviation": {trait: round(float(values.std()), 4) for trait, values in columns.items()},
         "quantiles": {trait: np.quantile(values, grid).round(4).tolist() for trait, values in columns.items()},
     }
-    (RECIPES / "label_quantiles.json").write_text(json.dumps(document) + "\n", "utf-8")
+    (PACKAGE / "data" / "label_quantiles.json").write_text(json.dumps(document) + "\n", "utf-8")
 
 
 def write_neutral(clips: Path) -> None:
@@ -65,7 +65,7 @@ def write_neutral(clips: Path) -> None:
         "num_clips": len(rows),
         "sound": [float(f"{value:.6g}") for value in np.mean(rows, axis=(0, 1), dtype=np.float64)],
     }
-    (RECIPES / "bimodal_neutral.json").write_text(json.dumps(document) + "\n", "utf-8")
+    (PACKAGE / "systems" / "bimodal" / "neutral.json").write_text(json.dumps(document) + "\n", "utf-8")
 
 
 def score(clips: Path, annotations: Path, lstm: Path, cnn: Path, out: Path | None) -> None:

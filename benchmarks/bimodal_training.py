@@ -23,8 +23,8 @@ from thinslice.features.extract import extract_features
 from thinslice.features.store import open_reader
 from thinslice.infer.onnx_model import OnnxModel
 from thinslice.media.source import Source
-from thinslice.recipes.bimodal import install_bimodal
-from thinslice.recipes.bimodal_training import bimodal
+from thinslice.systems.bimodal.recipe import bimodal
+from thinslice.systems.bimodal.weights import install_bimodal
 from thinslice.train.data import ClipData
 from thinslice.train.history import read_rows
 from thinslice.train.loop import RunData, Settings, train

@@ -19,9 +19,9 @@ from thinslice.evaluate.predictions import read_predictions
 from thinslice.explain.activation import activation_map, share_of_points_inside
 from thinslice.features.face_detect import find_faces_in_image
 from thinslice.features.store import open_reader
-from thinslice.models.cr_net import CRNet, Stream
-from thinslice.recipes.cr_net import cr_net
 from thinslice.report.heatmaps import draw_errors, draw_heat_maps
+from thinslice.systems.cr_net.network import CRNet, Stream
+from thinslice.systems.cr_net.recipe import cr_net
 from thinslice.train.data import StoredClip, random_state
 from thinslice.train.export import load_trained
 from thinslice.train.loop import build_seeded

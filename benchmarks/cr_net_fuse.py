@@ -15,9 +15,9 @@ import torch
 
 from thinslice.errors import UsageError
 from thinslice.evaluate.metrics import score
-from thinslice.models.cr_net import CRNet
-from thinslice.recipes.cr_net import cr_net, fused_features, network_scores
-from thinslice.recipes.cr_net_trees import fit_estimator
+from thinslice.systems.cr_net.network import CRNet
+from thinslice.systems.cr_net.recipe import cr_net, fused_features, network_scores
+from thinslice.systems.cr_net.trees import fit_estimator
 from thinslice.train.data import Source
 from thinslice.train.inputs import load_run_data
 from thinslice.train.run import RunFolder

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from thinslice.evaluate.metrics import accuracy, r2
-from thinslice.recipes.voice_words import grouped_folds, load_training_data
 from thinslice.traits import TRAITS
+from thinslice.voice_words.trainer import grouped_folds, load_training_data
 
 PENALTIES = 10.0 ** np.arange(-2, 6)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from thinslice.models.onnx_graph import GraphWriter
-from thinslice.recipes.cr_net_trees import Forest, fit_estimator
+from thinslice.layers.onnx_graph import GraphWriter
+from thinslice.systems.cr_net.trees import Forest, fit_estimator
 from thinslice.traits import TARGETS
 
 NUM_CLIPS, NUM_FEATURES, NUM_TREES = 6_000, 512, 1_000

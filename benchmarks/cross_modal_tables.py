@@ -26,9 +26,9 @@ import torch
 
 from thinslice.evaluate.metrics import accuracy, r2
 from thinslice.explain.embedding_map import measure_separation, plot_class_histograms, plot_embeddings
-from thinslice.metric_losses import trait_classes
-from thinslice.models.cross_modal import CrossModal
-from thinslice.recipes.cross_modal import ROWS, SMALL_PREFIX, TABLES, Look, cross_modal, hidden_of
+from thinslice.layers.metric_losses import trait_classes
+from thinslice.systems.cross_modal.network import CrossModal
+from thinslice.systems.cross_modal.recipe import ROWS, SMALL_PREFIX, TABLES, Look, cross_modal, hidden_of
 from thinslice.train.data import ClipData, Source
 from thinslice.train.inputs import load_run_data
 from thinslice.train.loop import Settings, train, weights_of

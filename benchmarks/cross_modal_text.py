@@ -19,12 +19,12 @@ import torch
 
 from thinslice.evaluate.metrics import accuracy, r2
 from thinslice.features.word_vectors import load_word_vectors, split_words, vectorise
-from thinslice.recipes.cross_modal import cross_modal
-from thinslice.recipes.voice_words import grouped_folds, load_training_data, random_folds
+from thinslice.systems.cross_modal.recipe import cross_modal
 from thinslice.train.data import ArrayReader, ClipData
 from thinslice.train.loop import RunData, Settings, train
 from thinslice.train.run import load_json
 from thinslice.traits import TRAITS
+from thinslice.voice_words.trainer import grouped_folds, load_training_data, random_folds
 
 PUBLISHED = 0.8882
 

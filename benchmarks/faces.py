@@ -163,10 +163,10 @@ def detectors_table(paths: list[Path]) -> None:
 def missing_table(paths: list[Path], annotations: Path, networks: list[Path]) -> None:
     import torch
 
-    from thinslice.data.python2_pickle import load_annotations
-    from thinslice.models.bimodal import build_bimodal
-    from thinslice.models.bimodal_weights import read_bimodal
-    from thinslice.recipes.bimodal import SOUND_PARAMS
+    from thinslice.formats.python2_pickle import load_annotations
+    from thinslice.systems.bimodal.network import build_bimodal
+    from thinslice.systems.bimodal.torch7_weights import read_bimodal
+    from thinslice.systems.bimodal.weights import SOUND_PARAMS
     from thinslice.traits import TRAITS
 
     models = [build_bimodal(read_bimodal(network)) for network in networks]
@@ -211,10 +211,10 @@ def alignment_table(paths: list[Path], annotations: Path, network: Path) -> None
     import cv2
     import torch
 
-    from thinslice.data.python2_pickle import load_annotations
-    from thinslice.models.bimodal import build_bimodal
-    from thinslice.models.bimodal_weights import read_bimodal
-    from thinslice.recipes.bimodal import SOUND_PARAMS
+    from thinslice.formats.python2_pickle import load_annotations
+    from thinslice.systems.bimodal.network import build_bimodal
+    from thinslice.systems.bimodal.torch7_weights import read_bimodal
+    from thinslice.systems.bimodal.weights import SOUND_PARAMS
     from thinslice.traits import TRAITS
 
     model, landmarker = build_bimodal(read_bimodal(network)), Landmarker(find_asset("face_landmarker"))

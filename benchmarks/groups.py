@@ -35,12 +35,13 @@ from thinslice.evaluate.calibration import fit_calibration
 from thinslice.evaluate.figures import STYLE, save_figure
 from thinslice.evaluate.groups import UNKNOWN, compare_groups, ordered_groups, score_groups
 from thinslice.evaluate.panel import Resampling, System, score_systems
-from thinslice.models.spoken_words import pace
-from thinslice.models.text_function import Z_LIMIT as PACE_LIMIT
-from thinslice.models.text_function import NGrams
-from thinslice.models.voice_function import Z_LIMIT, bumps, transform
-from thinslice.models.voice_words import MODES
-from thinslice.recipes.voice_words import (
+from thinslice.traits import TARGETS, TRAITS
+from thinslice.voice_words.additive import fit_additive, kernel_of
+from thinslice.voice_words.model import MODES
+from thinslice.voice_words.spoken_words import pace
+from thinslice.voice_words.text_function import Z_LIMIT as PACE_LIMIT
+from thinslice.voice_words.text_function import NGrams
+from thinslice.voice_words.trainer import (
     Settings,
     TrainingData,
     fit_voice_part,
@@ -48,8 +49,7 @@ from thinslice.recipes.voice_words import (
     grouped_folds,
     load_training_data,
 )
-from thinslice.train.additive import fit_additive, kernel_of
-from thinslice.traits import TARGETS, TRAITS
+from thinslice.voice_words.voice_function import Z_LIMIT, bumps, transform
 
 NUM_FOLDS = 5
 MODELS = ("voice", "words", "voice+words")

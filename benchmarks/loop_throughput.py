@@ -21,7 +21,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from thinslice.recipes.deep_impression import deep_impression, mae_loss
+from thinslice.systems.deep_impression.recipe import deep_impression, mae_loss
 from thinslice.train.data import ArrayReader, ClipData, Plan, Source, TrainingSet
 from thinslice.train.history import History
 from thinslice.train.loop import build_seeded

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from thinslice.models.tfjs_graph import convert_graph
+from thinslice.formats.tfjs_graph import convert_graph
 
 OUTPUTS = {
     "blazeface": (

@@ -22,14 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from thinslice.cli.table import measure, scores_in_order
-from thinslice.data.extraction import extract
 from thinslice.data.manifest import SPLITS, Manifest, load_manifest
 from thinslice.data.planted.emotion import planted_emotion
 from thinslice.evaluate.metrics import score
 from thinslice.explain.emotion_map import disk_grid, draw_disks, draw_domains, tell_apart
-from thinslice.models.persemon import PersEmoN
-from thinslice.recipes.persemon import KINDS, SparseFaces, persemon
-from thinslice.recipes.persemon_emotion import (
+from thinslice.extraction.run import extract
+from thinslice.systems.persemon.emotion import (
     System,
     emotions_of,
     features_of_clips,
@@ -38,6 +36,8 @@ from thinslice.recipes.persemon_emotion import (
     relationship_of,
     score_emotions,
 )
+from thinslice.systems.persemon.network import PersEmoN
+from thinslice.systems.persemon.recipe import KINDS, SparseFaces, persemon
 from thinslice.train.data import ArrayReader, ClipData
 from thinslice.train.export import load_trained
 from thinslice.train.inputs import load_run_data

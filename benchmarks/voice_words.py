@@ -21,11 +21,12 @@ import numpy as np
 from thinslice.evaluate.metrics import accuracy, r2
 from thinslice.features.voice import extract_voice_profile, voice_profile
 from thinslice.media.source import Source
-from thinslice.models.spoken_words import split_words
-from thinslice.models.text_function import TextFunction
-from thinslice.models.voice_function import Bumps, VoiceFunction, transform
-from thinslice.models.voice_words import MODES, load_voice_words
-from thinslice.recipes.voice_words import (
+from thinslice.traits import TARGETS, TRAITS
+from thinslice.voice_words.additive import fit_additive, kernel_of
+from thinslice.voice_words.model import MODES, load_voice_words
+from thinslice.voice_words.spoken_words import split_words
+from thinslice.voice_words.text_function import TextFunction
+from thinslice.voice_words.trainer import (
     Settings,
     TrainingData,
     coverages,
@@ -37,8 +38,7 @@ from thinslice.recipes.voice_words import (
     load_training_data,
     random_folds,
 )
-from thinslice.train.additive import fit_additive, kernel_of
-from thinslice.traits import TARGETS, TRAITS
+from thinslice.voice_words.voice_function import Bumps, VoiceFunction, transform
 
 BUNDLE = Path(__file__).resolve().parents[1] / "src" / "thinslice" / "bundles" / "voice-words"
 NUM_FOLDS = 5

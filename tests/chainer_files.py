@@ -1,6 +1,6 @@
 """A Deep Impression network as the authors' program would have written it, and its scores computed another way.
 
-Nothing here comes from `thinslice.models`: names and layers are written down again from the authors' definition.
+Nothing here comes from `thinslice.systems`: names and layers are written down again from the authors' definition.
 """
 
 import numpy as np

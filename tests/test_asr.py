@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from thinslice.data.python2_pickle import load_transcripts
 from thinslice.errors import AssetError
 from thinslice.features import asr
 from thinslice.features.asr import RATE_HZ, recognise, speech_seconds
+from thinslice.formats.python2_pickle import load_transcripts
 from thinslice.media.source import Source
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -74,7 +74,7 @@ def test_one_system_without_emotions() -> None:
 
 def test_printed_emotions_are_those_of_the_slides(papers: Path) -> None:
     text = (papers / "audiovisual_attributes_slides.txt").read_text("utf-8")
-    source = Path(__file__).resolve().parents[1] / "src" / "thinslice" / "evaluate" / "published_emotions.csv"
+    source = Path(__file__).resolve().parents[1] / "src" / "thinslice" / "published" / "published_emotions.csv"
     rows = list(csv.DictReader(source.open(newline="")))
     assert len(rows) == 28
     modalities = {"audio+visual+attributes": "Audio+Visual+handcrafted features"}

@@ -13,7 +13,6 @@ pytest.importorskip("lightning")
 
 from thinslice.data.manifest import Manifest  # noqa: E402
 from thinslice.errors import AssetError, UsageError  # noqa: E402
-from thinslice.evaluate.published import load_published  # noqa: E402
 from thinslice.features.attributes import (  # noqa: E402
     ATTRIBUTES,
     ESTIMATORS,
@@ -24,12 +23,11 @@ from thinslice.features.face_align import REFERENCES, align_face  # noqa: E402
 from thinslice.features.face_boxes import overlaps  # noqa: E402
 from thinslice.features.face_detect import find_faces_in_image  # noqa: E402
 from thinslice.media.source import Source  # noqa: E402
-from thinslice.models import audiovisual_attributes as networks  # noqa: E402
-from thinslice.models.audiovisual_attributes import AudioNetwork, Fusion, VisualNetwork  # noqa: E402
-from thinslice.models.vgg_face import LAYERS, MEAN_RGB, SCALE, VggFace  # noqa: E402
-from thinslice.models.vgg_face_weights import load_vgg_face  # noqa: E402
-from thinslice.recipes import RECIPES  # noqa: E402
-from thinslice.recipes.audiovisual_attributes import (  # noqa: E402
+from thinslice.published.figures import load_published  # noqa: E402
+from thinslice.systems import RECIPES  # noqa: E402
+from thinslice.systems.audiovisual_attributes import network as networks  # noqa: E402
+from thinslice.systems.audiovisual_attributes.network import AudioNetwork, Fusion, VisualNetwork  # noqa: E402
+from thinslice.systems.audiovisual_attributes.recipe import (  # noqa: E402
     COLUMNS,
     ROWS,
     TABLES,
@@ -37,6 +35,8 @@ from thinslice.recipes.audiovisual_attributes import (  # noqa: E402
     Look,
     audiovisual_attributes,
 )
+from thinslice.systems.audiovisual_attributes.vgg_face import LAYERS, MEAN_RGB, SCALE, VggFace  # noqa: E402
+from thinslice.systems.audiovisual_attributes.weights import load_vgg_face  # noqa: E402
 from thinslice.train.columns import with_columns  # noqa: E402
 from thinslice.train.data import ArrayReader, ClipData, StoredClip, random_state  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from thinslice.bundle import load_bundle
 from thinslice.cli.import_ import import_
 from thinslice.errors import ThinsliceError, UsageError
 from thinslice.features.spec import FeatureSpec
-from thinslice.infer.bundle import load_bundle
+from thinslice.formats.torch7 import Torch7Error
 from thinslice.infer.onnx_model import OnnxModel
-from thinslice.models.bimodal_weights import SHAPES, BimodalWeights, read_bimodal
-from thinslice.models.torch7 import Torch7Error
-from thinslice.recipes import bimodal as recipe
-from thinslice.recipes.bimodal import convert_bimodal, import_bimodal, install_bimodal, published_interval
+from thinslice.systems.bimodal import weights as recipe
+from thinslice.systems.bimodal.torch7_weights import SHAPES, BimodalWeights, read_bimodal
+from thinslice.systems.bimodal.weights import convert_bimodal, import_bimodal, install_bimodal, published_interval
 from thinslice.traits import TRAITS
 from torch7_files import module, table, torch7_bytes
 
@@ -24,8 +24,8 @@ torch = pytest.importorskip("torch")
 ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
-from thinslice.models.bimodal import Bimodal3DCNN, BimodalLSTM, SequenceLSTM, build_bimodal  # noqa: E402
-from thinslice.models.bimodal_onnx import build_bimodal_graph  # noqa: E402
+from thinslice.systems.bimodal.graph import build_bimodal_graph  # noqa: E402
+from thinslice.systems.bimodal.network import Bimodal3DCNN, BimodalLSTM, SequenceLSTM, build_bimodal  # noqa: E402
 
 FILES = {"lstm": "bimodal_lstm.net", "3dcnn": "bimodal_3dcnn.net"}
 
@@ -362,7 +362,7 @@ def test_an_interval_holds_80_percent_of_normal_errors_of_the_published_size():
 
 
 def test_published_numbers_are_those_of_the_table():
-    table_path = Path(recipe.__file__).parents[1] / "evaluate" / "published.csv"
+    table_path = Path(recipe.__file__).parents[2] / "published" / "published.csv"
     rows = [line.split(",") for line in table_path.read_text("utf-8").splitlines()]
     found = {(row[4], row[5], row[6]) for row in rows if row[0] == "evolgen"}
     for trait in TRAITS:
@@ -389,9 +389,9 @@ def test_the_report_finds_the_published_r2(tmp_path):
 
 
 def test_label_table_is_that_of_the_training_labels(real_data):
-    from thinslice.data.python2_pickle import load_annotations
+    from thinslice.formats.python2_pickle import load_annotations
 
-    shipped = json.loads((Path(recipe.__file__).parent / "label_quantiles.json").read_text("utf-8"))
+    shipped = json.loads((Path(recipe.__file__).parents[2] / "data" / "label_quantiles.json").read_text("utf-8"))
     labels = load_annotations(real_data / "annotation_training.pkl")
     for trait in TRAITS:
         values = np.array(list(labels[trait].values()))
@@ -406,8 +406,8 @@ def test_real_training_clips_score_near_their_labels(tmp_path, bimodal_weights, 
     """The network was trained on these clips: fed as it was then, it nearly knows them. Fed otherwise, it does not."""
     pytest.importorskip("mediapipe")
     from thinslice.assets import find_asset
-    from thinslice.data.python2_pickle import load_annotations
     from thinslice.features.extract import extract_features
+    from thinslice.formats.python2_pickle import load_annotations
     from thinslice.media.source import Source
 
     try:

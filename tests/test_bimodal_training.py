@@ -12,16 +12,16 @@ ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
 from test_bimodal import FILES, lstm_file, random_weights, write  # noqa: E402
+from thinslice.bundle import load_bundle  # noqa: E402
 from thinslice.errors import AssetError, UsageError  # noqa: E402
 from thinslice.evaluate.predictions import read_predictions  # noqa: E402
-from thinslice.infer.bundle import load_bundle  # noqa: E402
+from thinslice.formats.torch7 import Torch7Error  # noqa: E402
 from thinslice.infer.onnx_model import OnnxModel  # noqa: E402
-from thinslice.models.bimodal import build_bimodal  # noqa: E402
-from thinslice.models.bimodal_weights import read_bimodal  # noqa: E402
-from thinslice.models.torch7 import Torch7Error  # noqa: E402
-from thinslice.recipes import RECIPES  # noqa: E402
-from thinslice.recipes.bimodal import convert_bimodal  # noqa: E402
-from thinslice.recipes.bimodal_training import VARIANTS, bimodal, predict_scores, squared_error  # noqa: E402
+from thinslice.systems import RECIPES  # noqa: E402
+from thinslice.systems.bimodal.network import build_bimodal  # noqa: E402
+from thinslice.systems.bimodal.recipe import VARIANTS, bimodal, predict_scores, squared_error  # noqa: E402
+from thinslice.systems.bimodal.torch7_weights import read_bimodal  # noqa: E402
+from thinslice.systems.bimodal.weights import convert_bimodal  # noqa: E402
 from thinslice.train.data import ArrayReader, ClipData, StoredClip  # noqa: E402
 from thinslice.train.export import export_run  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402

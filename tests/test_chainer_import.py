@@ -14,14 +14,14 @@ pytest.importorskip("lightning")
 pytest.importorskip("onnx")
 
 from chainer_files import chainer_arrays, run_chainer  # noqa: E402
+from thinslice.bundle import load_bundle  # noqa: E402
 from thinslice.cli.import_ import import_  # noqa: E402
 from thinslice.errors import UsageError  # noqa: E402
-from thinslice.infer.bundle import load_bundle  # noqa: E402
 from thinslice.infer.onnx_model import OnnxModel  # noqa: E402
-from thinslice.models.deep_impression import DeepImpression  # noqa: E402
-from thinslice.models.deep_impression_chainer import AUTHORS_ORDER, chainer_name, read_chainer  # noqa: E402
-from thinslice.recipes import deep_impression_import  # noqa: E402
-from thinslice.recipes.deep_impression_import import (  # noqa: E402
+from thinslice.systems.deep_impression import weights as deep_impression_import  # noqa: E402
+from thinslice.systems.deep_impression.chainer import AUTHORS_ORDER, chainer_name, read_chainer  # noqa: E402
+from thinslice.systems.deep_impression.network import DeepImpression  # noqa: E402
+from thinslice.systems.deep_impression.weights import (  # noqa: E402
     EXPECTED,
     compare,
     import_deep_impression,

@@ -17,10 +17,11 @@ pytest.importorskip("pyarrow", reason="the extra train is not installed")
 
 from media_files import numbered, voice_like, write_media
 from thinslice.cli.extract import extract as command
-from thinslice.data import extraction
-from thinslice.data.extraction import Job, Outcome, extract, extract_clip
 from thinslice.data.manifest import Manifest, save_manifest
 from thinslice.errors import ManifestError, UsageError
+from thinslice.extraction import job, run
+from thinslice.extraction.job import Job, Outcome, extract_clip
+from thinslice.extraction.run import extract
 from thinslice.features.frames import extract_frames
 from thinslice.features.spec import FeatureSpec
 from thinslice.features.store import FeatureStore, open_reader
@@ -104,7 +105,7 @@ def test_a_second_run_computes_nothing(manifest: Manifest, tmp_path: Path, monke
     def fail(*_: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(extraction, "extract_features", fail)
+    monkeypatch.setattr(job, "extract_features", fail)
     monkeypatch.setattr(Source, "sha256", fail)
     again = extract(manifest, SPECS, tmp_path / "store")
     assert (again.num_written, again.num_present, again.digest) == (0, 8, first.digest)
@@ -150,14 +151,14 @@ def test_failures_are_collected_and_the_rest_is_done(manifest: Manifest, tmp_pat
 def test_an_extractor_that_surprises_fails_one_feature(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = extraction.extract_features
+    real = job.extract_features
 
     def surprise(source: Source, specs: dict[str, FeatureSpec]) -> object:
         if source.path.name == "clip1.mp4" and "frames" in specs:
             raise ZeroDivisionError("half a frame\nand more")
         return real(source, specs)
 
-    monkeypatch.setattr(extraction, "extract_features", surprise)
+    monkeypatch.setattr(job, "extract_features", surprise)
     extracted = extract(manifest, SPECS, tmp_path / "store")
     [(clip, _, feature, why)] = extracted.failures
     assert (clip, feature) == ("clip1", "frames")
@@ -185,7 +186,7 @@ def _die_on_clip1(job: Job) -> Outcome:
 def test_a_process_that_dies_costs_its_clip_only(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extraction, "extract_clip", _die_on_clip1)
+    monkeypatch.setattr(run, "extract_clip", _die_on_clip1)
     extracted = extract(manifest, SPECS, tmp_path / "store", workers=2)
     [(clip, _, feature, why)] = extracted.failures
     assert (clip, feature) == ("clip1", "")

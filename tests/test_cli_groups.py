@@ -221,7 +221,7 @@ def test_estimated_attributes_become_a_table(tmp_path: Path) -> None:
 
 def test_the_estimates_are_the_recipes_features() -> None:
     pytest.importorskip("torch")
-    from thinslice.recipes.audiovisual_attributes import audiovisual_attributes
+    from thinslice.systems.audiovisual_attributes.recipe import audiovisual_attributes
 
     spec = audiovisual_attributes().features["attributes"]
     assert spec.params == {"age": True, "gender": True, "emotion": True, "detector": "landmarker"}

@@ -112,9 +112,9 @@ def test_wrong_names_are_said(manifest: Path, tmp_path: Path) -> None:
 
 
 def test_a_recipe_without_tables_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    import thinslice.recipes.cr_net
+    import thinslice.systems.cr_net.recipe
 
-    monkeypatch.delattr(thinslice.recipes.cr_net, "TABLES")
+    monkeypatch.delattr(thinslice.systems.cr_net.recipe, "TABLES")
     with pytest.raises(UsageError, match="cr_net has no tables to run"):
         tables_of("cr_net")
 

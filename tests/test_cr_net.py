@@ -11,13 +11,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from thinslice.errors import MediaError, UsageError  # noqa: E402
-from thinslice.evaluate.published import load_published  # noqa: E402
 from thinslice.features.text_embedding import extract_text_vector, tokenise  # noqa: E402
+from thinslice.layers.resnet import ResNet  # noqa: E402
 from thinslice.media.source import Source  # noqa: E402
-from thinslice.models.cr_net import EDGES, CRBlock, CRNet, ExpectationHead, Shape, inflate, load_imagenet  # noqa: E402
-from thinslice.models.resnet import ResNet  # noqa: E402
-from thinslice.recipes.cr_net import KINDS, TABLES, Segments, cr_net, fused_features  # noqa: E402
-from thinslice.recipes.cr_net_trees import fit_estimator, load_estimator  # noqa: E402
+from thinslice.published.figures import load_published  # noqa: E402
+from thinslice.systems.cr_net.network import EDGES, CRBlock, CRNet, ExpectationHead, Shape, inflate, load_imagenet  # noqa: E402
+from thinslice.systems.cr_net.recipe import KINDS, TABLES, Segments, cr_net, fused_features  # noqa: E402
+from thinslice.systems.cr_net.trees import fit_estimator, load_estimator  # noqa: E402
 from thinslice.train.data import ArrayReader, ClipData, StoredClip  # noqa: E402
 from thinslice.train.loop import RunData, Settings, predict_system, train  # noqa: E402
 from thinslice.train.recipe import FitStage, Stage  # noqa: E402
@@ -250,7 +250,7 @@ class TestTrees:
     def test_graph_and_file_say_the_same(self, data: tuple[np.ndarray, np.ndarray], kind: str, tmp_path: Path) -> None:
         onnxruntime = pytest.importorskip("onnxruntime")
         onnx = pytest.importorskip("onnx")
-        from thinslice.models.onnx_graph import GraphWriter
+        from thinslice.layers.onnx_graph import GraphWriter
 
         features, labels = data
         fitted = fit_estimator(kind, 10, 512, features, labels, 0)
@@ -313,7 +313,7 @@ def make_clips(count: int, seed: int) -> ClipData:
 
 def test_runs_all_stages_and_exports(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
-    from thinslice.infer.bundle import load_bundle
+    from thinslice.bundle import load_bundle
     from thinslice.infer.onnx_model import OnnxModel
     from thinslice.train.data import random_state
     from thinslice.train.export import export_run, load_trained

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from thinslice.losses import (  # noqa: E402
+from thinslice.layers.losses import (  # noqa: E402
     bell_loss,
     class_cross_entropy,
     class_of,

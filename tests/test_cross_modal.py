@@ -27,17 +27,17 @@ from thinslice.features.word_vectors import (  # noqa: E402
     split_words,
     vectorise,
 )
-from thinslice.losses import cr_net_regression_loss  # noqa: E402
+from thinslice.layers.losses import cr_net_regression_loss  # noqa: E402
 from thinslice.media.source import Source  # noqa: E402
-from thinslice.models.cross_modal import (  # noqa: E402
+from thinslice.systems import RECIPES  # noqa: E402
+from thinslice.systems.cross_modal.network import (  # noqa: E402
     AudioNetwork,
     CrossModal,
     Siamese,
     TextNetwork,
     VideoNetwork,
 )
-from thinslice.recipes import RECIPES  # noqa: E402
-from thinslice.recipes.cross_modal import (  # noqa: E402
+from thinslice.systems.cross_modal.recipe import (  # noqa: E402
     DENSE,
     ROWS,
     TABLES,

@@ -12,14 +12,14 @@ pytest.importorskip("lightning")
 from torch.nn import functional as F  # noqa: E402
 
 from thinslice.errors import UsageError  # noqa: E402
-from thinslice.models.deep_impression import (  # noqa: E402
+from thinslice.systems import RECIPES  # noqa: E402
+from thinslice.systems.deep_impression.network import (  # noqa: E402
     FRAMES_AT_ONCE,
     DeepImpression,
     FiveNetworks,
     RecurrentImpression,
 )
-from thinslice.recipes import RECIPES  # noqa: E402
-from thinslice.recipes.deep_impression import VARIANTS, _recurrent_loss, deep_impression  # noqa: E402
+from thinslice.systems.deep_impression.recipe import VARIANTS, _recurrent_loss, deep_impression  # noqa: E402
 from thinslice.train.data import ArrayReader, ClipData, StoredClip  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
 from thinslice.train.loop import RunData, Settings, train, weights_of  # noqa: E402

@@ -103,7 +103,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run of a tiny PersEmoN that has learned nothing."""
     pytest.importorskip("lightning")
     from test_persemon import SETTINGS, TINY, made_up_data
-    from thinslice.recipes.persemon import persemon
+    from thinslice.systems.persemon.recipe import persemon
     from thinslice.train.loop import train
 
     recipe = persemon("small_joint", **TINY, steps=1)
@@ -135,10 +135,10 @@ class TestCommand:
         import torch
 
         from thinslice.cli.emotion import emotion
-        from thinslice.data.extraction import extract
         from thinslice.data.planted.emotion import planted_emotion
-        from thinslice.recipes.persemon import further_scores
-        from thinslice.recipes.persemon_emotion import load_system, open_pictures
+        from thinslice.extraction.run import extract
+        from thinslice.systems.persemon.emotion import load_system, open_pictures
+        from thinslice.systems.persemon.recipe import further_scores
 
         drawn, system = planted_emotion(tmp_path / "drawn", 15), load_system(run)
         call = [str(run), "--pictures", str(tmp_path / "drawn/manifest.csv"), "--store", str(tmp_path / "store")]
@@ -175,7 +175,7 @@ class TestCommand:
     def test_relationship_is_the_networks_ram(self, run: Path) -> None:
         import torch
 
-        from thinslice.recipes.persemon_emotion import load_system, relationship_of
+        from thinslice.systems.persemon.emotion import load_system, relationship_of
 
         system = load_system(run)
         points = disk_grid(5)
@@ -187,8 +187,8 @@ class TestCommand:
 
     def test_other_runs_are_refused(self, run: Path, tmp_path: Path) -> None:
         from test_persemon import SETTINGS, TINY, made_up_data
-        from thinslice.recipes.persemon import persemon
-        from thinslice.recipes.persemon_emotion import load_system, relationship_of
+        from thinslice.systems.persemon.emotion import load_system, relationship_of
+        from thinslice.systems.persemon.recipe import persemon
         from thinslice.train.loop import RunData, train
 
         data = made_up_data(6, 40)

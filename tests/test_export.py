@@ -15,14 +15,14 @@ ort = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
 
 from test_deep_impression import TINY, clip_inputs, small_network, tiny_data  # noqa: E402
+from thinslice.bundle import load_bundle  # noqa: E402
 from thinslice.cli.export import export  # noqa: E402
 from thinslice.errors import UsageError  # noqa: E402
-from thinslice.infer.bundle import load_bundle  # noqa: E402
 from thinslice.infer.onnx_model import OnnxModel  # noqa: E402
-from thinslice.models.blocks import ResidualStream  # noqa: E402
-from thinslice.models.deep_impression import PICTURES, SOUND, FiveNetworks, RecurrentImpression  # noqa: E402
-from thinslice.models.deep_impression_onnx import build_deep_impression_graph  # noqa: E402
-from thinslice.recipes.deep_impression import deep_impression  # noqa: E402
+from thinslice.layers.blocks import ResidualStream  # noqa: E402
+from thinslice.systems.deep_impression.graph import build_deep_impression_graph  # noqa: E402
+from thinslice.systems.deep_impression.network import PICTURES, SOUND, FiveNetworks, RecurrentImpression  # noqa: E402
+from thinslice.systems.deep_impression.recipe import deep_impression  # noqa: E402
 from thinslice.train.data import ClipData, random_state  # noqa: E402
 from thinslice.train.export import export_run, load_trained  # noqa: E402
 from thinslice.train.loop import RunData, Settings, train  # noqa: E402
@@ -91,8 +91,8 @@ def test_memory_does_not_grow_with_frames() -> None:
 @pytest.mark.parametrize(("shape", "size"), [(SOUND, (777,)), (PICTURES, (45, 61))])
 @pytest.mark.parametrize("round_up", [True, False])
 def test_edges_are_pooled_as_in_torch(shape, size: tuple[int, ...], round_up: bool) -> None:  # type: ignore[no-untyped-def]
-    from thinslice.models.deep_impression_onnx import _stream
-    from thinslice.models.onnx_graph import GraphWriter
+    from thinslice.layers.onnx_graph import GraphWriter
+    from thinslice.systems.deep_impression.graph import _stream
 
     stream = ResidualStream(shape, (2, 3), 1e-3, round_up).eval()
     graph = GraphWriter()

@@ -12,8 +12,8 @@ from thinslice.assets import find_asset
 from thinslice.errors import AssetError
 from thinslice.features.face_boxes import overlaps
 from thinslice.features.face_detect import find_faces_in_image
+from thinslice.features.mtcnn import Mtcnn, _running_sums, _scaled, load_weights, run_onet, run_pnet, run_rnet, suppress
 from thinslice.media.source import Source
-from thinslice.models.mtcnn import Mtcnn, _running_sums, _scaled, load_weights, run_onet, run_pnet, run_rnet, suppress
 
 CONVOLUTIONS = {  # name -> channels in, channels out, kernel
     "pnet": {

@@ -18,7 +18,7 @@ from thinslice.errors import UsageError  # noqa: E402
 from thinslice.evaluate.metrics import accuracy  # noqa: E402
 from thinslice.evaluate.predictions import read_predictions  # noqa: E402
 from thinslice.features.spec import FeatureSpec  # noqa: E402
-from thinslice.losses import mean_absolute_error  # noqa: E402
+from thinslice.layers.losses import mean_absolute_error  # noqa: E402
 from thinslice.train.data import ArrayReader, Batches, ClipData, collate  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
 from thinslice.train.loop import RunData, Settings, build_seeded, train, weights_of  # noqa: E402

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from thinslice.losses import mean_absolute_error, mean_squared_error  # noqa: E402
+from thinslice.layers.losses import mean_absolute_error, mean_squared_error  # noqa: E402
 
 NAN = float("nan")
 

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_metric_learning")
 
-from thinslice.metric_losses import (  # noqa: E402
+from thinslice.layers.metric_losses import (  # noqa: E402
     UNKNOWN,
     Similarity,
     multi_similarity,

@@ -13,11 +13,10 @@ pytest.importorskip("lightning")
 from torch.nn import functional as F  # noqa: E402
 
 from thinslice.errors import UsageError  # noqa: E402
-from thinslice.evaluate.published import load_published  # noqa: E402
-from thinslice.losses import confusion_loss, domain_loss, smooth_l1  # noqa: E402
-from thinslice.models.persemon import EMOTION, EMOTIONS, PAPER_FUSION, PERSONALITY, PersEmoN  # noqa: E402
-from thinslice.models.sphereface import SphereFace, faces_to_tensor, load_sphereface  # noqa: E402
-from thinslice.recipes.persemon import (  # noqa: E402
+from thinslice.layers.losses import confusion_loss, domain_loss, smooth_l1  # noqa: E402
+from thinslice.published.figures import load_published  # noqa: E402
+from thinslice.systems.persemon.network import EMOTION, EMOTIONS, PAPER_FUSION, PERSONALITY, PersEmoN  # noqa: E402
+from thinslice.systems.persemon.recipe import (  # noqa: E402
     KINDS,
     RATIOS,
     SMALL,
@@ -29,6 +28,7 @@ from thinslice.recipes.persemon import (  # noqa: E402
     persemon,
     sample_face,
 )
+from thinslice.systems.persemon.sphereface import SphereFace, faces_to_tensor, load_sphereface  # noqa: E402
 from thinslice.train.data import ArrayReader, ClipData, StoredClip  # noqa: E402
 from thinslice.train.export import build_graph, largest_difference, load_trained  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
@@ -251,7 +251,7 @@ class TestPublicWeights:
             load_sphereface(SphereFace(*SLIM), tmp_path / "sphere20a.pth")
 
     def test_old_caffe_files_with_four_axes(self, tmp_path: Path) -> None:
-        from thinslice.models.caffemodel import read_caffemodel
+        from thinslice.formats.caffemodel import read_caffemodel
 
         weights = {"conv1_1.weight": torch.rand(4, 3, 3, 3), "fc5.weight": torch.rand(6, 5), "fc5.bias": torch.rand(6)}
         write_caffemodel(weights, tmp_path / "old.caffemodel", old=True)

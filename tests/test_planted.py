@@ -29,9 +29,9 @@ from thinslice.data.planted.corpus import plant
 from thinslice.data.planted.emotion import planted_emotion
 from thinslice.data.planted.voice import RATE_HZ, draw_timbre, speak
 from thinslice.data.planted.words import COLD, WARM, write_transcript
-from thinslice.data.python2_pickle import load_annotations, load_transcripts
 from thinslice.data.splits import speaker_overlap
 from thinslice.errors import AssetError, UsageError
+from thinslice.formats.python2_pickle import load_annotations, load_transcripts
 from thinslice.media.source import Source
 from thinslice.traits import TARGETS, TRAITS
 

@@ -224,7 +224,7 @@ def test_an_unknown_bundle_names_those_there_are() -> None:
 def test_a_damaged_bundle_is_refused(tmp_path: Path) -> None:
     import shutil
 
-    from thinslice.infer.bundle import PACKAGED
+    from thinslice.bundle import PACKAGED
 
     folder = tmp_path / "damaged"
     shutil.copytree(PACKAGED / "voice-words", folder)

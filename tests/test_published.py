@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from thinslice.cli import cli
 from thinslice.errors import MissingExtraError
-from thinslice.evaluate.published import headline, list_systems, load_about, load_measured, load_published
+from thinslice.published.figures import headline, list_systems, load_about, load_measured, load_published
 from thinslice.traits import TRAITS
 
 
@@ -99,7 +99,7 @@ def test_recipes_come_first_and_fill_what_they_know() -> None:
 
 
 def test_recipes_describe_themselves_or_need_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    import thinslice.recipes
+    import thinslice.systems
 
     def make() -> SimpleNamespace:
         inputs = {"frames": "face", "waveform": "sound", "crop": "face"}
@@ -108,7 +108,7 @@ def test_recipes_describe_themselves_or_need_pytorch(monkeypatch: pytest.MonkeyP
     def fail() -> SimpleNamespace:
         raise MissingExtraError("training", "train")
 
-    monkeypatch.setattr(thinslice.recipes, "RECIPES", {"mine": make, "cr_net": fail}, raising=False)
+    monkeypatch.setattr(thinslice.systems, "RECIPES", {"mine": make, "cr_net": fail}, raising=False)
     found = json.loads(CliRunner().invoke(cli, ["systems", "--json"]).stdout)
     assert [entry["name"] for entry in found if entry["is_recipe"]] == ["mine", "cr_net"]
     assert found[0]["inputs"] == ["face", "sound"]
@@ -145,7 +145,7 @@ def test_systems_are_listed_where_pytorch_is_absent(monkeypatch: pytest.MonkeyPa
 
     from thinslice.cli.systems import systems
 
-    for name in [name for name in sys.modules if name.startswith("thinslice.recipes.")]:
+    for name in [name for name in sys.modules if name.startswith("thinslice.systems.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
     result = CliRunner().invoke(systems, ["--json"])

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thinslice.data import python2_pickle
-from thinslice.data.python2_pickle import load_annotations, load_transcripts, parse_annotations, parse_transcripts
 from thinslice.errors import ManifestError
+from thinslice.formats import python2_pickle
+from thinslice.formats.python2_pickle import load_annotations, load_transcripts, parse_annotations, parse_transcripts
 from thinslice.traits import TARGETS
 
 TRAIT_PICKLE = b"}X\x08\x00\x00\x00openness}X\x01\x00\x00\x00a"  # {"openness": {"a": <next>

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from thinslice.cli.systems import systems
-from thinslice.recipes import RECIPES
+from thinslice.systems import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,7 +18,7 @@ def test_names_are_known_without_torch() -> None:
     import sys
 
     program = (
-        "import sys; from thinslice.recipes import RECIPES; names = list(RECIPES); assert 'deep_impression' in names; "
+        "import sys; from thinslice.systems import RECIPES; names = list(RECIPES); assert 'deep_impression' in names; "
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

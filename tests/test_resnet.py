@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from thinslice.errors import UsageError  # noqa: E402
-from thinslice.models.resnet import LAYOUTS, ResNet, load_torchvision, normalise_imagenet  # noqa: E402
+from thinslice.layers.resnet import LAYOUTS, ResNet, load_torchvision, normalise_imagenet  # noqa: E402
 
 
 def derive_num_parameters(name: str, in_channels: int, width: int) -> int:

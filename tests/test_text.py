@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thinslice.models.spoken_words import char_ngrams, count_ngrams, pace, place_ngrams, split_words
-from thinslice.train.additive import tfidf
+from thinslice.voice_words.additive import tfidf
+from thinslice.voice_words.spoken_words import char_ngrams, count_ngrams, pace, place_ngrams, split_words
 
 TEXTS = st.text(alphabet="abcé'’ .,!?-[]\n1ABC", max_size=60)
 

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from thinslice.errors import AssetError
-from thinslice.models.tfjs_graph import convert_graph, read_weights
+from thinslice.formats.tfjs_graph import convert_graph, read_weights
 
 SAME, BIAS, RELU = "U0FNRQ==", "Qmlhc0FkZA==", "UmVsdQ=="
 

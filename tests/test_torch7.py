@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thinslice.models import torch7
-from thinslice.models.torch7 import Module, Table, Torch7Error, parse_torch7, read_torch7
+from thinslice.formats import torch7
+from thinslice.formats.torch7 import Module, Table, Torch7Error, parse_torch7, read_torch7
 from torch7_files import Writer, module, table, torch7_bytes
 
 NUMBERS = st.floats(allow_nan=False) | st.integers(-(2**31), 2**31).map(float)

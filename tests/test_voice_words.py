@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinslice.errors import BundleError, MediaError, ThinsliceError, UsageError
-from thinslice.models.spoken_words import split_words
-from thinslice.models.voice_cues import CUES
-from thinslice.models.voice_words import MODES, load_voice_words
 from thinslice.traits import TARGETS
+from thinslice.voice_words.model import MODES, load_voice_words
+from thinslice.voice_words.spoken_words import split_words
+from thinslice.voice_words.voice_cues import CUES
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "thinslice" / "bundles" / "voice-words"
 DOCUMENT = json.loads((FOLDER / "bundle.json").read_text(encoding="utf-8"))
@@ -22,7 +22,7 @@ TEXT = "So I'm really [inaudible 00:00:04] excited, about my new make-up and thi
 
 def voices(count: int, seed: int = 0) -> np.ndarray:
     """Profiles scattered around the training mean, as wide as the training clips."""
-    from thinslice.models.voice_function import LOG_COLUMNS, LOG_FLOOR
+    from thinslice.voice_words.voice_function import LOG_COLUMNS, LOG_FLOOR
 
     function = MODEL.voice["voice"]
     rows = function.mean + function.scale * np.random.default_rng(seed).normal(size=(count, 26))
@@ -129,7 +129,7 @@ def test_shapley_values_of_a_cue_that_is_at_its_background_are_nought():
     """Where all background rows agree with the clip in a group, the group moves nothing."""
     from dataclasses import replace
 
-    from thinslice.models.voice_cues import shapley_shares
+    from thinslice.voice_words.voice_cues import shapley_shares
 
     profile = voices(1, seed=5)[0]
     function = MODEL.voice["voice"]
@@ -178,14 +178,14 @@ def test_the_bundle_keeps_its_promises():
 
 def test_the_weights_were_made_by_this_code():
     pytest.importorskip("scipy")
-    from thinslice.recipes.voice_words import code_digest
+    from thinslice.voice_words.trainer import code_digest
 
     assert code_digest() in DOCUMENT["card"]["code_version"], "train the bundle again: its code has changed"
 
 
 def test_real_labels_are_predicted_better_than_by_their_mean(real_data):
     """In-sample, so no measure of merit; it shows that data, order of columns and weights fit together."""
-    from thinslice.recipes.voice_words import load_training_data, summary
+    from thinslice.voice_words.trainer import load_training_data, summary
 
     data = load_training_data(real_data)
     rows = np.arange(0, len(data.clips), 10)
@@ -195,7 +195,7 @@ def test_real_labels_are_predicted_better_than_by_their_mean(real_data):
 
 
 def test_the_recipe_is_reproducible(real_data):
-    from thinslice.recipes.voice_words import Settings, fit_arrays, load_training_data
+    from thinslice.voice_words.trainer import Settings, fit_arrays, load_training_data
 
     data = load_training_data(real_data)
     part = data.subset(np.arange(0, len(data.clips), 15))

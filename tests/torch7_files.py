@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from thinslice.models.torch7 import Module, Table
+from thinslice.formats.torch7 import Module, Table
 
 CLASSES = {"u1": "Byte", "i1": "Char", "i2": "Short", "i4": "Int", "i8": "Long", "f4": "Float", "f8": "Double"}
 

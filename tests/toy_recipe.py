@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from thinslice.features.spec import FeatureSpec
-from thinslice.losses import mean_absolute_error
+from thinslice.layers.losses import mean_absolute_error
 from thinslice.train.data import ArrayReader, ClipData
 from thinslice.train.loop import RunData, Settings, train
 from thinslice.train.recipe import Arrays, Batch, ClipReader, Mode, Recipe, Stage, Update

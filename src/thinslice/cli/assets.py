@@ -23,7 +23,7 @@ from thinslice.errors import ThinsliceError
 ALSO_NEEDED = {"bimodal": "face_landmarker"}
 """What an asset's bundles cannot work without: asset -> asset."""
 
-CONVERTERS = {"bimodal": "thinslice.recipes.bimodal:install_bimodal"}
+CONVERTERS = {"bimodal": "thinslice.systems.bimodal.weights:install_bimodal"}
 """Assets that become bundles once they are here: asset -> function(files, folder of bundles) -> bundles' folders."""
 BUNDLES = {"bimodal": ("bimodal", "bimodal-lstm", "bimodal-3dcnn")}
 """Names of the bundles that an asset becomes."""

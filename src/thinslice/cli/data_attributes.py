@@ -30,9 +30,9 @@ def attributes(manifest: Path, store: Path, out: Path, workers: int) -> None:
     features of the recipe audiovisual_attributes: what the store has already is not computed again. Estimates are what
     a network perceives, not what a person is or feels. Exit code 1 if any clip fails; the others are written.
     """
-    from thinslice.data.extraction import extract
     from thinslice.data.manifest import load_manifest
     from thinslice.data.table import format_table, write_atomically
+    from thinslice.extraction.run import extract
     from thinslice.features.spec import FeatureSpec
     from thinslice.features.store import open_reader
 

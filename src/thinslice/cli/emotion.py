@@ -50,7 +50,7 @@ def emotion(
     from thinslice.cli.predict import make_folder
     from thinslice.errors import MediaError, UsageError
     from thinslice.explain.emotion_map import draw_disks
-    from thinslice.recipes.persemon_emotion import load_system, relationship_of
+    from thinslice.systems.persemon.emotion import load_system, relationship_of
     from thinslice.traits import TRAITS
 
     if pictures is not None and store is None:
@@ -86,7 +86,7 @@ def _of_clip(system: Any, path: Path, num_frames: int, out: Path) -> dict[str, A
     """Write a clip's table and timeline; return its means."""
     from thinslice.data.table import format_table, write_atomically
     from thinslice.explain.emotion_map import draw_timeline
-    from thinslice.recipes.persemon_emotion import emotion_of_clip
+    from thinslice.systems.persemon.emotion import emotion_of_clip
 
     found = emotion_of_clip(system, path, num_frames)
     rows = [(f"{time:.3f}", f"{v:.4f}", f"{a:.4f}") for time, (v, a) in zip(found.times_s, found.emotions, strict=True)]
@@ -108,7 +108,7 @@ def _of_pictures(
 
     from thinslice.data.manifest import load_manifest
     from thinslice.explain.emotion_map import draw_domains, tell_apart
-    from thinslice.recipes.persemon_emotion import (
+    from thinslice.systems.persemon.emotion import (
         emotions_of,
         features_of_clips,
         features_of_pictures,

@@ -33,8 +33,8 @@ def export(run: Path, out: Path, name: str | None, data: Path | None, store: Pat
         import lightning  # noqa: F401
     except ImportError:
         raise MissingExtraError("export", "train") from None
-    from thinslice.infer.bundle import load_bundle
-    from thinslice.recipes import RECIPES
+    from thinslice.bundle import load_bundle
+    from thinslice.systems import RECIPES
     from thinslice.train.export import export_run
     from thinslice.train.inputs import load_samples, load_split
     from thinslice.train.run import RunFolder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from thinslice.data.extraction import Extracted, Outcome
+    from thinslice.extraction.run import Extracted, Outcome
 
 NUM_SHOWN = 5
 
@@ -48,9 +48,9 @@ def extract(
     two calls may fill one store at the same time. Clips that fail are listed in DIR/failures.csv; the exit code is
     then 1.
     """
-    from thinslice.data.extraction import FAILURES
-    from thinslice.data.extraction import extract as extract_manifest
     from thinslice.data.manifest import load_manifest
+    from thinslice.extraction.run import FAILURES
+    from thinslice.extraction.run import extract as extract_manifest
 
     specs = _specs(recipe, variant, companion)
     table = load_manifest(manifest)
@@ -93,7 +93,7 @@ def extract(
 
 def _specs(recipe: str, variant: str | None, companion: str | None) -> Any:
     from thinslice.errors import UsageError
-    from thinslice.recipes import RECIPES
+    from thinslice.systems import RECIPES
 
     if recipe not in RECIPES:
         raise UsageError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")

@@ -34,7 +34,7 @@ def bimodal(files: tuple[Path, ...], out: Path) -> None:
       thinslice import bimodal "LSTMModel#440.net" "3DCNNModel#600.net" --out bimodal
       thinslice predict talk.mp4 --bundle ./bimodal
     """
-    from thinslice.recipes.bimodal import import_bimodal
+    from thinslice.systems.bimodal.weights import import_bimodal
 
     folder, networks = import_bimodal(files, out)
     for path, network in zip(files, networks, strict=True):

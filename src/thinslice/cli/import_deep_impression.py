@@ -38,7 +38,7 @@ def deep_impression(file: Path, out: Path, clips: tuple[Path, ...]) -> None:
     except ImportError:
         raise MissingExtraError("import deep-impression", "train") from None
     from thinslice.infer.predictor import Predictor
-    from thinslice.recipes.deep_impression_import import EXPECTED, compare, import_deep_impression
+    from thinslice.systems.deep_impression.weights import EXPECTED, compare, import_deep_impression
 
     unknown = [clip.name for clip in clips if compare(clip.name, {}) is None]
     if unknown:

@@ -25,6 +25,6 @@ def sphereface(file: Path) -> None:
         import lightning  # noqa: F401
     except ImportError:
         raise MissingExtraError("import sphereface", "train") from None
-    from thinslice.recipes.persemon import import_sphereface
+    from thinslice.systems.persemon.recipe import import_sphereface
 
     click.echo(f"wrote {import_sphereface(file)}", err=True)

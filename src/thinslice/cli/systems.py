@@ -23,7 +23,7 @@ def systems(names: tuple[str, ...], as_json: bool) -> None:
     Published figures are as the papers print them, with the table they come from; measured ones have the command that
     repeats them. No published figure tells seen from unseen speakers: `thinslice evaluate` does.
     """
-    from thinslice.evaluate.published import list_systems
+    from thinslice.published.figures import list_systems
 
     found = list_systems(_recipes())
     if names:
@@ -42,7 +42,7 @@ def systems(names: tuple[str, ...], as_json: bool) -> None:
 
 def _recipes() -> dict[str, dict[str, Any]]:
     """Return what each recipe says of itself; only its name where PyTorch, which recipes are made of, is absent."""
-    from thinslice import recipes
+    from thinslice import systems as recipes
     from thinslice.errors import MissingExtraError
 
     out: dict[str, dict[str, Any]] = {}
@@ -58,8 +58,8 @@ def _recipes() -> dict[str, dict[str, Any]]:
 
 
 def _overview(found: Sequence[Mapping[str, Any]]) -> Any:
-    from thinslice.evaluate.published import headline
     from thinslice.evaluate.tables import Table
+    from thinslice.published.figures import headline
 
     rows = []
     for entry in found:

@@ -187,7 +187,7 @@ def compare(name: str, names: Mapping[str, str], scores: Mapping[str, Scores]) -
         Of each variant the metrics of `ALWAYS` and those that are published of any. Published figures of First
         Impressions are those of its test clips; of other data, of whatever part the paper scores.
     """
-    from thinslice.evaluate.published import load_published
+    from thinslice.published.figures import load_published
 
     published: dict[tuple[str, str], dict[str, float]] = {}
     for figure in load_published():
@@ -239,7 +239,7 @@ def module_of(name: str) -> ModuleType:
     import importlib
 
     from thinslice.errors import UsageError
-    from thinslice.recipes import RECIPES
+    from thinslice.systems import RECIPES
 
     if name not in RECIPES:
         raise UsageError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")

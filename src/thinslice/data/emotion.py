@@ -17,8 +17,7 @@ import numpy as np
 from thinslice.data.manifest import MEDIA_SUFFIXES, Manifest, speaker_of
 from thinslice.data.table import read_table, write_atomically
 from thinslice.errors import ManifestError, MediaError, MissingExtraError
-from thinslice.features.face_align import opencv
-from thinslice.features.face_picture import PICTURE_SUFFIXES
+from thinslice.media.pictures import PICTURE_SUFFIXES, opencv
 from thinslice.media.source import Source
 
 COLUMNS: Final = ("valence", "arousal")

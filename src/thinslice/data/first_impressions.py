@@ -28,8 +28,8 @@ from thinslice.data.manifest import (
     speaker_of,
 )
 from thinslice.data.official import load_official_clips
-from thinslice.data.python2_pickle import load_annotations, load_transcripts
 from thinslice.errors import ManifestError
+from thinslice.formats.python2_pickle import load_annotations, load_transcripts
 from thinslice.traits import TARGETS
 
 __all__ = ["Imported", "import_first_impressions", "import_folder", "load_annotations", "load_transcripts"]

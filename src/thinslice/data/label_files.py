@@ -7,9 +7,9 @@ from typing import Final
 
 from thinslice.data.manifest import NUMERIC_COLUMNS, REQUIRED_COLUMNS, number_problem
 from thinslice.data.official import AGE_GROUPS, ETHNICITIES, GENDERS
-from thinslice.data.python2_pickle import parse_annotations, parse_transcripts
 from thinslice.data.table import Table, decode_utf8, parse_table
 from thinslice.errors import ManifestError
+from thinslice.formats.python2_pickle import parse_annotations, parse_transcripts
 from thinslice.traits import TARGETS
 
 CLIP_HEADERS: Final = ("clip", "filename", "videoname", "clipname", "video", "file", "name", "path", "videoid")

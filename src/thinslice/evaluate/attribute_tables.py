@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from thinslice.evaluate.groups import UNKNOWN
 from thinslice.evaluate.protocols import OFFICIAL
-from thinslice.evaluate.published import load_published
 from thinslice.evaluate.tables import Table
+from thinslice.published.figures import load_published
 from thinslice.traits import TRAITS
 
 SYSTEM: Final = "audiovisual_attributes"
@@ -217,7 +217,7 @@ def _published_genders() -> list[tuple[str, ...]]:
 
 
 def _published_emotions() -> dict[str, tuple[str, str, str]]:
-    text = resources.files("thinslice.evaluate").joinpath("published_emotions.csv").read_text(encoding="utf-8")
+    text = resources.files("thinslice.published").joinpath("published_emotions.csv").read_text(encoding="utf-8")
     cells: dict[str, dict[str, list[str]]] = {}
     for row in csv.DictReader(io.StringIO(text, newline="")):
         shown = _cell(row["trait"], row["variant"], float(row["accuracy"]))

@@ -19,10 +19,10 @@ from typing import Any, Final
 import numpy as np
 
 from thinslice.assets import asset_files, find_asset
-from thinslice.features.face_align import opencv
 from thinslice.features.face_landmarker import TfliteNetwork
 from thinslice.features.faces import MIN_SEEN, extract_face_crops
 from thinslice.features.frames import frame_times
+from thinslice.media.pictures import opencv
 from thinslice.media.source import Source
 
 EMOTIONS: Final = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")

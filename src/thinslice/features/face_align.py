@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from thinslice.errors import MissingExtraError, UsageError
+from thinslice.errors import UsageError
+from thinslice.media.pictures import opencv
 
 Point = tuple[float, float]
 """x to the right and y down, pixels; (0, 0) is the centre of the first pixel."""
@@ -260,15 +261,6 @@ def crop_box(image: np.ndarray, box: tuple[float, float, float, float], size: in
         square[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
     way = cv2.INTER_AREA if num_pixels >= size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(square, (size, size), interpolation=way))
-
-
-def opencv() -> Any:
-    """Return the module cv2; MissingExtraError without it."""
-    try:
-        import cv2
-    except ImportError:
-        raise MissingExtraError("cutting faces out of a picture", "video") from None
-    return cv2
 
 
 def _targets(landmarks: Mapping[str, Point], reference: str) -> tuple[list[str], np.ndarray]:

@@ -19,8 +19,9 @@ import numpy as np
 from scipy.special import expit
 
 from thinslice.errors import AssetError, MissingExtraError
-from thinslice.features.face_align import Face, Point, opencv
+from thinslice.features.face_align import Face, Point
 from thinslice.features.face_boxes import anchor_centres, merge_detections, mesh_face, place_detections
+from thinslice.media.pictures import opencv
 
 MIN_SCORE: Final = 0.5
 """A detection less sure than this is dropped, and so is a mesh; MediaPipe's defaults."""

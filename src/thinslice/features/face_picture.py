@@ -1,17 +1,13 @@
 """A face out of a picture, as emotion data sets have them, or out of a few moments of a clip; in standard position."""
 
-from typing import Final
-
 import numpy as np
 
 from thinslice.errors import MediaError, UsageError
-from thinslice.features.face_align import REFERENCES, Face, align_face, opencv
+from thinslice.features.face_align import REFERENCES, Face, align_face
 from thinslice.features.face_detect import find_faces_in_image
 from thinslice.features.faces import extract_aligned_faces
+from thinslice.media.pictures import PICTURE_SUFFIXES, opencv
 from thinslice.media.source import Source
-
-PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-"""Lower-case endings of files that are read as pictures; everything else is a video."""
 
 
 def extract_face_picture(

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from thinslice.bundle import TRANSCRIPT, Bundle, load_bundle
 from thinslice.features import extract
-from thinslice.infer.bundle import TRANSCRIPT, Bundle, load_bundle
 from thinslice.types import Explanation, TraitScore
 
 
@@ -46,7 +46,7 @@ class VoiceWordsMember:
     """The NumPy model on a voice profile and a transcript; either may be missing."""
 
     def __init__(self, bundle: Bundle) -> None:
-        from thinslice.models.voice_words import load_voice_words
+        from thinslice.voice_words.model import load_voice_words
 
         self.bundle = bundle
         self.model = load_voice_words(bundle.folder, dict(bundle.document))

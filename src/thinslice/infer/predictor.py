@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from thinslice.bundle import DEFAULT_BUNDLE, TRANSCRIPT
 from thinslice.errors import MediaError, MissingExtraError, ThinsliceError, UsageError
 from thinslice.features.extract import extract_features
 from thinslice.features.spec import FeatureSpec
 from thinslice.features.transcript import find_transcript
-from thinslice.infer.bundle import DEFAULT_BUNDLE, TRANSCRIPT
 from thinslice.infer.combine import (
     combine_explanations,
     combine_traits,

@@ -1,7 +1,7 @@
 """From a run to a bundle: the trained network as an ONNX graph, checked against PyTorch, with all that predict needs.
 
 This is not part of `thinslice.infer`, which never imports PyTorch; the two meet in the bundle's format
-(`thinslice.infer.bundle`).
+(`thinslice.bundle`).
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from thinslice import __version__
 from thinslice.errors import UsageError
-from thinslice.models.onnx_graph import require_onnx, trace
+from thinslice.layers.onnx_graph import require_onnx, trace
 from thinslice.train.data import ClipData
 from thinslice.train.loop import predict_system, weights_of
 from thinslice.train.recipe import Arrays, ClipReader, Estimator, FitStage, Mode, Predict, Recipe, Sample, Stage

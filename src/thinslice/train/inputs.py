@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from thinslice.data.extraction import FAILURES, Outcome, extract
 from thinslice.data.manifest import SPLITS, WEIGHT, Manifest, load_manifest
 from thinslice.errors import UsageError
+from thinslice.extraction.run import FAILURES, Outcome, extract
 from thinslice.features.extract import reads_words
 from thinslice.features.spec import FeatureSpec
 from thinslice.features.store import StoreReader, open_reader

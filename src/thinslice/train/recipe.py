@@ -1,6 +1,6 @@
 """What a published system is: its inputs, its network, its stages and its figures, as plain frozen values.
 
-A recipe is made by a function (see `thinslice.recipes.RECIPES`) and run by `thinslice.train.loop.train`, the only
+A recipe is made by a function (see `thinslice.systems.RECIPES`) and run by `thinslice.train.loop.train`, the only
 training loop. All that is unusual about a system is in functions that its recipe names: how a clip becomes an input
 (`Sample`), what is minimised (`Loss`), what happens when a stage begins (`Stage.prepare`).
 """
@@ -17,9 +17,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from thinslice.errors import UsageError
-from thinslice.evaluate.published import Figure as Published
 from thinslice.features.spec import FeatureSpec, Scalar
 from thinslice.features.store import Index
+from thinslice.published.figures import Figure as Published
 
 Mode = Literal["train", "validation", "test"]
 """How a clip is looked at: with the training's randomness; as often as every epoch; as the paper's test does."""
@@ -291,7 +291,7 @@ class Recipe:
     @property
     def published(self) -> tuple[Published, ...]:
         """What its paper, and papers that quote it, print."""
-        from thinslice.evaluate.published import load_published
+        from thinslice.published.figures import load_published
 
         return tuple(figure for figure in load_published() if figure.system == self.name)
 

@@ -1,0 +1,1 @@
+"""Features of every clip of a manifest into a store, in processes of this machine or on a Ray cluster."""

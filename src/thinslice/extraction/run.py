@@ -1,0 +1,197 @@
+"""Features of every clip of a manifest into a store: resumable, side by side, failures collected.
+
+One clip is one unit of work: its media are hashed once, its sound is decoded once for all features, what is already
+stored is left out. Units share nothing but the store, so that any number of processes, on any machines that see the
+same folders, may work on them; at most two units per process are under way, whatever the size of the manifest.
+"""
+
+import multiprocessing
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from thinslice.data.manifest import Manifest
+from thinslice.data.table import format_table, read_table, write_atomically
+from thinslice.errors import ManifestError, UsageError
+from thinslice.extraction.job import Job, Outcome, extract_clip
+from thinslice.features.extract import reads_words
+from thinslice.features.spec import FeatureSpec
+from thinslice.features.store import FeatureStore, open_reader
+
+FAILURES: Final = "failures.csv"
+"""Table in the store's folder: what could not be extracted, and why."""
+
+COLUMNS: Final = ("clip", "path", "feature", "error")
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What came of a manifest.
+
+    Attributes:
+        num_clips: clips with media, or with a transcript where features of the words are wanted.
+        num_without_media: the other clips of the manifest.
+        num_written: features computed and stored now.
+        num_present: features that were there.
+        num_complete: clips that have all features.
+        failures: (clip, path, feature, why), sorted.
+        seconds: wall time.
+        seconds_of: feature -> summed time of computing it.
+        digest: SHA-256 over clips, specs and values of the complete clips.
+    """
+
+    num_clips: int
+    num_without_media: int
+    num_written: int
+    num_present: int
+    num_complete: int
+    failures: tuple[tuple[str, str, str, str], ...]
+    seconds: float
+    seconds_of: Mapping[str, float]
+    digest: str
+
+
+def extract(
+    manifest: Manifest,
+    specs: Mapping[str, FeatureSpec],
+    store: str | os.PathLike[str],
+    workers: int = 1,
+    ray_address: str | None = None,
+    on_done: Callable[[Outcome], None] = lambda outcome: None,
+) -> Extracted:
+    """Compute features of all clips that have media, and keep them in a store.
+
+    Features of the words come from the manifest's transcripts, where it has them, and then need no media.
+
+    What a killed or concurrent run has stored is used. What failed is tried again, and written to failures.csv in the
+    store's folder.
+
+    Args:
+        manifest: the clips.
+        specs: name -> what to compute, such as a recipe's features.
+        store: the store's folder; made if it is not there.
+        workers: processes on this machine.
+        ray_address: compute on that Ray cluster instead, whose nodes must see the media and the store under the same
+            paths; "local" starts one on this machine.
+        on_done: called after each clip.
+
+    Raises:
+        ManifestError: no clip has media, nor the words that would do.
+        UsageError: an unknown extractor, wrong parameters, a store that cannot be written, a node that does not see it.
+        AssetError: a pretrained file is missing.
+        MissingExtraError: an optional dependency is not installed.
+    """
+    began = time.perf_counter()
+    if workers < 1:
+        raise UsageError(f"{workers} workers: take 1 or more")
+    root = Path(store).absolute()
+    transcripts = manifest.transcripts
+    words_do = reads_words(specs.values())
+    jobs = [
+        Job(clip, str(manifest.path(i)) if path else "", dict(specs), str(root), transcripts.get(clip))
+        for i, (clip, path) in enumerate(zip(manifest.clips, manifest.paths, strict=True))
+        if path or (words_do and clip in transcripts)
+    ]
+    if not jobs:
+        raise ManifestError(f"{manifest.source}: no clip has media; fill the column path")
+    FeatureStore(root).sweep()
+    written = present = 0
+    seconds_of = dict.fromkeys(specs, 0.0)
+    failures: list[tuple[str, str, str, str]] = []
+    for outcome in _run(jobs, workers, ray_address):
+        written += len(outcome.written)
+        present += len(outcome.present)
+        for name, seconds in outcome.seconds.items():
+            seconds_of[name] += seconds
+        failures += [(outcome.job.clip, outcome.job.path, name, why) for name, why in outcome.failures]
+        on_done(outcome)
+    failures.sort()
+    _write_failures(root / FAILURES, manifest, failures)
+    complete, digest = 0, ""
+    if (root / "features").is_dir():
+        reader, _ = open_reader(root, specs, [(job.clip, job.path or None) for job in jobs], transcripts)
+        complete, digest = len(reader), reader.digest()
+    return Extracted(
+        num_clips=len(jobs),
+        num_without_media=len(manifest) - len(jobs),
+        num_written=written,
+        num_present=present,
+        num_complete=complete,
+        failures=tuple(failures),
+        seconds=time.perf_counter() - began,
+        seconds_of=seconds_of,
+        digest=digest,
+    )
+
+
+def _run(jobs: Sequence[Job], workers: int, ray_address: str | None) -> Iterator[Outcome]:
+    """Yield the outcome of every job, in any order."""
+    if ray_address is not None:
+        from thinslice.extraction.ray import run_on_ray
+
+        return run_on_ray(extract_clip, jobs, ray_address)
+    if workers == 1 or len(jobs) < 2:
+        return map(extract_clip, jobs)
+    return _run_in_processes(jobs, workers)
+
+
+def _run_in_processes(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
+    """Yield outcomes; jobs whose process dies are tried once more, each alone, and then count as failed."""
+    waiting = deque(jobs)
+    while waiting:
+        suspects: list[Job] = []
+        with _pool(workers) as pool:
+            running: dict[Future[Outcome], Job] = {}
+            try:
+                while waiting or running:
+                    while waiting and len(running) < 2 * workers:
+                        job = waiting.popleft()
+                        suspects.append(job)
+                        running[pool.submit(extract_clip, job)] = job
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        outcome = future.result()
+                        suspects.remove(running.pop(future))
+                        yield outcome
+            except BrokenProcessPool:
+                pass
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        for job in suspects:
+            try:
+                with _pool(1) as alone:
+                    outcome = alone.submit(extract_clip, job).result()
+            except BrokenProcessPool:
+                why = f"{job.path}: the process that read it died (out of memory, or a crash in a decoder)"
+                outcome = Outcome(job, failures=(("", why),))
+            yield outcome
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Spawned, not forked: the parent may hold threads (PyTorch, a progress bar) that a fork would break.
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
+
+
+def _write_failures(path: Path, manifest: Manifest, failures: Sequence[tuple[str, str, str, str]]) -> None:
+    """Write the table: this manifest's failures, and what earlier runs wrote of other clips."""
+    mine = set(manifest.clips)
+    others: list[Any] = []
+    if path.exists():
+        table = read_table(path, COLUMNS)
+        rows = zip(*(table.column(name) for name in COLUMNS), strict=True)
+        others = [row for row in rows if row[0] not in mine]
+    if failures or others or path.exists():
+        text = format_table(COLUMNS, sorted([*others, *failures]))
+        write_atomically(path, text.encode("utf-8", "backslashreplace"))

@@ -1,0 +1,1 @@
+"""Foreign bytes in, arrays out: readers that execute nothing of what they read."""

@@ -1,1 +1,0 @@
-"""The networks and the NumPy model: data in, scores out."""

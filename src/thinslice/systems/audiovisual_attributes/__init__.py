@@ -1,0 +1,1 @@
+"""Faces, sound, and the age, gender and emotion that others see."""

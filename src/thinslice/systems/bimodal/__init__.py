@@ -1,0 +1,1 @@
+"""Bi-modal First Impressions (Subramaniam et al. 2016): ordered sound and faces."""

@@ -1,0 +1,445 @@
+"""CR-Net, the highest published score on First Impressions V2: its stages, its trees and its ablations.
+
+Source: Li et al. 2020; see `network` for the network, `trees` for the third
+stage and docs/systems/cr_net.md for what was measured.
+
+Deviations: of each of the 32 segments three frames are kept, and training draws among these, where the paper draws
+among all. Skip-thought vectors cannot be had any more; see `thinslice.features.text_embedding`. What the paper leaves
+open is an argument or said where it is decided.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import StepLR
+
+from thinslice.errors import UsageError
+from thinslice.features.spec import FeatureSpec
+from thinslice.layers.losses import class_cross_entropy, class_of, cr_net_class_weight, cr_net_regression_loss
+from thinslice.systems.cr_net.graph import build_graph
+from thinslice.systems.cr_net.network import (
+    EDGES,
+    NUM_FRAMES,
+    NUM_SAMPLES,
+    RATE_HZ,
+    SIDE,
+    STREAM_INPUTS,
+    CRNet,
+    HeadKind,
+    Shape,
+    load_imagenet,
+)
+from thinslice.systems.cr_net.trees import Regressor, fit_estimator, load_estimator, save_estimator
+from thinslice.train.recipe import (
+    Arrays,
+    Batch,
+    ClipReader,
+    FitStage,
+    Mode,
+    Recipe,
+    Stage,
+    TrainingData,
+    Update,
+)
+from thinslice.traits import TARGETS
+
+PAPER: Final = "Li, Wan, Miao, Escalera, Fang, Chen, Qi, Guo: CR-Net, International Journal of Computer Vision 2020"
+LABELS: Final = {"frames": "scene", "faces": "face", "waveform": "sound", "text": "words"}
+ALL_LOSSES: Final = ("l1", "l2", "bell")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What distinguishes a variant.
+
+    Attributes:
+        streams: of `thinslice.systems.cr_net.network.STREAM_INPUTS`.
+        head: see `thinslice.systems.cr_net.network.Shape`.
+        losses: of the second stage's regression; none for classes alone.
+        num_classes: 4, 7 or 10.
+        regressor: the third stage; None where the network's own scores are the result.
+    """
+
+    streams: tuple[str, ...]
+    head: HeadKind = "cr"
+    losses: tuple[str, ...] = ALL_LOSSES
+    num_classes: int = 4
+    regressor: Regressor | None = "extra_trees"
+
+
+def _kinds() -> dict[str, Kind]:
+    three = ("scene", "face", "audio_text")
+    kinds = {
+        "all": Kind(streams=three),
+        "without_text": Kind(streams=("scene", "face", "audio")),
+        "face_scene": Kind(streams=("scene", "face")),
+        **{name: Kind(streams=(name,)) for name in ("face", "scene", "audio", "text", "audio_text")},
+        "all_random_forest": Kind(streams=three, regressor="random_forest"),
+        "all_svr": Kind(streams=three, regressor="svr"),
+        "all_network": Kind(streams=three, regressor=None),
+    }
+    for name in ("face", "scene", "audio_text"):
+        stream = (name,)
+        kinds[f"{name}_l1_l2"] = Kind(streams=stream, losses=("l1", "l2"))
+        for losses in (("l1",), ("l2",), ("l1", "l2"), ("bell",), ALL_LOSSES):
+            kinds["_".join([name, "plain", *losses])] = Kind(streams=stream, head="plain", losses=losses)
+        kinds[f"{name}_expectation"] = Kind(streams=stream, head="expectation", losses=(), regressor=None)
+        kinds[f"{name}_expectation_reg"] = Kind(streams=stream, head="expectation", losses=("l1", "l2"), regressor=None)
+        for count in (7, 10):
+            kinds[f"{name}_{count}"] = Kind(streams=stream, num_classes=count)
+    return kinds
+
+
+KINDS: Final[Mapping[str, Kind]] = _kinds()
+VARIANTS: Final = (*KINDS, *(f"small_{name}" for name in KINDS))
+"""The paper's, and each of them at a size for CPUs and small corpora, which is ours."""
+
+_STREAMS: Final = {"face": "face", "scene": "scene", "audio_text": "audio+text"}
+
+TABLES: Final[Mapping[str, Mapping[str, str]]] = {
+    "1": {"all": "face+scene+audio+text", "without_text": "without text"},
+    "3": {
+        "face": "face",
+        "scene": "scene",
+        "face_scene": "face+scene",
+        "audio": "audio",
+        "text": "text",
+        "audio_text": "audio+text",
+    },
+    "4": {
+        f"{ours}{variant}": f"{theirs}{name}"
+        for ours, theirs in _STREAMS.items()
+        for variant, name in {
+            "_plain_l1_l2": "; no CR-block, no Bell",
+            "_l1_l2": "; CR-block only",
+            "_plain_l1_l2_bell": "; Bell only",
+            "": "",
+        }.items()
+    },
+    "5": {
+        f"{ours}_plain_{variant}": f"{theirs}; {name}"
+        for ours, theirs in _STREAMS.items()
+        for variant, name in {
+            "l1": "L1 loss only",
+            "l2": "L2 loss only",
+            "l1_l2": "no CR-block, no Bell",
+            "bell": "Bell loss only",
+            "l1_l2_bell": "Bell only",
+        }.items()
+    },
+    "6": {
+        f"{ours}_{variant}": f"{theirs}; {name}"
+        for ours, theirs in _STREAMS.items()
+        for variant, name in {
+            "expectation": "expectation",
+            "expectation_reg": "expectation+regression",
+            "l1_l2": "CR-block only",
+        }.items()
+    },
+    "7": {
+        f"{ours}{variant}": f"{theirs}{name}"
+        for ours, theirs in _STREAMS.items()
+        for variant, name in {"": "", "_7": "; 7 classes", "_10": "; 10 classes"}.items()
+    },
+}
+"""Table of the paper -> variant here -> its name in published.csv, which has a row that two tables share once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What a variant's size is; the defaults are the paper's, where it says.
+
+    Attributes:
+        layout: see `thinslice.layers.resnet.LAYOUTS`.
+        width: channels of the backbones' first layer.
+        num_frames: segments of a clip, one frame of each of which is seen at a time.
+        draws: frames kept of each segment, odd, so that one is its centre.
+        side: of the pictures, pixels.
+        stacked: as in `thinslice.systems.cr_net.network.Shape`, with commas between: "scene,face", or "" for neither.
+        motion_gain: see `thinslice.systems.cr_net.network.Shape`; 1, and so without effect, in the paper.
+        detector: "mtcnn", as in the paper, or "landmarker".
+        margin: what a face box gets on each side, as a share of its longer side; the paper does not say.
+        num_samples: samples of sound, padded with zeros.
+        rate_hz: of the sound.
+        text: extractor of the transcript's vector: "text_embedding", or "text_vector" for vectors of your own.
+        imagenet: torchvision's weights to start the pictures' streams from; "" for none. The paper does not say.
+        batch_size: clips per step.
+        epochs: of each of the two stages.
+        decay_epochs: epochs after each of which the rate is divided by 10.
+        learning_rate: of both stages.
+        weight_decay: of both stages.
+        num_trees: k.
+        max_features: m.
+    """
+
+    layout: str = "resnet34"
+    width: int = 64
+    num_frames: int = NUM_FRAMES
+    draws: int = 3
+    side: int = SIDE
+    stacked: str = "scene,face"
+    motion_gain: float = 1.0
+    detector: str = "mtcnn"
+    margin: float = 0.2
+    num_samples: int = NUM_SAMPLES
+    rate_hz: int = RATE_HZ
+    text: str = "text_embedding"
+    imagenet: str = ""
+    batch_size: int = 30
+    epochs: int = 50
+    decay_epochs: int = 10
+    learning_rate: float = 0.002
+    weight_decay: float = 0.005
+    num_trees: int = 1000
+    max_features: int = 512
+
+
+SMALL: Final = Sizes(
+    layout="resnet10",
+    width=8,
+    num_frames=16,
+    stacked="scene",
+    motion_gain=6.0,
+    detector="landmarker",
+    margin=0.0,
+    num_samples=16_384,
+    rate_hz=4_000,
+    batch_size=8,
+    epochs=12,
+    decay_epochs=8,
+    learning_rate=0.003,
+    num_trees=200,
+)
+"""For CPUs and small corpora of clips of about 4 s: minutes for some hundred of them."""
+
+
+def cr_net(variant: str = "all", **sizes: Any) -> Recipe:
+    """Return the recipe of a variant.
+
+    Args:
+        variant: one of `VARIANTS`.
+        **sizes: attributes of `Sizes` that differ from the paper's or, in a small variant, from `SMALL`.
+
+    Raises:
+        UsageError: an unknown variant or size, or an even number of draws.
+    """
+    if variant not in VARIANTS:
+        known = ", ".join(KINDS)
+        raise UsageError(f"cr_net has no variant {variant!r}; there are {known}, and each with small_ before it")
+    unknown = set(sizes) - {entry.name for entry in fields(Sizes)}
+    if unknown:
+        raise UsageError(f"cr_net has no size {', '.join(sorted(unknown))}")
+    chosen = replace(SMALL if variant.startswith("small_") else Sizes(), **sizes)
+    if chosen.draws < 1 or chosen.draws % 2 == 0:
+        raise UsageError(f"cr_net: draws={chosen.draws}; take an odd number, so that one is a segment's centre")
+    return _build(variant, KINDS[variant.removeprefix("small_")], chosen)
+
+
+def _build(variant: str, kind: Kind, sizes: Sizes) -> Recipe:
+    shape = Shape(
+        streams=kind.streams,
+        layout=sizes.layout,
+        width=sizes.width,
+        num_frames=sizes.num_frames,
+        stacked=tuple(sizes.stacked.split(",")),
+        motion_gain=sizes.motion_gain,
+        num_samples=sizes.num_samples,
+        num_classes=kind.num_classes,
+        head=kind.head,
+    )
+    needed = {name for stream in kind.streams for name in STREAM_INPUTS[stream]}
+    specs = {name: spec for name, spec in _specs(sizes).items() if name in needed}
+    return Recipe(
+        name="cr_net",
+        arguments={"variant": variant, **asdict(sizes)},
+        variants=VARIANTS,
+        paper=PAPER,
+        inputs={name: LABELS[name] for name in specs},
+        outputs=TARGETS,
+        features=specs,
+        sample=Segments(tuple(specs), sizes.num_frames, sizes.draws, sizes.num_samples),
+        build_model=partial(CRNet, shape),
+        predict=network_scores,
+        stages=_stages(kind, sizes),
+        build_graph=partial(build_graph, sizes.side),
+        bundle_features=_bundle_specs(specs, sizes.num_frames),
+        limits="Sees the whole scene: room, clothing and microphone count as much as the person.",
+    )
+
+
+def _specs(sizes: Sizes) -> dict[str, FeatureSpec]:
+    count = sizes.num_frames * sizes.draws
+    return {
+        "frames": FeatureSpec(
+            extractor="frames", params={"num_frames": count, "width": sizes.side, "height": sizes.side}
+        ),
+        "faces": FeatureSpec(
+            extractor="aligned_faces",
+            params={
+                "reference": "box",
+                "num_parts": 1,  # One part of many draws: single pictures in the order of time, read one by one.
+                "draws": count,
+                "detector": sizes.detector,
+                "size": sizes.side,
+                "margin": sizes.margin,
+            },
+        ),
+        "waveform": FeatureSpec(extractor="waveform", params={"rate_hz": sizes.rate_hz}),
+        "text": FeatureSpec(extractor=sizes.text),
+    }
+
+
+def _bundle_specs(specs: Mapping[str, FeatureSpec], num_frames: int) -> dict[str, FeatureSpec]:
+    """Return what a bundle computes of a clip: of each segment the centre alone."""
+    changed = {"frames": {"num_frames": num_frames}, "faces": {"draws": num_frames}}
+    return {name: replace(spec, params={**spec.params, **changed.get(name, {})}) for name, spec in specs.items()}
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How a clip is looked at (section 3.1): one frame of each segment, the whole sound, the words' vector.
+
+    In training the frame of each segment is drawn among those kept; scene and face show the same moments. Otherwise it
+    is the segment's centre.
+
+    Attributes:
+        features: "frames", "faces", "waveform", "text" or some of them.
+        num_frames: segments.
+        draws: frames kept of each.
+        num_samples: of the sound.
+    """
+
+    features: tuple[str, ...]
+    num_frames: int
+    draws: int
+    num_samples: int
+
+    def __call__(self, clip: ClipReader, mode: Mode, rng: np.random.Generator) -> Arrays:
+        """Return "frames" (num_frames, side, side, 3), "faces" (num_frames, 1, ...), "waveform" and "text", vectors.
+
+        Sound is padded or cut to `num_samples` in training, so that clips fill a batch; otherwise the network does it.
+        """
+        segments = np.arange(self.num_frames)
+        drawn = rng.integers(self.draws, size=self.num_frames) if mode == "train" else self.draws // 2 + 0 * segments
+        moments = segments * self.draws + drawn
+        out: Arrays = {name: clip.read(name, moments) for name in ("frames", "faces") if name in self.features}
+        if "waveform" in self.features:
+            sound = clip.read("waveform", slice(0, self.num_samples))
+            out["waveform"] = np.pad(sound, (0, self.num_samples - len(sound))) if mode == "train" else sound
+        if "text" in self.features:
+            out["text"] = np.asarray(clip.read("text"), np.float32)
+        return out
+
+
+def class_loss(stream: str, num_classes: int, model: nn.Module, batch: Batch) -> Tensor:
+    """Return the first stage's loss of one stream: equation 7."""
+    logits = _run(model, stream, batch["inputs"]).logits
+    assert logits is not None
+    return class_cross_entropy(logits, class_of(batch["labels"], EDGES[num_classes]))
+
+
+def joint_loss(stream: str, kind: Kind, num_epochs: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Return the second stage's loss of one stream: equation 8, with the weight of equation 9."""
+    output = _run(model, stream, batch["inputs"])
+    parts: dict[str, Tensor] = {}
+    if kind.losses:
+        parts = cr_net_regression_loss(output.scores, batch["labels"], kind.losses)
+    if output.logits is not None:
+        parts["classes"] = class_cross_entropy(output.logits, class_of(batch["labels"], EDGES[kind.num_classes]))
+        weighted = cr_net_class_weight(batch["epoch"] - 1, num_epochs) * parts["classes"]
+        parts["loss"] = parts["loss"] + weighted if kind.losses else weighted
+    return parts
+
+
+def _run(model: nn.Module, stream: str, inputs: Mapping[str, Tensor]) -> Any:
+    assert isinstance(model, CRNet)
+    return model.run_stream(stream, inputs)
+
+
+def network_scores(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Return the streams' averaged scores (batch, targets), before any trees."""
+    assert isinstance(model, CRNet)
+    return model.fuse(inputs).scores
+
+
+def fused_features(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Return what the trees see: (batch, targets * features), the first target's features first."""
+    assert isinstance(model, CRNet)
+    return model.fuse(inputs).features.flatten(1)
+
+
+def expected_scores(num_classes: int, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Return the mean of the intervals' centres under the classes' probabilities: what the first stage knows."""
+    assert isinstance(model, CRNet)
+    ends = torch.tensor([0.0, *EDGES[num_classes], 1.0])
+    scores = []
+    for name in model.shape.streams:
+        logits = model.run_stream(name, inputs).logits
+        assert logits is not None
+        scores.append(torch.softmax(logits, -1) @ ((ends[1:] + ends[:-1]) / 2).to(logits.device))
+    return torch.stack(scores).mean(0)
+
+
+def _stages(kind: Kind, sizes: Sizes) -> tuple[Stage | FitStage, ...]:
+    """Classes alone; classes and regression together; trees.
+
+    Every stream has its own optimiser: they share nothing, and one after the other they need less memory.
+
+    Deviations: figure 7 trains the classification branch first, then everything; the layer on f_reg alone has nothing
+    to learn in the first stage. "ResNet-34 only" has no classes and so no first stage. Which epoch's weights are used
+    is not printed: here the last's.
+    """
+    settings: dict[str, Any] = {"lr": sizes.learning_rate, "weight_decay": sizes.weight_decay}
+    schedule = partial(StepLR, step_size=sizes.decay_epochs, gamma=0.1)
+    common: dict[str, Any] = {"batch_size": sizes.batch_size, "epochs": sizes.epochs, "keep": "last", "drop_last": True}
+    start = partial(_start_from_imagenet, sizes.imagenet) if sizes.imagenet else None
+    stages: list[Stage | FitStage] = []
+    if kind.head != "plain":
+        branch = ("backbone", "head.classes", "head.class_weight", "head.class_bias")
+        parts = branch if kind.head == "cr" else ("backbone", "head")
+        updates = tuple(
+            Update(
+                name=name,
+                loss=partial(class_loss, name, kind.num_classes),
+                optimiser=partial(torch.optim.SGD, momentum=0.9, **settings),
+                schedule=schedule,
+                trains=tuple(f"streams.{name}.{part}" for part in parts),
+            )
+            for name in kind.streams
+        )
+        predict = partial(expected_scores, kind.num_classes)
+        stages.append(Stage(name="classes", updates=updates, predict=predict, prepare=start, **common))
+        start = None
+    updates = tuple(
+        Update(
+            name=name,
+            loss=partial(joint_loss, name, kind, sizes.epochs),
+            optimiser=partial(torch.optim.Adam, betas=(0.5, 0.999), **settings),
+            schedule=schedule,
+            trains=(f"streams.{name}",),
+        )
+        for name in kind.streams
+    )
+    stages.append(Stage(name="joint", updates=updates, prepare=start, **common))
+    if kind.regressor is not None:
+        stages.append(
+            FitStage(
+                name="trees",
+                features=fused_features,
+                fit=partial(fit_estimator, kind.regressor, sizes.num_trees, sizes.max_features),
+                save=save_estimator,
+                load=load_estimator,
+                build_graph=partial(build_graph, sizes.side),
+            )
+        )
+    return tuple(stages)
+
+
+def _start_from_imagenet(path: str, model: nn.Module, data: TrainingData) -> None:
+    assert isinstance(model, CRNet)
+    load_imagenet(model, path)

@@ -1,0 +1,508 @@
+"""Cross-modal embeddings: each modality by itself, all fused, a Siamese network on extreme clips, and both together.
+
+Source: Fodor, Saboundji, Lőrincz, "Enhancing Apparent Personality Trait Analysis with Cross-Modal Embeddings";
+`thinslice.systems.cross_modal.network` has the networks, `thinslice.layers.metric_losses` the third stage's loss, and
+docs/systems/cross_modal.md what was measured.
+
+Deviations: what the paper does not say is an attribute of `Sizes` or said here. Batches of the text stage and of the
+last three, epochs of the last three, and the patience of early stopping are ours. The rate decays to 0, linearly, after
+each epoch. Losses are those of CR-Net with its factor of 100 on scores and labels, since sigma 9 and gamma 300, which
+are taken from there, mean nothing without it. The last three stages learn from frames cut in the middle: their inputs
+are computed once. The Siamese stage has no score that would choose an epoch, so its last is kept. Frames are kept as
+the store keeps pictures, as JPEG files.
+"""
+
+import colorsys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import PolynomialLR
+
+from thinslice.errors import UsageError
+from thinslice.features.spec import FeatureSpec
+from thinslice.layers.losses import cr_net_regression_loss
+from thinslice.layers.metric_losses import (
+    PUBLISHED,
+    Similarity,
+    stack_modalities,
+    trait_classes,
+    trait_wise_multi_similarity,
+)
+from thinslice.systems.cross_modal.network import (
+    FUSED,
+    HIDDEN,
+    INPUTS,
+    MODALITIES,
+    NUM_FUNCTIONALS,
+    SIAMESE,
+    AudioNetwork,
+    CrossModal,
+    TextNetwork,
+    VideoNetwork,
+    find_present,
+)
+from thinslice.train.recipe import Arrays, Batch, ClipReader, Mode, Recipe, Stage, TrainingData, Update
+from thinslice.traits import TRAITS
+
+PAPER: Final = "Fodor, Saboundji, Lőrincz: Enhancing Apparent Personality Trait Analysis with Cross-Modal Embeddings"
+
+ROWS: Final[Mapping[str, tuple[str, ...]]] = {
+    "audio": ("audio",),
+    "scene": ("video",),
+    "video": ("video",),
+    "text": ("text",),
+    "audio+video": ("audio", "video"),
+    "audio+text": ("audio", "text"),
+    "text+video": ("text", "video"),
+    "audio+video+text": MODALITIES,
+    "cross-modal": MODALITIES,
+}
+"""Table 1's rows -> modalities. "scene" looks at one frame; "cross-modal" is "Ours"."""
+
+SMALL_PREFIX: Final = "small_"
+VARIANTS: Final = (*ROWS, *(SMALL_PREFIX + row for row in ROWS))
+"""Table 1's rows, and the same at a size for CPUs, which are ours."""
+
+TABLES: Final[Mapping[str, Mapping[str, str]]] = {
+    "1": {row: row if row != "cross-modal" else "cross-modal (ours)" for row in ROWS},
+    "2": {"audio+video+text": "audio+video+text", "cross-modal": "cross-modal (ours)"},
+}
+"""What `thinslice table cross_modal N` runs: table -> variant -> its name in published.csv."""
+
+LABELS: Final = {"audio": "voice", "video": "scene", "text": "words"}
+"""Modality -> what a person calls its input."""
+
+ABSENT: Final = {"egemaps": float("nan"), "frames": 0.0, "words": 0.0}
+"""Input -> the number that fills it where a clip lacks it; see `thinslice.systems.cross_modal.network.find_present`."""
+
+MOST_FOR_STAND_IN: Final = 512
+"""Training clips from which the stand-in for a missing input is made: the mean needs no more."""
+
+DENSE: Final[Mapping[str, tuple[str, ...]]] = {
+    "audio": ("networks.audio.first.weight", "networks.audio.second.weight", "heads.audio.weight"),
+    "video": ("networks.video.dense.weight", "heads.video.weight"),
+    "text": ("networks.text.attention.weight", "heads.text.weight"),
+    "fusion": ("fusion.layer.weight", "fusion.head.weight"),
+    "fused": ("fused.layer.weight", "fused.head.weight"),
+}
+"""Stage -> weights of its fully connected layers, which decay (section 4.2)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What a variant's size is; the defaults are the paper's where it says one.
+
+    Attributes:
+        num_frames: frames looked at of each clip; 1 in the variant "scene".
+        frame_height: height to which frames are scaled, pixels.
+        frame_width: width, pixels.
+        side: of the crop, pixels.
+        layout: of the ResNet.
+        width: channels of its first layer.
+        vectors: file of word vectors in GloVe's format.
+        vectors_sha256: of that file; None for any file of that name and size.
+        vector_size: numbers of a word's vector.
+        num_words: words looked at.
+        hidden: numbers that each modality's network gives (Q).
+        fused: numbers that fusing layers give (O).
+        neurons: of the Siamese network's hidden layers.
+        embedding: its outputs (E).
+        learning_rate: Adam's, before it decays.
+        weight_decay: of fully connected layers' weights, but for the Siamese network's.
+        audio_batch: clips per step of the network on sound.
+        video_batch: of the network on frames.
+        text_batch: of the network on words; not printed.
+        late_batch: of the stages after them; not printed.
+        audio_epochs: at most.
+        video_epochs: at most.
+        text_epochs: at most.
+        late_epochs: at most, of each stage after them; not printed.
+        patience: epochs without a better validation accuracy after which a stage ends; not printed.
+        head_scale: factor on the first weights of the layers that give scores. With 1, He's, scores start a multiple of
+            the labels' range apart, which thousands of steps get over and some hundreds do not.
+        head_bias: their first bias.
+    """
+
+    num_frames: int = 6
+    frame_height: int = 140
+    frame_width: int = 248
+    side: int = 128
+    layout: str = "resnet50"
+    width: int = 64
+    vectors: str = "glove.6B.300d.txt"
+    vectors_sha256: str | None = None
+    vector_size: int = 300
+    num_words: int = 80
+    hidden: int = HIDDEN
+    fused: int = FUSED
+    neurons: int = SIAMESE[0]
+    embedding: int = SIAMESE[1]
+    learning_rate: float = 1e-3
+    weight_decay: float = 5e-4
+    audio_batch: int = 128
+    video_batch: int = 22
+    text_batch: int = 128
+    late_batch: int = 128
+    audio_epochs: int = 100
+    video_epochs: int = 80
+    text_epochs: int = 50
+    late_epochs: int = 50
+    patience: int = 10
+    head_scale: float = 1.0
+    head_bias: float = 0.0
+
+
+SMALL: Final = Sizes(
+    frame_height=70,
+    frame_width=124,
+    side=64,
+    layout="resnet10",
+    width=16,
+    num_frames=4,
+    vectors="glove.6B.50d.txt",
+    vector_size=50,
+    audio_batch=32,
+    text_batch=32,
+    late_batch=64,
+    video_epochs=40,
+    video_batch=8,
+    weight_decay=20.0,
+    patience=30,
+    head_scale=0.1,
+    head_bias=0.5,
+)
+"""For CPUs and small corpora. The loss is in hundredths: He's heads start hundreds of these off, which takes more steps
+to forget than some hundred clips give, and the paper's decay is as good as none beside it
+(docs/systems/cross_modal.md)."""
+
+
+def cross_modal(variant: str = "cross-modal", **sizes: Any) -> Recipe:
+    """Return the recipe of a variant.
+
+    Args:
+        variant: one of `VARIANTS`.
+        **sizes: attributes of `Sizes` that differ from the paper's or, in a small variant, from `SMALL`.
+
+    Raises:
+        UsageError: an unknown variant or size, or a crop that is larger than the frame.
+    """
+    if variant not in VARIANTS:
+        raise UsageError(f"cross_modal has no variant {variant!r}; there are {', '.join(VARIANTS)}")
+    unknown = set(sizes) - {entry.name for entry in fields(Sizes)}
+    if unknown:
+        raise UsageError(f"cross_modal has no size {', '.join(sorted(unknown))}")
+    row = variant.removeprefix(SMALL_PREFIX)
+    chosen = SMALL if row != variant else Sizes()
+    if row == "scene":
+        chosen = replace(chosen, num_frames=1)
+    chosen = replace(chosen, **sizes)
+    if chosen.side > min(chosen.frame_width, chosen.frame_height):
+        raise UsageError(f"cross_modal: a crop of {chosen.side} does not fit into the frame")
+    modalities, ours = ROWS[row], row == "cross-modal"
+    specs = {
+        "egemaps": FeatureSpec(extractor="egemaps", params={"allow_missing": True}),
+        "frames": FeatureSpec(
+            extractor="frames",
+            params={"num_frames": chosen.num_frames, "width": chosen.frame_width, "height": chosen.frame_height},
+        ),
+        "words": FeatureSpec(
+            extractor="word_vectors",
+            params={
+                "vectors": chosen.vectors,
+                "size": chosen.vector_size,
+                "num_words": chosen.num_words,
+                "sha256": chosen.vectors_sha256,
+                "allow_missing": True,
+            },
+        ),
+    }
+    stages = [_alone(modality, chosen) for modality in modalities]
+    if len(modalities) > 1:
+        stages.append(_fusion(chosen))
+    if ours:
+        stages += [_siamese(chosen), _fused(chosen)]
+    names = [INPUTS[modality] for modality in modalities]
+    return Recipe(
+        name="cross_modal",
+        arguments={"variant": variant, **asdict(chosen)},
+        variants=VARIANTS,
+        paper=PAPER,
+        inputs={INPUTS[modality]: LABELS[modality] for modality in modalities},
+        outputs=TRAITS,
+        features={name: specs[name] for name in names},
+        sample=Look(tuple(names), chosen.side),
+        build_model=partial(_build_model, modalities, ours, chosen),
+        stages=tuple(stages),
+        absent={name: ABSENT[name] for name in names} if len(names) > 1 else {},
+        bundle_features={name: _strict(specs[name]) for name in names},
+        limits="Sees whole frames and reads the words: scene, clothing and topic count as much as the person.",
+    )
+
+
+def _strict(spec: FeatureSpec) -> FeatureSpec:
+    """Return a feature that says what a clip lacks instead of giving the stand-in."""
+    return replace(spec, params={name: value for name, value in spec.params.items() if name != "allow_missing"})
+
+
+def _build_model(modalities: tuple[str, ...], ours: bool, sizes: Sizes) -> CrossModal:
+    makes: dict[str, Callable[[], nn.Module]] = {
+        "audio": partial(AudioNetwork, NUM_FUNCTIONALS, sizes.hidden),
+        "video": partial(VideoNetwork, sizes.layout, sizes.width, sizes.side, sizes.hidden),
+        "text": partial(TextNetwork, sizes.vector_size, sizes.hidden),
+    }
+    networks = {modality: makes[modality]() for modality in modalities}
+    model = CrossModal(networks, ours, sizes.hidden, sizes.fused, (sizes.neurons, sizes.embedding))
+    fusing = [both["head"] for both in (model.fusion, model.fused) if both is not None]
+    with torch.no_grad():
+        for head in (*model.heads.values(), *fusing):
+            assert isinstance(head, nn.Linear)
+            head.weight.mul_(sizes.head_scale)
+            head.bias.fill_(sizes.head_bias)
+    return model
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How frames are changed in training (section 3.1), each with a probability of one half, a clip's all alike.
+
+    Attributes:
+        hue: largest shift of the hue, parts of a full turn.
+        brightness: largest shift, parts of the full range.
+        lowest: smallest factor of saturation and of contrast.
+        highest: largest factor.
+    """
+
+    hue: float = 0.15
+    brightness: float = 0.2
+    lowest: float = 0.8
+    highest: float = 1.2
+
+    def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return changed frames, float32, of uint8 ones (n, height, width, 3), all in [0, 255].
+
+        Contrast is about the mean of each frame's channel, hue and saturation are those of the HSV colour space, as
+        TensorFlow's, in which the authors worked.
+
+        Deviations: hue is shifted by a rotation of the colours about the grey axis in YIQ, as TensorFlow's fused
+        operation did; no conversion to HSV. Saturation scales the distance from the grey of the same brightness.
+        """
+        flip, hue, brightness, saturation, contrast = rng.random(5) < 0.5
+        shift, light = rng.uniform(-self.hue, self.hue), rng.uniform(-self.brightness, self.brightness)
+        colour, spread = rng.uniform(self.lowest, self.highest, 2)
+        out = frames[:, :, ::-1].astype(np.float32) if flip else frames.astype(np.float32)
+        if hue or saturation:
+            out = out @ colour_matrix(shift if hue else 0.0, colour if saturation else 1.0)
+        if brightness:
+            out = out + np.float32(light * 255)
+        if contrast:
+            mean = out.mean((1, 2), keepdims=True)
+            out = (out - mean) * np.float32(spread) + mean
+        return np.clip(out, 0, 255)
+
+
+_TO_YIQ: Final = np.array([colorsys.rgb_to_yiq(*unit) for unit in np.eye(3)])
+"""RGB rows -> YIQ."""
+
+
+def colour_matrix(turn: float, saturation: float) -> np.ndarray:
+    """Return the float32 matrix (3, 3) by which RGB rows are multiplied to turn their hue and scale their saturation.
+
+    Args:
+        turn: of the hue, parts of a full turn; red goes towards green.
+        saturation: factor of the distance from grey.
+    """
+    angle = -2 * np.pi * turn
+    rotation = np.eye(3)
+    rotation[1:, 1:] = saturation * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    matrix: np.ndarray = (_TO_YIQ @ rotation @ np.linalg.inv(_TO_YIQ)).astype(np.float32)
+    return matrix
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a clip is looked at: as stored, in training the frames cut at one random place and changed.
+
+    Attributes:
+        names: of the inputs.
+        side: of the crop, pixels; in validation and tests the network cuts the middle itself.
+        augmentation: of the frames.
+    """
+
+    names: tuple[str, ...]
+    side: int
+    augmentation: Augmentation = Augmentation()
+
+    def __call__(self, clip: ClipReader, mode: Mode, rng: np.random.Generator) -> Arrays:
+        """Return "egemaps" (88,), "frames" (frames, height, width, 3) and "words" (words, size), those asked for."""
+        out = {name: clip.read(name) for name in self.names}
+        if mode == "train" and "frames" in out:
+            height, width = out["frames"].shape[1:3]
+            top, left = rng.integers(height - self.side + 1), rng.integers(width - self.side + 1)
+            cut = out["frames"][:, top : top + self.side, left : left + self.side]
+            out["frames"] = self.augmentation(cut, rng)
+        return out
+
+
+def regression_loss(predictions: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Return MAE + MSE + Bell (section 3.2) with CR-Net's scale, and its parts."""
+    return cr_net_regression_loss(predictions, labels, ("l1", "l2", "bell"))
+
+
+def _loss_alone(modality: str, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    assert isinstance(model, CrossModal)
+    given = batch["inputs"][INPUTS[modality]]
+    # What a clip without this input is like, this network cannot learn.
+    labels = batch["labels"].masked_fill(~find_present(modality, given)[:, None], torch.nan)
+    return regression_loss(model.score_alone(modality, given), labels)
+
+
+def _predict_alone(modality: str, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    assert isinstance(model, CrossModal)
+    return model.score_alone(modality, inputs[INPUTS[modality]])
+
+
+def hidden_of(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what the frozen networks give: "hidden" (batch, modalities, Q), "present" (batch, modalities)."""
+    assert isinstance(model, CrossModal)
+    hidden, present = model.hidden(**inputs)
+    return {"hidden": hidden, "present": present.float()}
+
+
+def _loss_fusion(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    assert isinstance(model, CrossModal)
+    return regression_loss(model.score_fusion(batch["inputs"]["hidden"]), batch["labels"])
+
+
+def _predict_fusion(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    assert isinstance(model, CrossModal)
+    return model.score_fusion(inputs["hidden"])
+
+
+def _loss_siamese(settings: Similarity, model: nn.Module, batch: Batch) -> Tensor:
+    assert isinstance(model, CrossModal)
+    classes = trait_classes(batch["labels"], model.class_mean, model.class_sd)
+    inputs = batch["inputs"]
+    embeddings, stacked = stack_modalities(model.embed(inputs["hidden"]), classes, inputs["present"] > 0.5)
+    return trait_wise_multi_similarity(embeddings, stacked, settings)
+
+
+def _loss_fused(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    assert isinstance(model, CrossModal)
+    return regression_loss(model.score_fused(batch["inputs"]["hidden"]), batch["labels"])
+
+
+def _predict_fused(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    assert isinstance(model, CrossModal)
+    return model.score_fused(inputs["hidden"])
+
+
+def set_range(model: nn.Module, data: TrainingData) -> None:
+    """Give the network on sound the range of the training clips' functionals."""
+    assert isinstance(model, CrossModal)
+    network = model.networks["audio"]
+    assert isinstance(network, AudioNetwork)
+    functionals = np.stack([data.reader(i).read("egemaps") for i in range(len(data.clips))])
+    network.set_range(torch.from_numpy(functionals))
+
+
+@torch.no_grad()
+def set_stand_ins(model: nn.Module, data: TrainingData) -> None:
+    """Set what stands for a missing input: the mean of what its network gives for training clips that have it."""
+    assert isinstance(model, CrossModal)
+    was_training = model.training
+    model.eval()
+    step = -(-len(data.clips) // MOST_FOR_STAND_IN)
+    sums, counts = torch.zeros_like(model.stand_in), torch.zeros(len(model.modalities))
+    for index in range(0, len(data.clips), step):
+        clip = data.reader(index)
+        inputs = {
+            name: torch.from_numpy(np.array(clip.read(name)))[None]
+            for name in map(INPUTS.get, model.modalities)
+            if name
+        }
+        hidden, present = model.hidden(**inputs)
+        sums += torch.where(present[0][:, None], hidden[0], torch.zeros_like(hidden[0]))
+        counts += present[0]
+    model.stand_in.copy_(sums / counts.clamp(min=1)[:, None])
+    model.train(was_training)
+
+
+def set_classes(model: nn.Module, data: TrainingData) -> None:
+    """Set the thresholds of the four classes: mean and standard deviation of the training labels (section 4.4)."""
+    assert isinstance(model, CrossModal)
+    for k in range(data.labels.shape[1]):
+        known = data.labels[~np.isnan(data.labels[:, k]), k]
+        if len(known):
+            model.class_mean[k] = float(known.mean())
+            model.class_sd[k] = float(known.std())
+
+
+def _update(loss: Any, part: tuple[str, ...], stage: str, sizes: Sizes, epochs: int) -> Update:
+    decay = {name: {"weight_decay": sizes.weight_decay} for name in DENSE.get(stage, ())}
+    return Update(
+        loss=loss,
+        optimiser=partial(torch.optim.Adam, lr=sizes.learning_rate),
+        schedule=partial(PolynomialLR, total_iters=epochs),
+        trains=part,
+        options=decay,
+    )
+
+
+def _alone(modality: str, sizes: Sizes) -> Stage:
+    epochs = {"audio": sizes.audio_epochs, "video": sizes.video_epochs, "text": sizes.text_epochs}[modality]
+    batch = {"audio": sizes.audio_batch, "video": sizes.video_batch, "text": sizes.text_batch}[modality]
+    parts = (f"networks.{modality}", f"heads.{modality}")
+    return Stage(
+        name=modality,
+        updates=(_update(partial(_loss_alone, modality), parts, modality, sizes, epochs),),
+        batch_size=batch,
+        epochs=epochs,
+        patience=sizes.patience,
+        sample=Look((INPUTS[modality],), sizes.side),
+        predict=partial(_predict_alone, modality),
+        prepare=set_range if modality == "audio" else None,
+    )
+
+
+def _fusion(sizes: Sizes) -> Stage:
+    return Stage(
+        name="fusion",
+        updates=(_update(_loss_fusion, ("fusion",), "fusion", sizes, sizes.late_epochs),),
+        batch_size=sizes.late_batch,
+        epochs=sizes.late_epochs,
+        patience=sizes.patience,
+        precompute=hidden_of,
+        predict=_predict_fusion,
+        prepare=set_stand_ins,
+    )
+
+
+def _siamese(sizes: Sizes) -> Stage:
+    return Stage(
+        name="siamese",
+        updates=(_update(partial(_loss_siamese, PUBLISHED), ("siamese",), "siamese", sizes, sizes.late_epochs),),
+        batch_size=sizes.late_batch,
+        epochs=sizes.late_epochs,
+        precompute=hidden_of,
+        predict=_predict_fusion,
+        prepare=set_classes,
+        keep="last",
+        validate_every=sizes.late_epochs,
+    )
+
+
+def _fused(sizes: Sizes) -> Stage:
+    return Stage(
+        name="fused",
+        updates=(_update(_loss_fused, ("fused",), "fused", sizes, sizes.late_epochs),),
+        batch_size=sizes.late_batch,
+        epochs=sizes.late_epochs,
+        patience=sizes.patience,
+        precompute=hidden_of,
+        predict=_predict_fused,
+    )

@@ -1,0 +1,352 @@
+"""Deep Impression, third in the first ChaLearn First Impressions challenge: raw sound and raw frames, end to end.
+
+Source: Güçlütürk, Güçlü, van Gerven, van Lier 2016 (ECCV workshops); see `network` for the
+networks and docs/systems/deep_impression.md for what was measured.
+
+Deviations: 375 frames are kept of every clip, evenly spread, where the authors resampled to 25 frames a second: the
+same for clips of 15 s. They are kept as JPEG files of quality 90. What the paper leaves open is an argument or said in
+`_five_stages` and `_recurrent_stages`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thinslice.errors import UsageError
+from thinslice.features.spec import FeatureSpec
+from thinslice.layers.losses import mean_absolute_error
+from thinslice.systems.deep_impression.network import RATE_HZ, DeepImpression, FiveNetworks, RecurrentImpression
+from thinslice.train.recipe import (
+    Arrays,
+    Batch,
+    ClipReader,
+    Mode,
+    Recipe,
+    Stage,
+    TrainingData,
+    Update,
+)
+from thinslice.traits import TRAITS
+
+VARIANTS: Final = ("dnn", "5xdnn", "dnn_rnn", "sound", "pictures", "small", "small_sound", "small_pictures")
+"""The challenge model, the two models of section 4, ablations, and these at a size for CPUs; the last five are ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What a variant's size is; the defaults are the paper's.
+
+    Attributes:
+        width: channels of the first blocks; every second block doubles them.
+        frame_width: width to which frames are scaled, pixels.
+        frame_height: height, pixels.
+        crop: side of the training crop, pixels.
+        num_frames: frames kept of each clip.
+        num_samples: length of the training crop of sound at 16 kHz, samples; in the paper the square of `crop`.
+        validation_frames: frames looked at when validating after an epoch; the final scores look at all.
+        batch_size: clips per step.
+        epochs: passes over the training clips; the rate is divided by 10 after every third of them.
+        learning_rate: Adam's.
+        head_scale: factor on the last layer's first weights. With 1, He's, many outputs start where tanh is flat, which
+            hundreds of epochs get over and some dozens do not.
+    """
+
+    width: int = 32
+    frame_width: int = 456
+    frame_height: int = 256
+    crop: int = 224
+    num_frames: int = 375
+    num_samples: int = 50176
+    validation_frames: int = 25
+    batch_size: int = 32
+    epochs: int = 900
+    learning_rate: float = 2e-4
+    head_scale: float = 1.0
+
+
+SMALL: Final = Sizes(
+    width=4,
+    frame_width=96,
+    frame_height=96,
+    crop=96,
+    num_frames=30,
+    num_samples=16384,
+    validation_frames=5,
+    epochs=18,
+    learning_rate=2e-3,
+    head_scale=0.1,
+)
+"""For CPUs and small corpora: a minute or two for some hundred clips. The crop is the whole frame: the last maps are
+4 x 4, mostly border, and those of a smaller crop would have so much more of it that its pooled features differ from a
+frame's, and scores, though right in their order, are off by a factor. Twice the width learns the same traits, and the
+training clips by heart besides."""
+
+PAPER: Final = "Güçlütürk, Güçlü, van Gerven, van Lier: Deep Impression, ECCV 2016 workshops"
+
+
+def deep_impression(variant: str = "dnn", **sizes: Any) -> Recipe:
+    """Return the recipe of a variant.
+
+    Args:
+        variant: one of `VARIANTS`.
+        **sizes: attributes of `Sizes` that differ from the paper's or, in a small variant, from `SMALL`.
+
+    Raises:
+        UsageError: an unknown variant or size, or a crop that is larger than the frame.
+    """
+    if variant not in VARIANTS:
+        raise UsageError(f"deep_impression has no variant {variant!r}; there are {', '.join(VARIANTS)}")
+    unknown = set(sizes) - {entry.name for entry in fields(Sizes)}
+    if unknown:
+        raise UsageError(f"deep_impression has no size {', '.join(sorted(unknown))}")
+    chosen = replace(SMALL if variant.startswith("small") else Sizes(), **sizes)
+    if chosen.crop > min(chosen.frame_width, chosen.frame_height):
+        raise UsageError(f"deep_impression: a crop of {chosen.crop} does not fit into the frame")
+    return _build(variant, chosen)
+
+
+def _build(variant: str, sizes: Sizes) -> Recipe:
+    kind = variant.removeprefix("small").removeprefix("_") or "dnn"
+    with_sound, with_pictures = kind != "pictures", kind != "sound"
+    specs = {
+        "waveform": FeatureSpec(extractor="waveform", params={"rate_hz": RATE_HZ}),
+        "frames": FeatureSpec(
+            extractor="frames",
+            params={
+                "num_frames": sizes.num_frames,
+                "width": sizes.frame_width,
+                "height": sizes.frame_height,
+            },
+        ),
+    }
+    labels = {"waveform": "sound", "frames": "scene"}
+    used = [name for name, wanted in (("waveform", with_sound), ("frames", with_pictures)) if wanted]
+    widths = tuple(sizes.width * factor for factor in (1, 2, 4, 8))
+    network = partial(_network, widths, with_sound, with_pictures, sizes.head_scale)
+    makes: dict[str, Callable[[], nn.Module]] = {
+        "5xdnn": partial(_five_networks, network, widths),
+        "dnn_rnn": partial(_recurrent, network),
+    }
+    stages = {"5xdnn": _five_stages, "dnn_rnn": _recurrent_stages}.get(kind, _stages)(sizes)
+    return Recipe(
+        name="deep_impression",
+        arguments={"variant": variant, **asdict(sizes)},
+        variants=VARIANTS,
+        paper=PAPER,
+        inputs={name: labels[name] for name in used},
+        outputs=TRAITS,
+        features={name: specs[name] for name in used},
+        sample=Crops(tuple(used), sizes.num_samples, sizes.crop, sizes.validation_frames),
+        build_model=makes.get(kind, network),
+        stages=stages,
+        ragged=("features",),
+        build_graph=partial(_build_graph, sizes.frame_height, sizes.frame_width),
+        limits="Sees whole frames and hears raw sound: scene, clothing and microphone count as much as the person.",
+    )
+
+
+def _network(widths: tuple[int, ...], with_sound: bool, with_pictures: bool, head_scale: float) -> DeepImpression:
+    network = DeepImpression(widths, with_sound=with_sound, with_pictures=with_pictures)
+    with torch.no_grad():
+        network.head.weight *= head_scale
+    return network
+
+
+def _build_graph(height: int, width: int, model: nn.Module) -> Any:
+    from thinslice.systems.deep_impression.graph import build_deep_impression_graph
+
+    assert isinstance(model, DeepImpression | FiveNetworks | RecurrentImpression)
+    return build_deep_impression_graph(model, height, width)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """How a clip is looked at (sections 2.2 and 2.3).
+
+    In training: a random crop of sound, zeros after it where the clip is shorter, and a random crop of one random
+    frame, flipped or not. In validation: all sound and some whole frames, evenly spread. In tests: all of both.
+
+    Attributes:
+        features: "waveform", "frames" or both.
+        num_samples: of the crop of sound.
+        side: of the crop of a frame, pixels.
+        num_frames: looked at in validation.
+    """
+
+    features: tuple[str, ...]
+    num_samples: int
+    side: int
+    num_frames: int
+
+    def __call__(self, clip: ClipReader, mode: Mode, rng: np.random.Generator) -> Arrays:
+        """Return "waveform" (samples,) and "frames" (frames, height, width, 3)."""
+        out: Arrays = {}
+        if "waveform" in self.features:
+            out["waveform"] = self._sound(clip, rng) if mode == "train" else clip.read("waveform")
+        if "frames" in self.features:
+            out["frames"] = self._picture(clip, rng) if mode == "train" else self._pictures(clip, mode)
+        return out
+
+    def _sound(self, clip: ClipReader, rng: np.random.Generator) -> np.ndarray:
+        (length,) = clip.shape("waveform")
+        start = int(rng.integers(max(length - self.num_samples, 0) + 1))
+        sound = clip.read("waveform", slice(start, start + self.num_samples))
+        return np.pad(sound, (0, self.num_samples - len(sound)))
+
+    def _picture(self, clip: ClipReader, rng: np.random.Generator) -> np.ndarray:
+        count, height, width, _ = clip.shape("frames")
+        frame = clip.read("frames", int(rng.integers(count)))
+        top, left = rng.integers(height - self.side + 1), rng.integers(width - self.side + 1)
+        picture = frame[top : top + self.side, left : left + self.side]
+        return np.ascontiguousarray(picture[:, ::-1] if rng.random() < 0.5 else picture)[None]
+
+    def _pictures(self, clip: ClipReader, mode: Mode) -> np.ndarray:
+        count = clip.shape("frames")[0]
+        if mode == "test" or count <= self.num_frames:
+            return clip.read("frames")
+        return clip.read("frames", ((np.arange(self.num_frames) + 0.5) * count / self.num_frames).astype(np.int64))
+
+
+def mae_loss(model: nn.Module, batch: Batch) -> Tensor:
+    """Return the mean absolute error of a network's scores (section 2.2)."""
+    return mean_absolute_error(model(**batch["inputs"]), batch["labels"])
+
+
+def _adam(learning_rate: float) -> Any:
+    return partial(torch.optim.Adam, lr=learning_rate, betas=(0.5, 0.999), eps=1e-8)
+
+
+def _step_schedule(epochs: int) -> Any:
+    return partial(torch.optim.lr_scheduler.StepLR, step_size=max(epochs, 1), gamma=0.1)
+
+
+def _stages(sizes: Sizes) -> tuple[Stage, ...]:
+    """Everything at once; the rate is divided by 10 after each third; the challenge model is the last epoch's."""
+    update = Update(loss=mae_loss, optimiser=_adam(sizes.learning_rate), schedule=_step_schedule(sizes.epochs // 3))
+    return (Stage(name="network", updates=(update,), batch_size=sizes.batch_size, epochs=sizes.epochs, keep="last"),)
+
+
+def _part_loss(part: str, model: nn.Module, batch: Batch) -> Tensor:
+    return mae_loss(model.get_submodule(part), batch)
+
+
+def _part_predict(part: str, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    scores: Tensor = model.get_submodule(part)(**inputs)
+    return scores
+
+
+def _trait_loss(trait: int, model: nn.Module, batch: Batch) -> Tensor:
+    network = model.get_submodule(f"single.{trait}")
+    return mean_absolute_error(network(**batch["inputs"]), batch["labels"][:, trait : trait + 1])
+
+
+def _five_networks(network: Any, widths: tuple[int, ...]) -> FiveNetworks:
+    return FiveNetworks(network(), widths)
+
+
+def _copy_shared(model: nn.Module, data: TrainingData) -> None:
+    assert isinstance(model, FiveNetworks)
+    model.copy_shared()
+
+
+def _five_stages(sizes: Sizes) -> tuple[Stage, ...]:
+    """A third of the epochs together, then a copy for each trait by itself.
+
+    Deviations: how long and at what rate the copies were trained is not printed; here for the other two thirds, at the
+    rates that the challenge model had then. The five share their batches, which changes nothing for each.
+    """
+    third, rate = sizes.epochs // 3, sizes.learning_rate
+    shared = Update(loss=partial(_part_loss, "shared"), optimiser=_adam(rate), trains=("shared",))
+    singles = tuple(
+        Update(
+            name=trait,
+            loss=partial(_trait_loss, index),
+            optimiser=_adam(rate / 10),
+            schedule=_step_schedule(third),
+            trains=(f"single.{index}",),
+        )
+        for index, trait in enumerate(TRAITS)
+    )
+    return (
+        Stage(
+            name="shared",
+            updates=(shared,),
+            batch_size=sizes.batch_size,
+            epochs=max(third, 1),
+            keep="last",
+            predict=partial(_part_predict, "shared"),
+        ),
+        Stage(
+            name="single",
+            updates=singles,
+            batch_size=sizes.batch_size,
+            epochs=max(sizes.epochs - third, 1),
+            keep="last",
+            prepare=_copy_shared,
+        ),
+    )
+
+
+def _recurrent(network: Any) -> RecurrentImpression:
+    return RecurrentImpression(network())
+
+
+def _features_per_second(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    assert isinstance(model, RecurrentImpression)
+    return {"features": model.features_per_second(inputs["waveform"][0], inputs["frames"][0])[None]}
+
+
+def _recurrent_loss(model: nn.Module, batch: Batch) -> Tensor:
+    """Return the mean absolute error at every second of every clip (section 4)."""
+    assert isinstance(model, RecurrentImpression)
+    features, lengths = batch["inputs"]["features"], batch["inputs"]["features_length"]
+    scores = model.score_steps(features)
+    known = torch.arange(scores.shape[1], device=scores.device)[None] < lengths[:, None]
+    labels = batch["labels"][:, None].expand_as(scores)
+    return mean_absolute_error(scores, labels.masked_fill(~known[..., None], torch.nan))
+
+
+def _recurrent_predict(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    assert isinstance(model, RecurrentImpression)
+    return model.score_steps(inputs["features"]).mean(1)
+
+
+def _recurrent_stages(sizes: Sizes) -> tuple[Stage, ...]:
+    """The challenge model, then recurrent layers on its frozen features of every second, all frames of it.
+
+    Deviations: rate, epochs and dropout are not printed; here the challenge model's Adam for at most a third of its
+    epochs, the best of them on the validation clips, dropout 0.5.
+    """
+    (first,) = _stages(sizes)
+    network = Update(
+        loss=partial(_part_loss, "network"),
+        optimiser=_adam(sizes.learning_rate),
+        schedule=_step_schedule(sizes.epochs // 3),
+        trains=("network",),
+    )
+    recurrent = Update(loss=_recurrent_loss, optimiser=_adam(sizes.learning_rate), trains=("lstm", "linear"))
+    return (
+        Stage(
+            name="network",
+            updates=(network,),
+            batch_size=first.batch_size,
+            epochs=first.epochs,
+            keep="last",
+            predict=partial(_part_predict, "network"),
+        ),
+        Stage(
+            name="recurrent",
+            updates=(recurrent,),
+            batch_size=first.batch_size,
+            epochs=max(sizes.epochs // 3, 1),
+            patience=20,
+            sample=Crops(("waveform", "frames"), sizes.num_samples, sizes.crop, sizes.num_frames),
+            precompute=_features_per_second,
+            predict=_recurrent_predict,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""PersEmoN (Zhang, Peng, Winkler): personality and emotion learned together from faces."""

@@ -1,0 +1,186 @@
+"""What a trained PersEmoN says of emotion: of a clip's frames, of an emotion data set, and of its map to personality.
+
+Source: Zhang, Peng, Winkler, sections 4.3, 4.5 and 4.6.4; figures by `thinslice.explain.emotion_map`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from thinslice.data.manifest import Manifest, load_manifest
+from thinslice.errors import UsageError
+from thinslice.evaluate.metrics import score
+from thinslice.explain.emotion_map import Relationship
+from thinslice.features.faces import extract_face_crops
+from thinslice.features.frames import frame_times
+from thinslice.features.store import open_reader
+from thinslice.media.source import Source
+from thinslice.systems.persemon.network import EMOTIONS, PersEmoN
+from thinslice.systems.persemon.recipe import COMPANION, persemon
+from thinslice.train.data import ClipData, random_state
+from thinslice.train.export import load_trained
+from thinslice.train.recipe import Recipe
+from thinslice.train.run import RunFolder
+
+AT_ONCE = 32
+"""Faces that go through the network together."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A trained system that knows emotion.
+
+    Attributes:
+        recipe: what was trained.
+        model: with its final weights, in evaluation mode.
+    """
+
+    recipe: Recipe
+    model: PersEmoN
+
+    @property
+    def has_relationship(self) -> bool:
+        """Whether RAM was trained."""
+        return any("ram" in update.trains for stage in self.recipe.stages for update in getattr(stage, "updates", ()))
+
+
+@dataclass(frozen=True)
+class ClipEmotion:
+    """The emotion of a clip's frames.
+
+    Attributes:
+        times_s: (n,) of the frames, seconds.
+        emotions: float64 (n, 2), valence and arousal, in (-1, 1).
+        warnings: on the faces, one line each.
+    """
+
+    times_s: np.ndarray
+    emotions: np.ndarray
+    warnings: tuple[str, ...]
+
+
+def load_system(run: Path) -> System:
+    """Return the system of a finished run; UsageError where it is another recipe's, or never learned emotion."""
+    folder = RunFolder(run)
+    document = folder.load()
+    if document["recipe"] != "persemon":
+        raise UsageError(
+            f"{run}: is a run of {document['recipe']}, which says nothing of emotion; give one of persemon"
+        )
+    recipe = persemon(**document["arguments"])
+    if not any(COMPANION in getattr(stage, "companions", ()) for stage in recipe.stages):
+        raise UsageError(f"{run}: variant {recipe.variant} was trained without emotion; train another one")
+    model = load_trained(recipe, folder)
+    assert isinstance(model, PersEmoN)
+    return System(recipe, model)
+
+
+def emotion_of_clip(system: System, clip: Path, num_frames: int = 60) -> ClipEmotion:
+    """Return valence and arousal in evenly spread frames of a clip (section 3.1: "each video frame individually").
+
+    Raises:
+        UsageError: no frames asked for.
+        MediaError: the clip cannot be read, or shows the speaker's face too seldom.
+    """
+    source = Source(clip)
+    times = frame_times(source.duration_s, num_frames)
+    params = system.recipe.companions[COMPANION].features["face"].params
+    faces = extract_face_crops(source, list(times), str(params["reference"]), str(params["detector"]))
+    return ClipEmotion(times, emotions_of(system, features_of(system, faces)), tuple(source.warnings))
+
+
+def features_of(system: System, faces: np.ndarray) -> np.ndarray:
+    """Return FEM's features, float32 (n, d), of uint8 faces (n, 112, 96, 3)."""
+    with torch.no_grad():
+        parts = [system.model.features(part) for part in torch.from_numpy(np.ascontiguousarray(faces)).split(AT_ONCE)]
+    return torch.cat(parts).numpy()
+
+
+def emotions_of(system: System, features: np.ndarray) -> np.ndarray:
+    """Return valence and arousal, float64 (n, 2), of features (n, d)."""
+    with torch.no_grad():
+        return system.model.emotion(torch.from_numpy(features)).numpy().astype(np.float64)
+
+
+def relationship_of(system: System) -> Relationship:
+    """Return RAM as a function of valence and arousal (n, 2); UsageError where it was not trained."""
+    if not system.has_relationship:
+        raise UsageError(
+            f"variant {system.recipe.variant} was trained without RAM: nothing leads from emotion to traits"
+        )
+
+    def relationship(emotions: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            told = system.model.relationship(torch.from_numpy(np.asarray(emotions, np.float32))[:, None])
+        return told.numpy().astype(np.float64)
+
+    return relationship
+
+
+def open_pictures(system: System, manifest: Manifest, store: Path) -> ClipData:
+    """Return the entries of an emotion manifest whose faces are stored; UsageError where none is."""
+    specs = system.recipe.companions[COMPANION].features
+    reader, _ = open_reader(store, specs, zip(manifest.clips, manifest.media, strict=True))
+    stored = set(reader.clips)
+    rows = [i for i, clip in enumerate(manifest.clips) if clip in stored]
+    if not rows:
+        raise UsageError(
+            f"{store}: has no face of {manifest.source}; run: thinslice extract {manifest.source} --recipe persemon "
+            f"--variant {system.recipe.variant} --companion {COMPANION} --store {store}"
+        )
+    return ClipData(tuple(manifest.clips[i] for i in rows), manifest.labels(EMOTIONS)[rows], EMOTIONS, reader)
+
+
+def score_pictures(run: Path, manifest: Path, store: Path, split: str) -> dict[str, dict[str, float]]:
+    """Score a finished run's emotions on held-out pictures, see `score_emotions`.
+
+    Args:
+        run: its folder.
+        manifest: of the emotion data.
+        store: where their faces are.
+        split: of the pictures; where there is no such split, "validation".
+
+    Returns:
+        Metric -> name -> score; empty where the manifest holds out no pictures.
+    """
+    table = load_manifest(manifest)
+    chosen = next((name for name in (split, "validation") if name in table.splits), None)
+    if chosen is None:
+        return {}
+    system = load_system(run)
+    pictures = open_pictures(system, table.select(chosen), store)
+    return score_emotions(pictures.labels, emotions_of(system, features_of_pictures(system, pictures)))
+
+
+def features_of_pictures(system: System, pictures: ClipData) -> np.ndarray:
+    """Return FEM's features (n, d) of the entries of an emotion data set."""
+    sample = system.recipe.companions[COMPANION].sample
+    faces = [sample(pictures.reader(i), "test", random_state(0))["face"] for i in range(len(pictures))]
+    return features_of(system, np.stack(faces))
+
+
+def features_of_clips(system: System, clips: ClipData) -> np.ndarray:
+    """Return FEM's features (clips, K, d) of clips as validation sees them."""
+    sample = system.recipe.sample
+    rows = [
+        features_of(system, sample(clips.reader(i), "validation", random_state(0))["faces"][0])
+        for i in range(len(clips))
+    ]
+    return np.stack(rows)
+
+
+def score_emotions(labels: np.ndarray, told: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return metric -> "valence", "arousal" and their mean: mse (section 4.1), pcc, ccc and r2.
+
+    Args:
+        labels: (n, 2), NaN where unknown.
+        told: (n, 2).
+    """
+    values = score(labels, told)
+    out = {}
+    for metric in ("mse", "pcc", "ccc", "r2"):
+        row = {name: float(value) for name, value in zip(EMOTIONS, values[metric], strict=True)}
+        out[metric] = {**row, "average": float(np.mean(list(row.values())))}
+    return out

@@ -1,0 +1,186 @@
+"""The bundled model ``voice-words``: a voice profile and a transcript in, apparent traits out, on NumPy alone.
+
+A score is a sum: a baseline, a smooth function of the 26 voice-profile means, a linear function of the words and a
+smooth function of how much is said. Voice or words may be missing; each case ("mode") has functions fitted for it.
+How it was trained and chosen: `thinslice.voice_words.trainer` and ``docs/bundled-model.md``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thinslice.errors import BundleError, MediaError, UsageError
+from thinslice.traits import TARGETS
+from thinslice.types import CueShare, Explanation, WordShare
+from thinslice.voice_words.spoken_words import split_words
+from thinslice.voice_words.text_function import PACE_CUE, TextFunction
+from thinslice.voice_words.voice_cues import VoiceReference, cue_levels, shapley_shares
+from thinslice.voice_words.voice_function import VoiceFunction
+
+MODES = ("voice+words", "voice", "words")
+"""Which inputs a clip has; every mode has its own weights and its own interval."""
+
+
+@dataclass(frozen=True)
+class VoiceWords:
+    """A trained model; see `load_voice_words`.
+
+    Attributes:
+        baseline: mode -> float64 (6,), what the scores start from, in the order of `thinslice.traits.TARGETS`.
+        voice: mode -> voice profile -> deviations (n, 6), zero on average over the background.
+        words: mode -> transcript -> deviations (n, 6), zero on average over the training clips.
+        reference: typical voices and the training clips' levels, for explanations.
+    """
+
+    baseline: Mapping[str, np.ndarray]
+    voice: Mapping[str, VoiceFunction]
+    words: Mapping[str, TextFunction]
+    reference: VoiceReference
+
+    def predict(
+        self,
+        voice: np.ndarray | None,
+        transcripts: Sequence[str | None],
+        durations_s: Sequence[float] | None = None,
+    ) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+        """Score clips; each independently of the others in the batch.
+
+        Args:
+            voice: float array (n, 26), columns as in `voice_profile_train.csv`; a row of NaN where there is no
+                voice, None where no clip has one.
+            transcripts: n transcripts; None, or a text without words, where there is none.
+            durations_s: how long the speech of each transcript lasts, for its pace; by default as long as the
+                training clips, 15.3 s.
+
+        Returns:
+            Scores (n, 6) in [0, 1], in the order of `thinslice.traits.TARGETS`, and for each clip which inputs were
+            used: ("voice", "words"), ("voice",) or ("words",).
+
+        Raises:
+            MediaError: a clip has neither voice nor words.
+            UsageError: the shapes disagree, or a voice profile has some values that are not finite.
+        """
+        profiles, has_voice = _checked_voice(voice, len(transcripts))
+        texts = [split_words(transcript) for transcript in transcripts]
+        has_words = np.array([bool(words) for words in texts], dtype=bool)
+        if not (has_voice | has_words).all():
+            row = int(np.flatnonzero(~(has_voice | has_words))[0])
+            raise MediaError(f"clip {row + 1} of {len(transcripts)}: neither a voice nor words; give one of them")
+        mode_of = np.where(has_voice & has_words, 0, np.where(has_voice, 1, 2))
+        scores = np.zeros((len(transcripts), len(TARGETS)))
+        for number, mode in enumerate(MODES):
+            rows = np.flatnonzero(mode_of == number)
+            scores[rows] = self.baseline[mode]
+            if mode in self.voice and len(rows):
+                scores[rows] += self.voice[mode].predict(profiles[rows])
+            if mode in self.words and len(rows):
+                scores[rows] += self.words[mode].predict([texts[row] for row in rows], _pick(durations_s, rows))
+        return np.clip(scores, 0.0, 1.0), [tuple(MODES[number].split("+")) for number in mode_of]
+
+    def explain(self, voice: np.ndarray | None, transcript: str | None, duration_s: float | None = None) -> Explanation:
+        """Say what moved one clip's scores.
+
+        The single words' shares are exact, for that part is linear: an n-gram's weight is divided evenly over the
+        words it lies in. How much is said counts apart, as a cue of the words. The voice's shares are Shapley values
+        of groups of columns, exact over all coalitions, against a fixed background of typical voices. Baseline and
+        shares sum to the score; should a score have been cut to [0, 1], all its shares are shortened alike.
+
+        Args:
+            voice: float array (26,) or None.
+            transcript: the words, or None.
+            duration_s: how long the speech lasts; None for 15.3 s.
+
+        Raises:
+            MediaError: neither voice nor words.
+            UsageError: the voice profile has the wrong shape or values that are not finite.
+        """
+        row = None if voice is None else np.asarray(voice, dtype=np.float64)[None]
+        durations_s = None if duration_s is None else [duration_s]
+        scores, (used,) = self.predict(row, [transcript], durations_s)
+        mode = "+".join(used)
+        inputs: dict[str, np.ndarray] = {}
+        cues: list[tuple[str, float | None, np.ndarray, str]] = []
+        words: list[tuple[str, int, np.ndarray]] = []
+        if "voice" in used and row is not None:
+            shares = shapley_shares(self.voice[mode], row[0], self.reference)
+            levels = cue_levels(self.voice[mode], row[0], self.reference)
+            cues += [(name, levels[name], share, "voice") for name, share in shares.items()]
+            inputs["voice"] = np.sum(list(shares.values()), axis=0)
+        if "words" in used and transcript is not None:
+            parts = self.words[mode].explain(split_words(transcript), duration_s)
+            words = [
+                (transcript[word.start : word.end], word.start, share)
+                for word, share in zip(parts.places, parts.words, strict=True)
+            ]
+            level = self.reference.pace_level(parts.num_words)
+            cues += [(name, level if name == PACE_CUE else None, share, "words") for name, share in parts.rest.items()]
+            inputs["words"] = parts.words.sum(axis=0) + np.sum(list(parts.rest.values()), axis=0)
+        baseline = self.baseline[mode]
+        moved = np.sum(list(inputs.values()), axis=0)
+        shorten = np.ones_like(moved)
+        np.divide(scores[0] - baseline, moved, out=shorten, where=np.abs(moved) > 1e-9)
+
+        def named(share: np.ndarray) -> dict[str, float]:
+            return dict(zip(TARGETS, (share * shorten).tolist(), strict=True))
+
+        return Explanation(
+            baseline=dict(zip(TARGETS, baseline.tolist(), strict=True)),
+            inputs={name: named(share) for name, share in inputs.items()},
+            words=tuple(WordShare(text, start, named(share)) for text, start, share in words),
+            cues=tuple(CueShare(name, level, named(share), source) for name, level, share, source in cues),
+        )
+
+
+def load_voice_words(folder: Path, bundle: Mapping[str, Any]) -> VoiceWords:
+    """Read the model of a bundle.
+
+    Args:
+        folder: the bundle's folder, with ``weights.npz``.
+        bundle: its ``bundle.json``, parsed; the checksums are the caller's to verify.
+
+    Raises:
+        BundleError: the weights are missing, damaged, or not those of this kind of model.
+    """
+    path = Path(folder) / "weights.npz"
+    if tuple(bundle["outputs"]) != TARGETS:
+        raise BundleError(f"{folder}: outputs {bundle['outputs']} are not {TARGETS}; install the bundle again")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return build_voice_words(arrays)
+    except (OSError, ValueError, KeyError) as error:
+        raise BundleError(f"{path}: damaged weights ({type(error).__name__}: {error}); install it again") from None
+
+
+def build_voice_words(arrays: Mapping[str, np.ndarray]) -> VoiceWords:
+    """Assemble a model from its arrays; KeyError or ValueError where they do not fit together."""
+    baseline = np.asarray(arrays["baseline"], dtype=np.float64)
+    if baseline.shape != (len(MODES), len(TARGETS)):
+        raise ValueError(f"baseline has shape {baseline.shape}")
+    return VoiceWords(
+        baseline=dict(zip(MODES, baseline, strict=True)),
+        voice={mode: VoiceFunction.from_arrays(arrays, mode) for mode in MODES if "voice" in mode},
+        words=TextFunction.all_from_arrays(arrays, [mode for mode in MODES if "words" in mode]),
+        reference=VoiceReference.from_arrays(arrays),
+    )
+
+
+def _pick(values: Sequence[float] | None, rows: np.ndarray) -> list[float] | None:
+    return None if values is None else [values[row] for row in rows]
+
+
+def _checked_voice(voice: np.ndarray | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+    if voice is None:
+        voice = np.full((count, 26), np.nan)
+    profiles = np.asarray(voice, dtype=np.float64)
+    if profiles.shape != (count, 26):
+        raise UsageError(f"voice profiles must have shape ({count}, 26), one row per transcript, not {profiles.shape}")
+    finite = np.isfinite(profiles)
+    partial = finite.any(axis=1) & ~finite.all(axis=1)
+    if partial.any() or np.isinf(profiles).any():
+        row = int(np.flatnonzero(partial | np.isinf(profiles).any(axis=1))[0])
+        raise UsageError(f"voice profile {row + 1}: some of its 26 values are not finite; leave all out if any is")
+    return profiles, np.asarray(finite.all(axis=1))
