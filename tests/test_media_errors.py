@@ -44,7 +44,7 @@ def test_a_broken_link(tmp_path, capfd):
 
 
 def test_a_folder(tmp_path, capfd):
-    assert_refused(tmp_path, "is a folder; give the media files inside it", capfd)
+    assert_refused(tmp_path, "is a folder without pictures; give the media files inside it", capfd)
 
 
 def test_empty(tmp_path, capfd):
@@ -82,9 +82,12 @@ def test_a_playlist_is_not_followed(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.mp4", "a.jpg"])
-def test_a_picture(tmp_path, name, capfd):
+def test_a_picture_has_no_sound_whatever_its_name(tmp_path, name):
     (tmp_path / name).write_bytes(png())
-    assert_refused(tmp_path / name, "is a picture, not a video; give a video or a sound file", capfd)
+    source = Source(tmp_path / name)
+    assert (source.info.num_pictures, source.info.has_audio) == (1, False)
+    with pytest.raises(MediaError, match=r"is a picture, so it has no sound; give a video or a sound file$"):
+        source.audio()
 
 
 def test_random_bytes(tmp_path, capfd):

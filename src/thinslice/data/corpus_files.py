@@ -1,4 +1,4 @@
-"""The files below a corpus's folder, in archives too, and which media file is meant by a clip's name."""
+"""The files below a corpus's folder, in archives too, and which media are meant by a clip's name."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from typing import Final
 from thinslice.data.archives import Member, list_members, read_member
 from thinslice.data.manifest import MEDIA_SUFFIXES
 from thinslice.errors import ManifestError
+from thinslice.media.pictures import PICTURE_SUFFIXES, RATE_FILE, TIMES_FILE
 
 MAX_LABEL_BYTES: Final = 64 * 2**20
 """Largest label file read; the largest official one has 1.5 MB."""
@@ -19,17 +20,19 @@ _UNUSABLE_NAME = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|^\s|\s$")
 
 @dataclass(frozen=True)
 class CorpusFile:
-    """A file of the corpus, on disk (`path`) or in an archive (`member`).
+    """A file of the corpus, on disk (`path`) or in an archive (`member`), or a folder of frames on disk.
 
     Attributes:
         where: its path below the folder with slashes, through the archives it lies in.
-        path: the file, None in an archive.
+        path: the file or the folder of frames, None in an archive.
         member: the archive's member, None on disk.
+        is_frames: whether it is a folder of frames.
     """
 
     where: str
     path: Path | None = None
     member: Member | None = None
+    is_frames: bool = False
 
     @property
     def name(self) -> str:
@@ -38,8 +41,13 @@ class CorpusFile:
 
     @property
     def is_media(self) -> bool:
-        """Whether its name ends like that of a video or sound file."""
-        return self.name.lower().endswith(MEDIA_SUFFIXES)
+        """Whether its name ends like that of a video or sound file, or it is a folder of frames."""
+        return self.is_frames or self.name.lower().endswith(MEDIA_SUFFIXES)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether its name ends like that of a picture."""
+        return not self.is_frames and self.name.lower().endswith(PICTURE_SUFFIXES)
 
     def read(self, password: str | None) -> bytes:
         """Return the content of a label file; ManifestError if that cannot be read or is too large for one."""
@@ -69,7 +77,8 @@ def checked_folder(folder: str | os.PathLike[str]) -> Path:
 def scan_folder(root: Path, password: str | None, problems: list[str]) -> list[CorpusFile]:
     """List all files below a folder and in the ZIP archives there, sorted; links are followed, each folder once.
 
-    Hidden files are left out.
+    Hidden files are left out. A folder of frames counts as one file: one that holds pictures and is named like a
+    video, or whose files are all pictures named by numbers alone.
 
     Args:
         root: the folder.
@@ -89,6 +98,9 @@ def scan_folder(root: Path, password: str | None, problems: list[str]) -> list[C
             continue
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        if parent != os.fspath(root) and not folders and _are_frames(os.path.basename(parent), names):
+            files.append(CorpusFile(Path(parent).relative_to(root).as_posix(), path=Path(parent), is_frames=True))
+            continue
         for name in sorted(names):
             if name.startswith("."):
                 continue
@@ -111,14 +123,23 @@ def scan_folder(root: Path, password: str | None, problems: list[str]) -> list[C
     return usable
 
 
+def _are_frames(folder: str, names: Iterable[str]) -> bool:
+    """Return whether files in a folder of that name are the frames of a clip."""
+    shown = [Path(name) for name in names if not name.startswith(".") and name not in (TIMES_FILE, RATE_FILE)]
+    pictures = [path for path in shown if path.suffix.lower() in PICTURE_SUFFIXES]
+    if folder.lower().endswith(MEDIA_SUFFIXES):
+        return bool(pictures)
+    return bool(pictures) and len(pictures) == len(shown) and all(path.stem.isdecimal() for path in pictures)
+
+
 def stem_of(name: str) -> str:
-    """Return a name without the suffix of a media file."""
+    """Return a name without the suffix of a media file or picture."""
     base, _, suffix = name.rpartition(".")
-    return base if base and f".{suffix.lower()}" in MEDIA_SUFFIXES else name
+    return base if base and f".{suffix.lower()}" in (*MEDIA_SUFFIXES, *PICTURE_SUFFIXES) else name
 
 
 class MediaIndex:
-    """Media files by the names under which labels may speak of them.
+    """Media files, folders of frames and pictures by the names under which labels may speak of them.
 
     Attributes:
         used: media that a clip was found to mean.
@@ -128,10 +149,9 @@ class MediaIndex:
     """
 
     def __init__(self, files: Iterable[CorpusFile]) -> None:
-        # Unpacked files first: where a clip lies on disk and in an archive, the archive is not needed.
-        self._files = sorted(
-            (file for file in files if file.is_media), key=lambda file: (file.path is None, file.where)
-        )
+        # Unpacked files first: where a clip lies on disk and in an archive, the archive is not needed. Recordings
+        # before pictures out of them.
+        self._files = sorted(files, key=lambda file: (file.path is None, file.is_frames or file.is_picture, file.where))
         self._by_name: dict[str, list[CorpusFile]] = {}
         for file in self._files:
             for name in dict.fromkeys((file.where, file.name, stem_of(file.where), stem_of(file.name))):

@@ -143,7 +143,8 @@ def import_first_impressions(
     files = scan_folder(root, password, found.problems)
     sources = _read_all(files, password, found)
     sources += [_read_explicit(path, codes=True, found=found) for path in labels]
-    return _assemble(root, files, sources, found, password, extract_to, on_extracted, speaker_of)
+    media = [file for file in files if file.is_media]
+    return _assemble(root, media, sources, found, password, extract_to, on_extracted, speaker_of)
 
 
 def import_folder(folder: str | os.PathLike[str], labels: Sequence[str | os.PathLike[str]]) -> Imported:
@@ -152,6 +153,9 @@ def import_folder(folder: str | os.PathLike[str], labels: Sequence[str | os.Path
     Numbers and words are taken as they stand. A clip is named in the tables as its file is, with or without suffix, or
     by its path below the folder. Without a column `speaker` each clip counts as its own speaker; without `split` the
     path may say it (``train/x.mp4``).
+
+    A folder of frames is a clip (`scan_folder` says what is one). A picture that lies by itself is a clip where a table
+    names it, or where the folder holds no recordings and no frames at all.
 
     Args:
         folder: holds the media, at any depth.
@@ -162,8 +166,16 @@ def import_folder(folder: str | os.PathLike[str], labels: Sequence[str | os.Path
     """
     found = _Findings()
     root = checked_folder(folder)
-    files = [file for file in scan_folder(root, None, found.problems) if file.is_media]
+    everything = scan_folder(root, None, found.problems)
     sources = [_read_explicit(path, codes=False, found=found) for path in labels]
+    files = [file for file in everything if file.is_media]
+    no_recordings = not files
+    named = {stem_of(clip) for source in sources for clip in source.clips}
+    for file in everything:
+        if file.is_picture and file.path and (no_recordings or {stem_of(file.where), stem_of(file.name)} & named):
+            files.append(file)
+    packed = [file.where for file in everything if file.is_picture and file.path is None]
+    _report(found.problems, "pictures lie in archives; unpack them to use them:", packed)
     if not any("speaker" in source.cells for source in sources):
         found.notes.append("no column speaker: each clip counts as its own speaker, so no split can be seen to leak")
     return _assemble(root, files, sources, found, None, None, lambda done, total: None, _speaker_of_own)

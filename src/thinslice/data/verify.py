@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,6 +16,7 @@ from thinslice.data.manifest import SPLITS, Manifest, normalise_clip, speaker_of
 from thinslice.data.official import GRID_TOLERANCE, LABEL_GRID, distance_to_grid, load_official_clips
 from thinslice.data.splits import speaker_overlap
 from thinslice.errors import ThinsliceError, UsageError
+from thinslice.media.identity import media_stamp
 from thinslice.media.source import MIN_DURATION_S, Source
 from thinslice.traits import TARGETS
 
@@ -56,6 +57,7 @@ class FileFacts:
         depth: how much was decoded, "none", "quick" or "full".
         problem: why it could not be read or decoded, None if it could.
         lacks: "sound" or "pictures" if it has none.
+        num_pictures: of a folder of frames or a picture; 0 for a recording.
     """
 
     size: int
@@ -63,6 +65,7 @@ class FileFacts:
     depth: Depth
     problem: str | None = None
     lacks: str | None = None
+    num_pictures: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,10 +172,10 @@ def check_media(manifest: Manifest, facts: dict[int, FileFacts]) -> tuple[list[F
         if not fact.sha256:
             continue
         same.setdefault(fact.sha256, []).append(i)
-        if fact.lacks:
+        if fact.lacks and not fact.num_pictures:
             lacking.setdefault(fact.lacks, []).append(clip)
         entry = official.get(normalise_clip(clip))
-        if entry is None:
+        if entry is None or fact.num_pictures:  # Pictures out of an official clip have no official checksum.
             continue
         if fact.size != entry.size:
             wrong["size"].append(f"{clip} has {fact.size:,} bytes, officially {entry.size:,}")
@@ -182,6 +185,8 @@ def check_media(manifest: Manifest, facts: dict[int, FileFacts]) -> tuple[list[F
             num_official += 1
     for check, lines in wrong.items():
         findings += [Finding("error", check, f"{line}: download it again", (line.split(" has ")[0],)) for line in lines]
+    stills = [manifest.clips[i] for i, fact in facts.items() if fact.num_pictures]
+    findings += _finding("note", "streams", "{} clips are still pictures, without sound", stills)
     for what, lack in lacking.items():
         findings += _finding("warning", "streams", f"{{}} clips have no {what}", lack)
     for rows in same.values():
@@ -191,8 +196,9 @@ def check_media(manifest: Manifest, facts: dict[int, FileFacts]) -> tuple[list[F
             across = f"in {' and '.join(splits)}" if len(splits) > 1 else f"all in {splits[0]}"
             message = f"the same bytes under {len(clips)} names, {across}: {', '.join(clips[:3])}"
             findings.append(Finding("error" if len(splits) > 1 else "warning", "duplicates", message, clips))
-    unknown = [manifest.clips[i] for i in facts if normalise_clip(manifest.clips[i]) not in official]
-    if len(unknown) < len(facts):
+    recorded = [i for i, fact in facts.items() if not fact.num_pictures]
+    unknown = [manifest.clips[i] for i in recorded if normalise_clip(manifest.clips[i]) not in official]
+    if len(unknown) < len(recorded):
         findings += _finding("note", "checksums", "{} clips are not official ones, so there is no checksum", unknown)
     return findings, num_official
 
@@ -237,30 +243,39 @@ def inspect_file(path: Path, depth: Depth) -> FileFacts:
     """Read a media file once for its hash and decode as much of it as asked."""
     source = Source(path)
     try:
-        size = path.stat().st_size
+        size, _ = media_stamp(path)
         sha256 = source.sha256()
+        num_pictures = len(source.pictures.paths) if source.pictures else 0
     except ThinsliceError as error:
         return FileFacts(0, "", depth, str(error))
     except OSError as error:
         return FileFacts(0, "", depth, f"{path}: {_reason(error)}")
+    facts = FileFacts(size, sha256, depth, num_pictures=num_pictures)
     if depth == "none":
-        return FileFacts(size, sha256, depth)
+        return facts
     try:
         info = source.info
         if info.has_video:
-            times = [0.0] if depth == "quick" else np.arange(0.0, max(info.duration_s, 0.1), 1.0).tolist()
+            times = [0.0] if depth == "quick" else _times_s(source)
             shown_s = [frame.time_s for frame in source.frames(times)]
-            if shown_s[-1] < times[-1] - MAX_GAP_S:
+            if not num_pictures and shown_s[-1] < times[-1] - MAX_GAP_S:
                 problem = f"{path}: is cut off: its pictures end at {shown_s[-1]:.1f} s of {info.duration_s:.1f} s"
-                return FileFacts(size, sha256, depth, problem)
+                return replace(facts, problem=problem)
         if info.has_audio:
             source.audio(end_s=MIN_DURATION_S if depth == "quick" else None)
     except ThinsliceError as error:
-        return FileFacts(size, sha256, depth, str(error))
+        return replace(facts, problem=str(error))
     except Exception as error:  # a decoder's surprise at one file must not end a run over thousands
-        return FileFacts(size, sha256, depth, f"{path}: cannot be decoded ({type(error).__name__}: {error})")
+        return replace(facts, problem=f"{path}: cannot be decoded ({type(error).__name__}: {error})")
     lacks = "sound" if not info.has_audio else "pictures" if not info.has_video else None
-    return FileFacts(size, sha256, depth, "; ".join(source.warnings) or None, lacks)
+    return replace(facts, problem="; ".join(source.warnings) or None, lacks=lacks)
+
+
+def _times_s(source: Source) -> list[float]:
+    """Return times at which to look at all of a clip: one a second, or at every picture of a folder."""
+    if source.pictures is not None:
+        return list(source.pictures.times_s)
+    return np.arange(0.0, max(source.info.duration_s, 0.1), 1.0).tolist()
 
 
 def _reason(error: OSError) -> str:
@@ -286,11 +301,11 @@ def _in_threads(paths: Iterator[Path], depth: Depth, workers: int) -> Iterator[t
 def _key(path: Path) -> str | None:
     """What must be unchanged for a memory of a file to hold; None for a file that is not there."""
     try:
-        status = path.stat()
-    except OSError:
+        size, mtime_ns = media_stamp(path)
+    except (OSError, ThinsliceError):
         return None
     # The real path: two manifests may lead to the file by different ways.
-    return f"{os.path.realpath(path)}\n{status.st_size}\n{status.st_mtime_ns}"
+    return f"{os.path.realpath(path)}\n{size}\n{mtime_ns}"
 
 
 class _Memory:

@@ -6,6 +6,7 @@ from typing import Final
 MEDIA_SUFFIXES: Final = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".flv", ".wmv"),
     *(".wav", ".flac", ".mp3", ".m4a", ".ogg", ".aac"),
+    *(".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"),
 )
 """Endings that do not belong to a clip's name. Others do: ".003" tells clips of one First Impressions video apart."""
 

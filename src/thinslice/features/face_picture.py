@@ -6,20 +6,19 @@ from thinslice.errors import MediaError, UsageError
 from thinslice.features.face_align import REFERENCES, Face, align_face
 from thinslice.features.face_detect import find_faces_in_image
 from thinslice.features.faces import extract_aligned_faces
-from thinslice.media.pictures import PICTURE_SUFFIXES, opencv
 from thinslice.media.source import Source
 
 
 def extract_face_picture(
     source: Source, reference: str = "sphereface_112x96", num_frames: int = 1, detector: str = "landmarker"
 ) -> np.ndarray:
-    """Return the largest face of a picture, or the main speaker's face in some frames of a video.
+    """Return the largest face of a picture, or the main speaker's face in some frames of a video or folder.
 
     Where no face is found in a picture, it is looked for once more with a black border of half the picture's size on
     each side: detectors overlook faces that fill a picture, as in data sets of face crops.
 
     Args:
-        source: a picture (`PICTURE_SUFFIXES`), or the window of a video.
+        source: a picture, or the window of a video or a folder of frames.
         reference: of `thinslice.features.face_align.REFERENCES`.
         num_frames: of a video, evenly spread; a picture has one.
         detector: "landmarker" or "mtcnn".
@@ -33,11 +32,12 @@ def extract_face_picture(
         AssetError: the detector's files are not on this machine and cannot be had.
         MissingExtraError: what runs the detector is not installed.
     """
-    if source.path.suffix.lower() not in PICTURE_SUFFIXES:
+    if source.pictures is None or source.path.is_dir():
         return extract_aligned_faces(source, reference, num_frames, 1, detector)[0]
     if reference not in REFERENCES:
         raise UsageError(f"unknown face reference {reference!r}; there are {', '.join(REFERENCES)}")
-    picture = _read_picture(source)
+    (frame,) = source.frames([0.0])
+    picture = frame.image
     faces = find_faces_in_image(picture, detector)
     if not faces:
         height, width = picture.shape[:2]
@@ -52,19 +52,3 @@ def extract_face_picture(
 
 def _size(face: Face) -> float:
     return face.size
-
-
-def _read_picture(source: Source) -> np.ndarray:
-    """Return a picture, uint8 (height, width, 3), RGB, upright."""
-    cv2 = opencv()
-    try:
-        data = np.frombuffer(source.path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise MediaError(f"{source.path}: cannot be read ({error.strerror})") from None
-    try:
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise MediaError(f"{source.path}: is no picture that can be read; convert it to PNG or JPEG")
-    return np.ascontiguousarray(picture[..., ::-1])

@@ -27,9 +27,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from thinslice.errors import MissingExtraError, UsageError
+from thinslice.errors import MediaError, MissingExtraError, UsageError
 from thinslice.features.extract import READS_WORDS
 from thinslice.features.spec import FeatureSpec
+from thinslice.media.identity import media_sha256, media_stamp
 
 FORMAT: Final = 1
 """Version of the layout; part of every feature's file."""
@@ -199,13 +200,13 @@ class FeatureStore:
         Raises:
             UsageError: the store cannot be written.
         """
-        status = os.stat(path)
+        size, mtime_ns = media_stamp(path)
         record = {
             "clip": clip,
             "media_sha256": media_sha256,
             "path": os.path.abspath(path),
-            "size": status.st_size,
-            "mtime_ns": status.st_mtime_ns,
+            "size": size,
+            "mtime_ns": mtime_ns,
         }
         text = json.dumps(record, sort_keys=True, ensure_ascii=False)
         target = self._records(clip) / f"{media_sha256}.json"
@@ -219,9 +220,9 @@ class FeatureStore:
 
         Args:
             clip: name as in the manifest.
-            path: its media file. Where it is there and is not what extraction saw (by path, size and time), the
-                answer comes from hashing it, and is None if that content is new. Where it is not there, or not
-                given, the answer is what extraction saw.
+            path: its media file or folder of frames. Where it is there and is not what extraction saw (by path, size
+                and time), the answer comes from hashing it, and is None if that content is new. Where it is not there,
+                or not given, the answer is what extraction saw.
 
         Raises:
             UsageError: the file is not at hand, and the name stood for several different media.
@@ -230,14 +231,12 @@ class FeatureStore:
         if not records:
             return None
         if path is not None:
-            with suppress(OSError):
-                status = os.stat(path)
-                here = (os.path.abspath(path), status.st_size, status.st_mtime_ns)
+            with suppress(OSError, MediaError):
+                here = (os.path.abspath(path), *media_stamp(path))
                 for record in records:
                     if (record["path"], record["size"], record["mtime_ns"]) == here:
                         return str(record["media_sha256"])
-                with open(path, "rb") as file:
-                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                sha256 = media_sha256(path)
                 return sha256 if any(record["media_sha256"] == sha256 for record in records) else None
         if len(records) > 1:
             raise UsageError(

@@ -1,7 +1,5 @@
 """Opening a media file: what is in it, and one clear line where it cannot be read."""
 
-import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +11,10 @@ import av.error
 import av.stream
 
 from thinslice.errors import MediaError
+from thinslice.media.check import check_file
 from thinslice.media.mp4 import find_protection, read_tracks
 from thinslice.media.orientation import read_matrix, rotation_deg, swaps_sides
+from thinslice.media.pictures import Pictures, picture_size
 
 # FFmpeg demuxers that read something other than one recording. Playlists would also pull in other files.
 _PLAYLISTS = {"hls", "dash", "concat", "sdp", "rtsp"}
@@ -43,6 +43,7 @@ class MediaInfo:
         audio_codec: FFmpeg's name of the decoder; "" without sound.
         num_channels: channels of the sound track that is used; 0 without sound.
         num_audio_streams: how many sound tracks there are.
+        num_pictures: of a folder of frames or a single picture; 0 for a recording.
         notes: one line each on what a careful user wants to know, such as which of several tracks is heard.
     """
 
@@ -59,27 +60,8 @@ class MediaInfo:
     audio_codec: str = ""
     num_channels: int = 0
     num_audio_streams: int = 0
+    num_pictures: int = 0
     notes: tuple[str, ...] = ()
-
-
-def check_file(path: Path) -> None:
-    """Raise MediaError where `path` cannot be a readable, ordinary, non-empty file."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise MediaError(f"{path}: no such file; check its name and folder") from None
-    except PermissionError:
-        raise MediaError(f"{path}: may not be read; ask for read permission on its folder") from None
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be opened ({error.strerror}); check its name") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise MediaError(f"{path}: is a folder; give the media files inside it")
-    if not stat.S_ISREG(status.st_mode):
-        raise MediaError(f"{path}: is not an ordinary file; save the recording to a file first")
-    if not os.access(path, os.R_OK):
-        raise MediaError(f"{path}: may not be read; ask for read permission on it")
-    if status.st_size == 0:
-        raise MediaError(f"{path}: is empty (0 bytes); copy or download it again")
 
 
 @contextmanager
@@ -189,9 +171,32 @@ def probe(path: Path) -> MediaInfo:
     )
 
 
+def probe_pictures(pictures: Pictures) -> MediaInfo:
+    """Return what a clip of still pictures holds; of the first picture the head is read.
+
+    Raises:
+        MediaError: the first picture cannot be read.
+    """
+    width, height, kind = picture_size(pictures.paths[0])
+    return MediaInfo(
+        container="pictures",
+        duration_s=pictures.duration_s,
+        has_audio=False,
+        has_video=True,
+        width=width,
+        height=height,
+        frame_rate_hz=len(pictures.paths) / pictures.duration_s,
+        video_codec=kind,
+        num_pictures=len(pictures.paths),
+    )
+
+
 def frame_matrix(frame: Any) -> tuple[int, ...]:
     """Return the display matrix of a decoded video frame, () where it has none."""
-    side_data = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        side_data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV 18 does not know all kinds of side data, EXIF for one, and then gives none.
+        return ()
     return () if side_data is None else read_matrix(bytes(side_data))
 
 
@@ -246,7 +251,7 @@ def _what_is_wrong(path: Path, container: av.container.InputContainer) -> str | 
     audio, video = audio_stream(container), video_stream(container)
     is_still = video is not None and video.frames == 1 and not container.duration
     if name == "image2" or name.endswith("_pipe") or (audio is None and is_still):
-        return "is a picture, not a video; give a video or a sound file"
+        return "is a picture of a kind that is not read; convert it to PNG or JPEG"
     if name.startswith("mov,"):
         protection = find_protection(read_tracks(path))
         if protection:

@@ -1,6 +1,5 @@
-"""One time window of one media file, decoded once however many features are computed from it."""
+"""One time window of one clip, decoded once however many features are computed from it."""
 
-import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -12,28 +11,31 @@ import numpy as np
 
 from thinslice.errors import MediaError, UsageError
 from thinslice.media.audio import MonoReader, resample
-from thinslice.media.probe import MediaInfo, check_file, probe
-from thinslice.media.video import Frame, decode_frames
+from thinslice.media.frame import Frame
+from thinslice.media.identity import media_sha256
+from thinslice.media.pictures import Pictures, is_pictures, list_pictures, show_pictures
+from thinslice.media.probe import MediaInfo, probe, probe_pictures
+from thinslice.media.video import decode_frames
 
 MIN_DURATION_S = 1.0
 """Shortest sound that is worth listening to, seconds."""
 
 
 class Source:
-    """One time window of one media file.
+    """One time window of one clip: a media file, a folder of frames or one picture (`thinslice.media.pictures`).
 
     Nothing is opened before something is asked for. Decoded sound is kept, so that several features share
     it, and is decoded no further than asked: the memory needed depends on the window, not on the file.
     A Source is for one thread.
 
     Args:
-        path: the media file.
+        path: the media file, folder of frames or picture.
         start_s: start of the window, seconds from the file's start.
         end_s: end of the window; None, or a time beyond the file's end, for the file's end.
         transcript: what is said in the window, where the caller knows it; features of the words then need no file.
 
     Attributes:
-        path: the media file.
+        path: where the clip is.
         start_s: start of the window, seconds.
         end_s: end of the window, None for the file's end.
         transcript: what is said in the window, None where nobody has said so.
@@ -66,7 +68,12 @@ class Source:
     @cached_property
     def info(self) -> MediaInfo:
         """What the file holds; MediaError where it cannot be read."""
-        return probe(self.path)
+        return probe(self.path) if self.pictures is None else probe_pictures(self.pictures)
+
+    @cached_property
+    def pictures(self) -> Pictures | None:
+        """The still pictures that the clip is made of, None for a recording; MediaError for a folder without any."""
+        return list_pictures(self.path) if is_pictures(self.path) else None
 
     @property
     def warnings(self) -> list[str]:
@@ -100,6 +107,7 @@ class Source:
         Raises:
             MediaError: the file cannot be read, has no sound, less than 1 s of it in the window, or none.
         """
+        self._refuse_pictures()
         with self._timed():
             samples = self._reader.read(end_s)
             if self._reader.finished:
@@ -115,15 +123,13 @@ class Source:
     @property
     def audio_rate_hz(self) -> int:
         """Sampling rate of `audio(None)`; decodes the first bit of sound where nothing was decoded yet."""
-        if not self._reader.rate_hz:
-            self._reader.read(0.0)
+        self._start_sound()
         return self._reader.rate_hz
 
     @property
     def audio_lead_s(self) -> float:
         """Seconds of zeros at the window's start because the sound track starts later than the pictures."""
-        if not self._reader.rate_hz:
-            self._reader.read(0.0)
+        self._start_sound()
         return self._reader.lead_s
 
     def frames(self, times_s: Iterable[float], size: tuple[int, int] | None = None) -> Iterator[Frame]:
@@ -137,7 +143,10 @@ class Source:
             MediaError: the file cannot be read, or has no pictures.
             ValueError: the times do not ascend.
         """
-        frames = decode_frames(self.path, times_s, self.start_s, size, self._warnings)
+        if self.pictures is None:
+            frames = decode_frames(self.path, times_s, self.start_s, size, self._warnings)
+        else:
+            frames = show_pictures(self.pictures, times_s, self.start_s, size)
         while True:
             with self._timed():
                 frame = next(frames, None)
@@ -146,10 +155,8 @@ class Source:
             yield frame
 
     def sha256(self) -> str:
-        """Return the SHA-256 of the whole file's bytes, as 64 hexadecimal digits."""
-        check_file(self.path)
-        with open(self.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """Return the SHA-256 of the clip's bytes; as `thinslice.media.identity.media_sha256`."""
+        return media_sha256(self.path)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -158,6 +165,16 @@ class Source:
             yield
         finally:
             self.decode_seconds += time.perf_counter() - began
+
+    def _start_sound(self) -> None:
+        self._refuse_pictures()
+        if not self._reader.rate_hz:
+            self._reader.read(0.0)
+
+    def _refuse_pictures(self) -> None:
+        if self.pictures is not None:
+            what = "a folder of pictures" if self.path.is_dir() else "a picture"
+            raise MediaError(f"{self.path}: is {what}, so it has no sound; give a video or a sound file")
 
     def _check_length(self, num_samples: int, end_s: float | None) -> None:
         if end_s is not None and end_s < MIN_DURATION_S:

@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 from thinslice.errors import MediaError
+from thinslice.media.frame import Frame
 from thinslice.media.orientation import swaps_sides, turn_upright
 from thinslice.media.probe import DECODING_ERRORS, frame_matrix, only, open_media, origin_s, video_stream
 
@@ -19,22 +20,6 @@ SEEK_FROM_S = 30.0
 
 _SEEK_BACK_S = (0.0, 10.0, 60.0)  # MPEG-TS lands between key frames: try further back until one comes in time.
 _ROUNDING_S = 0.001  # Matroska keeps whole milliseconds: a frame this little after its time is on time.
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One decoded picture.
-
-    Attributes:
-        time_s: the frame's own time stamp, seconds from the window's start.
-        image: uint8 array (height, width, 3), RGB, turned upright as the file's rotation says. Frames that were
-            asked for twice, or at times between which no other is shown, share one array.
-        asked_s: the time that was asked for, seconds from the window's start.
-    """
-
-    time_s: float
-    image: np.ndarray
-    asked_s: float
 
 
 @dataclass(frozen=True)
