@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "thinslice.cli.evaluate:evaluate",
     "calibrate": "thinslice.cli.calibrate:calibrate",
     "groups": "thinslice.cli.groups:groups",
+    "votes": "thinslice.cli.votes:votes",
     "audit": "thinslice.cli.audit:audit",
     "data": "thinslice.cli.data:data",
     "systems": "thinslice.cli.systems:systems",

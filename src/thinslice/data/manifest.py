@@ -30,8 +30,9 @@ NUMERIC_COLUMNS: Mapping[str, tuple[float, float]] = {
     "valence": (-1.0, 1.0),
     "arousal": (-1.0, 1.0),
     WEIGHT: (0.0, 1000.0),
+    **dict.fromkeys((f"{name}_error" for name in TARGETS), (0.0, 1.0)),
 }
-"""Optional columns of numbers and their lowest and highest value."""
+"""Optional columns of numbers and their lowest and highest value; `_error` is a label's standard error."""
 
 TEXT_COLUMNS = ("transcript", "age_group", "gender", "ethnicity", "emotion")
 """Optional columns of free text."""
@@ -40,6 +41,7 @@ OPTIONAL_COLUMNS = (
     "transcript",
     *TARGETS,
     *("age_group", "gender", "ethnicity", "emotion", "valence", "arousal", WEIGHT),
+    *(f"{name}_error" for name in TARGETS),
 )
 """All optional columns that mean something to thinslice, in the order in which they are written."""
 
