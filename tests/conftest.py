@@ -11,7 +11,16 @@ from hypothesis import settings
 settings.register_profile("thinslice", deadline=None)
 settings.load_profile("thinslice")
 
-DATA_FIXTURES = {"data_dir", "real_data", "real_clips", "hard_videos", "bimodal_weights", "papers", "published"}
+DATA_FIXTURES = {
+    "data_dir",
+    "real_data",
+    "real_clips",
+    "hard_videos",
+    "bimodal_weights",
+    "real_votes",
+    "papers",
+    "published",
+}
 
 NO_DATA = "needs the research data: pytest --data DIR"
 SLOW = "takes over 20 s: pytest --slow"
@@ -114,6 +123,12 @@ def real_data(data_dir: Path) -> Path:
 def real_clips(real_data: Path) -> list[Path]:
     """Real First Impressions clips, sorted by name."""
     return sorted(_present(real_data / "clips", "First Impressions clips are").glob("*.mp4"))
+
+
+@pytest.fixture(scope="session")
+def real_votes(data_dir: Path) -> Path:
+    """The votes behind the training labels."""
+    return _present(data_dir / "votes" / "votes_train.csv.gz", "the votes are")
 
 
 @pytest.fixture(scope="session")

@@ -139,7 +139,7 @@ def score_against_votes(
     """
     row_of = match_clips(clips, votes.clips)
     rows = np.array([-1 if row is None else row for row in row_of], dtype=np.intp)
-    names, person = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
+    person = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)[1]
     out: dict[str, VoteScore] = {}
     influence = np.zeros(len(votes))
     for target in TARGETS:
@@ -159,7 +159,7 @@ def score_against_votes(
     if set(TRAITS) <= set(out):
         both = np.flatnonzero(influence)
         ends = [person[rows[side[both]]] for side in (votes.left, votes.right)]
-        average = _average([out[trait] for trait in TRAITS], _deviation(influence[both], *ends))
+        average = _average([out[trait] for trait in TRAITS], dyadic_error(influence[both], *ends))
         interview = {name: one for name, one in out.items() if name not in TRAITS}
         out = {trait: out[trait] for trait in TRAITS} | {"average": average} | interview
     return out
@@ -179,7 +179,7 @@ def _score(
     value = float(agreed.mean())
     others = float(crossfit(pairs, wanted, seed=seed).mean())
     apart = (agreed - value) / len(wanted)
-    deviation = _deviation(apart, person[rows[mine.left]], person[rows[mine.right]])
+    deviation = dyadic_error(apart, person[rows[mine.left]], person[rows[mine.right]])
     behind = (1.0 - 1.0 / NUM_FOLDS) * reliability.votes_per_clip
     raters = equal_raters(value, others, one_vote, behind)
     interval = Intervals(_interval(value, deviation) if len(wanted) > 1 else None)
@@ -205,7 +205,7 @@ def _average(scores: Sequence[VoteScore], deviation: float) -> VoteScore:
     )
 
 
-def _deviation(apart: Floats, left: Index, right: Index) -> float:
+def dyadic_error(apart: Floats, left: Index, right: Index) -> float:
     """Return the standard error of a sum of votes' shares (v,), of speakers `left` and `right`, (v,) each.
 
     The dyadic variance: products of all pairs of votes that share a speaker. Each speaker's sum squared counts those,

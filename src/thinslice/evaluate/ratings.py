@@ -24,8 +24,10 @@ with krippendorff.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from thinslice.evaluate.metrics import Floats
 from thinslice.evaluate.reliability import NUM_HALVES, Reliability, from_halves
@@ -230,5 +232,5 @@ def _halves(clip: Index, z: Floats, size: int, rng: np.random.Generator) -> Floa
     return out
 
 
-def _divide(top: Floats, bottom: Floats | Index) -> Floats:
+def _divide(top: NDArray[Any], bottom: NDArray[Any]) -> Floats:
     return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=np.asarray(bottom) > 0)

@@ -105,7 +105,7 @@ def from_halves(halves: Floats, per_clip: float, speakers: Sequence[str] | None 
     sums = bootstrap.group_sums(summands, index, num_groups)
     value = float(_doubled(sums.sum(axis=0)))
     samples = _doubled(bootstrap.resample(sums, _NUM_RESAMPLES, seed))
-    samples = samples[~np.isnan(samples)]
+    samples = samples[np.isfinite(samples)]
     low, high = np.quantile(samples, [0.025, 0.975]) if len(samples) else (np.nan, np.nan)
     return Reliability(value, float(low), float(high), per_clip, spearman_brown(value, 1.0 / per_clip))
 

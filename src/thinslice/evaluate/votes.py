@@ -28,7 +28,7 @@ Index = NDArray[np.intp]
 
 MIN_RELIABILITY: Final = 1e-3
 """A reliability of one vote below this is not told from nothing, and would make the ridge's weight infinite."""
-_MAX_RELIABILITY: Final = 0.49
+_MAX_RELIABILITY: Final = 0.4
 _TOLERANCE: Final = 1e-6
 _MAX_STEPS: Final = 500
 
@@ -91,14 +91,15 @@ class Pairs:
         return Pairs(self.num_clips, self.left[rows], self.right[rows], self.choice[rows])
 
     @property
-    def num_votes(self) -> NDArray[np.intp]:
+    def num_votes(self) -> Index:
         """Number of votes about each clip, (n,)."""
         return np.bincount(self.left, minlength=self.num_clips) + np.bincount(self.right, minlength=self.num_clips)
 
     def tally(self, values: Floats) -> Floats:
         """Return for each clip the sum of values (v,) of the pairs it is left in, less those it is right in, (n,)."""
         size = self.num_clips
-        return np.bincount(self.left, values, size) - np.bincount(self.right, values, size)
+        tally = np.bincount(self.left, values, size) - np.bincount(self.right, values, size)
+        return tally.astype(np.float64)
 
     def laplacian(self, weights: Floats | None = None) -> "csr_array":
         """Return sum over pairs of weight (e_left - e_right)(e_left - e_right)^T, sparse (n, n)."""
