@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from media_files import numbered, tone, voice_like, with_cover, write_media
 from thinslice.errors import MediaError, UsageError
-from thinslice.media.audio import MonoReader, mix_down
+from thinslice.media.audio import MonoReader
+from thinslice.media.mixing import mix_down
 from thinslice.media.source import Source
 
 RATE = 44100
@@ -71,15 +72,61 @@ def test_every_format_gives_the_same_tone(tmp_path, name, codec, with_pictures):
 
 
 def test_channels_are_averaged(tmp_path):
-    sound = np.concatenate([tone(2.0, level=0.5), tone(2.0, level=-0.1)])
-    samples = Source(write_media(tmp_path / "a.wav", [sound], audio_codec="pcm_s16le")).audio()
-    assert np.abs(samples - tone(2.0, level=0.2)[0]).max() < 2 / 32768
+    sound = np.concatenate([tone(2.0, level=0.5), tone(2.0, level=0.1)])
+    source = Source(write_media(tmp_path / "a.wav", [sound], audio_codec="pcm_s16le"))
+    assert np.abs(source.audio() - tone(2.0, level=0.3)[0]).max() < 2 / 32768
+    assert source.warnings == []
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.0005])
+def test_a_silent_channel_does_not_halve_the_level(tmp_path, noise):
+    voice = voice_like(3.0)
+    hiss = np.random.default_rng(0).normal(0, noise, voice.shape).astype(np.float32)
+    alone = Source(write_media(tmp_path / "mono.wav", [voice], audio_codec="pcm_s16le"))
+    for name, channels in (("left", (voice, hiss)), ("right", (hiss, voice))):
+        source = Source(write_media(tmp_path / f"{name}.wav", [np.concatenate(channels)], audio_codec="pcm_s16le"))
+        assert np.abs(source.audio() - alone.audio()).max() <= 5 * noise + 1 / 32768
+        (line,) = source.warnings
+        assert line.endswith("1 of 2 channels of its sound carry any; the others are ignored")
+
+
+def test_opposite_phase_does_not_cancel_out(tmp_path):
+    voice = voice_like(3.0)
+    source = Source(write_media(tmp_path / "a.wav", [np.concatenate([voice, -voice])], audio_codec="pcm_s16le"))
+    alone = Source(write_media(tmp_path / "mono.wav", [voice], audio_codec="pcm_s16le"))
+    assert np.abs(source.audio() - alone.audio()).max() <= 1 / 32768
+    (line,) = source.warnings
+    assert line.endswith("its channels have opposite phase and would cancel out; this was undone")
+
+
+def test_a_channel_that_joins_in_later_is_heard(tmp_path):
+    first, second = voice_like(12.0), voice_like(12.0, seed=3)
+    second[:, : 8 * RATE] = 0.0
+    samples = Source(
+        write_media(tmp_path / "a.wav", [np.concatenate([first, second])], audio_codec="pcm_s16le")
+    ).audio()
+    assert np.abs(samples - (first + second)[0].clip(-1, 1)).max() < 2 / 32768
+
+
+@given(reads=st.lists(st.floats(0.0, 16.0), max_size=4), quiet_s=st.sampled_from([0.0, 3.0, 8.0]))
+def test_the_mix_does_not_depend_on_how_much_is_read_at_once(tmp_path_factory, reads, quiet_s):
+    quiet = np.random.default_rng(0).integers(-1, 2, (2, round(quiet_s * 8000))) / 32768
+    voice = voice_like(8.0, 8000)
+    sound = np.concatenate([quiet, np.concatenate([voice, 0.0 * voice])], axis=1).astype(np.float32)
+    folder = tmp_path_factory.mktemp("mix")
+    path = write_media(folder / "a.wav", [sound], rate_hz=8000, audio_codec="pcm_s16le")
+    whole = Source(path).audio()
+    assert np.abs(whole[-64000:] - voice[0]).max() < 2 / 32768
+    source = Source(path)
+    for end_s in [second for second in reads if second >= 1.0]:
+        assert np.array_equal(source.audio(end_s=end_s), whole[: round(end_s * 8000)])
+    assert np.array_equal(source.audio(), whole)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.flac", "flac"), ("a.m4a", "aac")])
 @pytest.mark.parametrize("channels", [6, 8])
-def test_many_channels_are_averaged(tmp_path, name, codec, channels):
-    sound = np.concatenate([tone(1.5, level=0.1 * channels)] + [np.zeros((1, 66150), np.float32)] * (channels - 1))
+def test_of_many_channels_those_with_sound_are_averaged(tmp_path, name, codec, channels):
+    sound = np.concatenate([tone(1.5, level=0.1)] + [np.zeros((1, 66150), np.float32)] * (channels - 1))
     kind = sound if codec == "aac" else (sound * 32768).astype(np.int16)
     samples = Source(write_media(tmp_path / name, [kind], audio_codec=codec)).audio()
     allowed = 0.01 if codec == "aac" else 2 / 32768
@@ -89,13 +136,15 @@ def test_many_channels_are_averaged(tmp_path, name, codec, channels):
 def test_samples_are_rounded_to_sixteen_bits_as_ffmpeg_does():
     floats = np.array([0.3, -0.3, 0.4 / 32768, 0.6 / 32768, 1.5, -1.5, 0.5 / 32768, 1.5 / 32768], np.float32)
     expected = np.array([9830, -9830, 0, 1, 32767, -32768, 0, 2]) / 32768  # Halves go to the even number.
-    assert mix_down([(floats,)])[0] == pytest.approx(expected, abs=0)
-    assert mix_down([(floats.astype(np.float64),)])[0] == pytest.approx(expected, abs=0)
-    assert mix_down([(np.array([0, 128, 255], np.uint8),)])[0] == pytest.approx([-1, 0, 127 / 128], abs=0)
-    assert mix_down([(np.array([-(2**31), 2**31 - 1, 65535], np.int32),)])[0] == pytest.approx(
+    assert mix_down([((floats,), None)])[0] == pytest.approx(expected, abs=0)
+    assert mix_down([((floats.astype(np.float64),), None)])[0] == pytest.approx(expected, abs=0)
+    assert mix_down([((np.array([0, 128, 255], np.uint8),), None)])[0] == pytest.approx([-1, 0, 127 / 128], abs=0)
+    assert mix_down([((np.array([-(2**31), 2**31 - 1, 65535], np.int32),), None)])[0] == pytest.approx(
         [-1, 32767 / 32768, 0], abs=0
     )
-    assert mix_down([(np.int16([1, -2]), np.int16([2, -2]))])[0] == pytest.approx([1.5 / 32768, -2 / 32768], abs=0)
+    assert mix_down([((np.int16([1, -2]), np.int16([2, -2])), None)])[0] == pytest.approx(
+        [1.5 / 32768, -2 / 32768], abs=0
+    )
 
 
 def test_real_clips_equal_ffmpegs_own_sixteen_bits(real_clips):
@@ -209,7 +258,26 @@ def test_the_default_sound_track_is_heard_and_the_choice_noted(tmp_path):
     assert level_and_pitch(first.audio(), RATE)[1] == pytest.approx(440, abs=2)
     assert level_and_pitch(second.audio(), RATE)[1] == pytest.approx(880, abs=2)
     assert second.info.num_audio_streams == 2
-    assert second.info.notes == ("the file has 2 sound tracks; number 2 is heard",)
+    assert second.warnings == [
+        f"{second.path}: has 2 sound tracks; number 2 is heard; choose another with --audio-track"
+    ]
+
+
+def test_a_silent_track_is_passed_over_unless_it_was_asked_for(tmp_path):
+    sounds = [0 * tone(2.0), 0 * tone(2.0) + 0.3, tone(2.0, pitch_hz=880.0)]
+    path = write_media(tmp_path / "a.mkv", sounds, audio_codec="flac")
+    source = Source(path)
+    assert level_and_pitch(source.audio(), RATE)[1] == pytest.approx(880, abs=2)
+    (line,) = source.warnings
+    assert line.endswith("number 3 is heard, since number 1 is silent; choose another with --audio-track")
+    asked = Source(path, audio_track=1)
+    assert not asked.audio().any()
+    assert asked.warnings == []
+    with pytest.raises(MediaError, match="has no sound track number 4; choose from 1 to 3 with --audio-track"):
+        Source(path, audio_track=4).audio()
+    silent = Source(write_media(tmp_path / "b.mkv", sounds[:2], audio_codec="flac"))
+    assert not silent.audio().any()
+    assert "number 1 is heard" in silent.warnings[0]
 
 
 def test_cover_art_is_no_video(tmp_path):

@@ -246,7 +246,7 @@ def test_a_window_after_the_end(tmp_path, start_s):
         Source(path, start_s, start_s + 10).audio()
 
 
-@pytest.mark.parametrize("level", [0.0, 5e-5])
+@pytest.mark.parametrize("level", [0.0, 5e-5, 0.3])
 def test_digital_silence(tmp_path, level):
     path = write_media(tmp_path / "a.wav", [np.full((1, 88200), level, np.float32)], audio_codec="pcm_f32le")
     assert len(Source(path).audio()) == 88200

@@ -34,6 +34,7 @@ Examples:
 @click.option("--start", "start_s", type=float, default=0.0, help="Start in the clip, seconds.")
 @click.option("--end", "end_s", type=float, help="End in the clip, seconds.")
 @click.option("--every", "every_s", type=float, help="Timeline: also score consecutive windows of this many seconds.")
+@click.option("--audio-track", type=click.IntRange(1), help="Sound track to hear, of several; counted from 1.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes for many clips.")
 def predict(
     clips: tuple[str, ...],
@@ -45,6 +46,7 @@ def predict(
     start_s: float,
     end_s: float | None,
     every_s: float | None,
+    audio_track: int | None,
     workers: int,
 ) -> None:
     """Predict how strangers would judge the personality of the person in each CLIP.
@@ -71,7 +73,8 @@ def predict(
         results = list(_progress(predict_table(predictor, inputs, explain=False), None))
     else:
         options: dict[str, Any] = {
-            "transcript": transcript, "start_s": start_s, "end_s": end_s, "every_s": every_s, "explain": explain,
+            "transcript": transcript, "start_s": start_s, "end_s": end_s, "every_s": every_s,
+            "audio_track": audio_track, "explain": explain,
         }  # fmt: skip
         results = _predict_clips(clips, predictor, workers, options, out)
 

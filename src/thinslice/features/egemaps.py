@@ -14,13 +14,11 @@ from typing import Any, Final
 import numpy as np
 
 from thinslice.errors import MediaError, MissingExtraError
+from thinslice.media.mixing import is_silent
 from thinslice.media.source import Source
 
 NUM_FUNCTIONALS: Final = 88
 RATE_HZ: Final = 44100
-
-SILENCE: Final = 1e-4
-"""A recording none of whose samples is larger is digital silence; 16-bit full scale is 1."""
 
 
 def extract_egemaps(source: Source, rate_hz: int = RATE_HZ, allow_missing: bool = False) -> np.ndarray:
@@ -41,7 +39,7 @@ def extract_egemaps(source: Source, rate_hz: int = RATE_HZ, allow_missing: bool 
     smile = _smile()
     try:
         samples = source.audio(rate_hz)
-        if np.abs(samples).max() < SILENCE:
+        if is_silent(samples):
             raise MediaError(f"{source.path}: its sound is digital silence; give a clip with a voice")
     except MediaError:
         if allow_missing and source.info.has_video:

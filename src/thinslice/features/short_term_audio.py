@@ -18,6 +18,7 @@ import numpy as np
 from scipy.fft import dct, rfft
 
 from thinslice.errors import MediaError, UsageError
+from thinslice.media.mixing import is_silent
 from thinslice.media.source import Source
 
 SHORT_TERM_FEATURES: Final = (
@@ -72,7 +73,7 @@ def extract_short_term_audio(
         MediaError: the clip has no sound, only digital silence, or too little of it.
     """
     samples = source.audio(rate_hz)
-    if not np.any(samples):
+    if is_silent(samples):
         raise MediaError(f"{source.path}: its sound is digital silence; a prediction from sound needs speech")
     features = short_term_features(samples, rate_hz, window_s, epsilon)
     if features.shape[1] < num_parts:

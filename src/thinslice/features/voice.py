@@ -14,6 +14,7 @@ import numpy as np
 
 from thinslice.errors import MediaError
 from thinslice.features.kaiser import resample_kaiser
+from thinslice.media.mixing import is_silent
 from thinslice.media.source import MIN_DURATION_S, Source
 
 VOICE_PROFILE_COLUMNS: Final = (
@@ -30,8 +31,8 @@ VOICE_PROFILE_COLUMNS: Final = (
 RATE_HZ: Final = 22050
 """Sampling rate of the samples that a profile is computed from."""
 
-SILENCE: Final = 1e-4
-"""A recording none of whose samples is larger is digital silence; 16-bit full scale is 1."""
+HEARD_S: Final = 7.0
+"""How much of a clip's sound the training profiles were computed from, seconds from its start."""
 
 _WINDOW = 2048
 _HOP = 512
@@ -39,7 +40,7 @@ _BINS_HZ = np.fft.rfftfreq(_WINDOW, 1 / RATE_HZ)
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-def extract_voice_profile(source: Source, duration_s: float = 7.0) -> np.ndarray:
+def extract_voice_profile(source: Source, duration_s: float = HEARD_S) -> np.ndarray:
     """Compute the voice profile of the first seconds of a source's sound.
 
     A sound track that starts later than the pictures is measured from where it starts.
@@ -54,13 +55,17 @@ def extract_voice_profile(source: Source, duration_s: float = 7.0) -> np.ndarray
     Raises:
         MediaError: the file cannot be read, has no sound or less than 1 s of it, or holds digital silence.
     """
+    return source.once(("voice_profile", duration_s), lambda: _profile_of(source, duration_s))
+
+
+def _profile_of(source: Source, duration_s: float) -> np.ndarray:
     lead_s, rate = source.audio_lead_s, source.audio_rate_hz
     samples = source.audio(None, lead_s + duration_s)[round(lead_s * rate) :]
     if len(samples) < MIN_DURATION_S * rate:
         raise MediaError(
             f"{source.path}: only {len(samples) / rate:.2f} s of sound; at least {MIN_DURATION_S:g} s are needed"
         )
-    if np.abs(samples).max() < SILENCE:
+    if is_silent(samples):
         raise MediaError(
             f"{source.path}: its sound is digital silence for the first {duration_s:g} s; "
             "give a clip with a voice, or start later"

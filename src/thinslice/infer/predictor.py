@@ -20,6 +20,7 @@ from thinslice.infer.combine import (
     inverse_variance_weights,
     join_transcripts,
 )
+from thinslice.infer.listening import find_first_speech, judge_profile, judge_sound
 from thinslice.infer.members import Member, Words, load_member, reads_words, trait_scores
 from thinslice.media.source import Source
 from thinslice.traits import TARGETS
@@ -31,6 +32,8 @@ SCORED_WHOLE_S = 20.0
 """A clip up to this long is scored whole; of a longer one the first `CLIP_S` seconds, unless told otherwise."""
 LONGEST_WINDOW_S = 300.0
 SHORTEST_WINDOW_S = 1.0
+HEARD = frozenset({"voice", "sound"})
+"""Labels of inputs that are heard."""
 RECOGNISED_EXCESS = 1.07
 """The recogniser writes down fillers and repetitions that the edited transcripts of the training clips lack: so many
 times their words (`benchmarks/asr.py`). Without this, recognised speech would count as faster than it is."""
@@ -54,6 +57,10 @@ class Predictor:
         self.members: list[Member] = [load_member(name, threads) for name in names]
 
     @property
+    def _listens(self) -> bool:
+        return any(entry.label in HEARD for member in self.members for entry in member.bundle.inputs.values())
+
+    @property
     def cards(self) -> dict[str, Mapping[str, object]]:
         """Model cards by bundle name."""
         return {member.bundle.name: member.bundle.card for member in self.members}
@@ -66,6 +73,7 @@ class Predictor:
         start_s: float = 0.0,
         end_s: float | None = None,
         every_s: float | None = None,
+        audio_track: int | None = None,
         explain: bool = True,
         on_stage: Callable[[str], None] | None = None,
     ) -> Prediction:
@@ -75,11 +83,14 @@ class Predictor:
             path: video or audio file.
             transcript: the words spoken, or a .txt, .srt or .vtt file of them. Without it, such a file beside the
                 clip is read, else the words are recognised where the `asr` extra is installed.
-            start_s: where to start, seconds.
+            start_s: where to start, seconds. With 0 and without an end, a model that listens skips silence or music
+                before the speech and says so.
             end_s: where to end, seconds; by default a clip of up to 20 s is scored whole, of a longer one the
                 first 15.3 s, the length of the training clips.
             every_s: also score consecutive windows of this length (a timeline); the clip's scores are then the
                 mean over the windows.
+            audio_track: which sound track to hear, counted from 1; None for the one marked as default, else the first
+                that is not silent.
             explain: whether to compute what moved the scores.
             on_stage: called with what begins: "words", an input's label such as "voice", "model", "explain".
 
@@ -93,10 +104,16 @@ class Predictor:
         started = time.perf_counter()
         begin = on_stage or _tell_nobody
         if every_s is not None:
-            return self._predict_windows(Path(path), transcript, start_s, end_s, every_s, explain, started, begin)
-        source, note = _open_window(Path(path), start_s, end_s)
-        prediction = self._predict_source(source, transcript, explain, started, begin)
-        return replace(prediction, warnings=(*note, *prediction.warnings))
+            return self._predict_windows(
+                Path(path), transcript, start_s, end_s, every_s, audio_track, explain, started, begin
+            )
+        source, notes = _open_window(Path(path), start_s, end_s, audio_track)
+        skipped_s = find_first_speech(source) if self._listens and start_s == 0 and end_s is None else 0.0
+        if skipped_s:
+            source, notes = _open_window(Path(path), skipped_s, None, audio_track)
+            notes.insert(0, f"no speech in the first {skipped_s:.1f} s: they are left out; keep them with --end")
+        prediction = self._predict_source(source, transcript, explain, started, begin, skipped_s)
+        return replace(prediction, warnings=(*notes, *prediction.warnings))
 
     def _predict_source(
         self,
@@ -105,12 +122,14 @@ class Predictor:
         explain: bool,
         started: float,
         begin: Callable[[str], None],
+        skipped_s: float = 0.0,
     ) -> Prediction:
         seconds: dict[str, float] = {}
         begin("words")
-        words, text_notes = self._words(source, given, seconds)
+        words, text_notes = self._words(source, given, seconds, source.start_s - skipped_s)
         source.transcript = words.text if words else ""
         features, reasons = self._features(source, seconds, begin)
+        sound_notes = judge_sound(source) if self._listens else []
 
         begin("model")
         began = time.perf_counter()
@@ -138,9 +157,10 @@ class Predictor:
             explanation = combine_explanations([member.explain(features, words) for member, _ in parts], weights)
             seconds["explain"] = time.perf_counter() - began
         # Messages name their file; beside the clip's own result that would only be repeated.
-        warnings = [
-            line.removeprefix(f"{source.path}: ") for line in (*source.warnings, *reasons.values())
-        ] + text_notes
+        warnings = [line.removeprefix(f"{source.path}: ") for line in (*source.warnings, *reasons.values())] + [
+            *sound_notes,
+            *text_notes,
+        ]
         warnings += [f"{member.bundle.name} left out: it needs {', '.join(names)}" for member, names in problems]
         return Prediction(
             clip=str(source.path),
@@ -160,6 +180,7 @@ class Predictor:
         start_s: float,
         end_s: float | None,
         every_s: float,
+        audio_track: int | None,
         explain: bool,
         started: float,
         begin: Callable[[str], None],
@@ -172,7 +193,8 @@ class Predictor:
         windows, scored, first_error = [], [], None
         for low, high in _window_bounds(start_s, end, every_s):
             try:
-                part = self._predict_source(Source(path, low, high), given, explain, time.perf_counter(), begin)
+                source = Source(path, low, high, audio_track=audio_track)
+                part = self._predict_source(source, given, explain, time.perf_counter(), begin)
             except ThinsliceError as error:
                 first_error = first_error or error
                 windows.append(Window(low, high, {}, str(error)))
@@ -229,7 +251,7 @@ class Predictor:
             traits=_in_order(trait_scores(member.bundle, scores, used)),
             used=used,
             transcript=transcript if "words" in used else None,
-            warnings=(),
+            warnings=() if voice_profile is None else tuple(judge_profile(voice_profile)),
             seconds={"model": scored_s, "total": scored_s},
             bundle=self._bundle([member]),
             explanation=member.explain(features, words) if explain else None,
@@ -261,14 +283,14 @@ class Predictor:
         return features, reasons
 
     def _words(
-        self, source: Source, given: str | Path | None, seconds: dict[str, float]
+        self, source: Source, given: str | Path | None, seconds: dict[str, float], text_start_s: float
     ) -> tuple[Words | None, list[str]]:
         """Return the words given, found beside the clip or recognised, and what the user should know of them."""
         if not any(reads_words(member) for member in self.members):
             return None, []
         began = time.perf_counter()
         to_the_end = source.end_s is None or source.end_s >= source.info.duration_s
-        found = find_transcript(source.path, given, source.start_s, None if to_the_end else source.end_s)
+        found = find_transcript(source.path, given, text_start_s, None if to_the_end else source.end_s)
         if found is not None:
             seconds["transcript"] = time.perf_counter() - began
             return (Words(found.text, source.duration_s) if found.text.strip() else None), []
@@ -292,18 +314,18 @@ class Predictor:
         }
 
 
-def _open_window(path: Path, start_s: float, end_s: float | None) -> tuple[Source, list[str]]:
+def _open_window(path: Path, start_s: float, end_s: float | None, audio_track: int | None) -> tuple[Source, list[str]]:
     """Return the part of the clip to score, and a line for the user where it is not the whole."""
-    source = Source(path, start_s, end_s)
+    source = Source(path, start_s, end_s, audio_track=audio_track)
     end = _checked_end(source, start_s, end_s)
     if end - start_s > LONGEST_WINDOW_S and end_s is not None:
         raise MediaError(f"{path}: {end - start_s:.0f} s at once; end by {LONGEST_WINDOW_S:g} s, or use --every")
     if end_s is None and end - start_s > SCORED_WHOLE_S:
         note = (
-            f"{end - start_s:.0f} s long: scored {start_s:g}-{start_s + CLIP_S:g} s only, as long as the training "
+            f"{end - start_s:.0f} s long: scored {start_s:.3g}-{start_s + CLIP_S:.3g} s only, as long as the training "
             "clips; choose with --start/--end, or see it all with --every"
         )
-        return Source(path, start_s, start_s + CLIP_S), [note]
+        return Source(path, start_s, start_s + CLIP_S, audio_track=audio_track), [note]
     return source, []
 
 

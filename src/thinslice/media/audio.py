@@ -1,7 +1,6 @@
 """The sound of a media file as mono samples on the file's own clock, decoded only as far as asked."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,12 @@ import av
 import numpy as np
 
 from thinslice.errors import MediaError
-from thinslice.media.probe import DECODING_ERRORS, audio_stream, only, open_media, origin_s
+from thinslice.media.mixing import Channels, Mix, choose_mix, is_silent, mix_down, to_16_bits
+from thinslice.media.probe import DECODING_ERRORS, audio_stream, audio_tracks, only, open_media, origin_s
 
-Channels = tuple[np.ndarray, ...]
-"""A stretch of sound as decoded: one array (n,) per channel, in the file's sample format."""
+LISTEN_S = 7.0
+"""Sound, from the first on, that decides which channels, and which of several tracks, carry any. As much is decoded
+at least where there is more than one."""
 
 SEEK_FROM_S = 30.0
 """Windows that start later than this are reached by seeking, earlier ones by decoding from the beginning."""
@@ -35,13 +36,15 @@ _MAX_BACKWARD_S = 1.0  # A jump further back is a broken clock, not an overlap.
 class MonoReader:
     """The sound of one window of a file, decoded step by step.
 
-    Channels are averaged. A gap in the time stamps, or a sound track that starts after the pictures, becomes
-    zeros, so that sample i belongs to time i / rate_hz of the window.
+    The channels that carry sound are averaged (`thinslice.media.mixing`). A gap in the time stamps, or a sound
+    track that starts after the pictures, becomes zeros, so that sample i belongs to time i / rate_hz of the window.
 
     Args:
         path: the media file.
         start_s: start of the window on the file's clock, seconds.
         end_s: its end; None for the end of the file.
+        track: which sound track, counted from 1; None for the one marked as default, else the first, or where that
+            is silent in the window's first seconds for the next that is not.
 
     Attributes:
         rate_hz: sampling rate of the samples, the track's own; 0 before the first call of `read`.
@@ -50,17 +53,18 @@ class MonoReader:
         warnings: one line each.
     """
 
-    def __init__(self, path: Path, start_s: float, end_s: float | None) -> None:
+    def __init__(self, path: Path, start_s: float, end_s: float | None, track: int | None = None) -> None:
         self.path = path
         self.start_s = start_s
         self.end_s = end_s
+        self.track = track
         self.rate_hz = 0
         self.finished = False
         self.lead_s = 0.0
         self.warnings: list[str] = []
         self._mono = np.zeros(0, np.float32)
         self._error: MediaError | None = None
-        self._source = self._pieces()
+        self._source = self._with_mix()
 
     def read(self, end_s: float | None) -> np.ndarray:
         """Return the samples from the window's start to `end_s` (window-relative, None for all).
@@ -74,7 +78,7 @@ class MonoReader:
         if self._error is not None:
             raise self._error
         chunks: list[np.ndarray] = [self._mono]
-        pieces: list[Channels] = []
+        pieces: list[tuple[Channels, Mix | None]] = []
         length = len(self._mono)
         while not self.finished and (end_s is None or self.rate_hz == 0 or length < round(end_s * self.rate_hz)):
             try:
@@ -85,7 +89,7 @@ class MonoReader:
             if piece is None:
                 self.finished = True
                 break
-            length += len(piece[0])
+            length += len(piece[0][0])
             pieces.append(piece)
             if len(pieces) == _PIECES_AT_ONCE:
                 chunks += self._mix(pieces)
@@ -95,8 +99,8 @@ class MonoReader:
             self._mono = np.concatenate(chunks)
         return self._mono if end_s is None else self._mono[: round(end_s * self.rate_hz)]
 
-    def _mix(self, pieces: Sequence[Channels]) -> list[np.ndarray]:
-        """Return the average of the channels, with zeros for what is no number."""
+    def _mix(self, pieces: Sequence[tuple[Channels, Mix | None]]) -> list[np.ndarray]:
+        """Return the mixed channels, with zeros for what is no number."""
         chunks = mix_down(pieces)
         for chunk in chunks:
             broken = np.isnan(chunk)
@@ -106,6 +110,30 @@ class MonoReader:
                 if line not in self.warnings:
                     self.warnings.append(line)
         return chunks
+
+    def _with_mix(self) -> Iterator[tuple[Channels, Mix | None]]:
+        """Yield the pieces, each with how to mix it, held back until the first seconds of sound have told how."""
+        mix: Mix | None = None
+        held: list[Channels] = []
+        num_held = 0
+        for piece in self._pieces():
+            if mix is None and (held or _has_sound(piece)):
+                held.append(piece)
+                num_held += len(piece[0])
+                if num_held >= LISTEN_S * self.rate_hz:
+                    mix = self._decide(held)
+                    yield from ((earlier, mix) for earlier in held)
+            else:
+                yield piece, mix
+        if mix is None and held:
+            mix = self._decide(held)
+            yield from ((earlier, mix) for earlier in held)
+
+    def _decide(self, held: Sequence[Channels]) -> Mix:
+        mix = choose_mix(held)
+        if mix.note:
+            self.warnings.append(f"{self.path}: {mix.note}")
+        return mix
 
     def _pieces(self) -> Iterator[Channels]:
         """Yield consecutive stretches of samples as decoded, from the window's start to its end."""
@@ -124,15 +152,17 @@ class MonoReader:
                 clock.heard = True
                 samples = _channels(frame)
                 if rate != self.rate_hz:  # The rate changes within the track: bring it to the first one.
-                    samples = (resample(mix_down([samples])[0], rate, self.rate_hz),)
+                    samples = (resample(mix_down([(samples, None)])[0], rate, self.rate_hz),)
                 yield samples if keep - skip == num_samples else tuple([part[skip:keep] for part in samples])
             if clock.done:
                 return
 
     def _frames(self) -> Iterator[tuple[Any, float | None, float]]:
         """Yield decoded frames, their time on the file's clock, and how much the file may still hold after it."""
+        if self.track is None:
+            self.track = self._choose_track()
         if self.start_s > SEEK_FROM_S:
-            landed = False
+            landed, num_warnings = False, len(self.warnings)
             for item in self._decode(seek=True):
                 if not landed and (item[1] is None or item[1] > self.start_s):
                     break  # The seek landed too late, or nowhere known: decode from the beginning instead.
@@ -140,14 +170,44 @@ class MonoReader:
                 yield item
             if landed:
                 return
-            self.warnings.clear()
+            del self.warnings[num_warnings:]
         yield from self._decode(seek=False)
+
+    def _choose_track(self) -> int | None:
+        """Return the track to hear, and say which it is where there are several."""
+        with open_media(self.path, pictures=False) as container:
+            tracks = audio_tracks(container)
+            default = audio_stream(container)
+            languages = [track.language for track in tracks]
+            first = 1 + next((index for index, track in enumerate(tracks) if track is default), 0)
+        if len(tracks) < 2:
+            return None
+        order = [first, *(number for number in range(1, len(tracks) + 1) if number != first)]
+        chosen = next((number for number in order if self._is_heard(number)), first)
+        language = f" ({languages[chosen - 1]})" if languages[chosen - 1] else ""
+        silent = f", since number {first} is silent" if chosen != first else ""
+        self.warnings.append(
+            f"{self.path}: has {len(tracks)} sound tracks; number {chosen}{language} is heard{silent}; "
+            "choose another with --audio-track"
+        )
+        return chosen
+
+    def _is_heard(self, track: int) -> bool:
+        try:
+            return not is_silent(MonoReader(self.path, self.start_s, self.end_s, track).read(LISTEN_S))
+        except MediaError:
+            return False
+
+    def _no_track(self, num_tracks: int) -> str:
+        if not num_tracks or self.track is None:
+            return "has no sound; give a clip with a sound track"
+        return f"has no sound track number {self.track}; choose from 1 to {num_tracks} with --audio-track"
 
     def _decode(self, seek: bool) -> Iterator[tuple[Any, float | None, float]]:
         with open_media(self.path, pictures=False) as container:
-            stream = audio_stream(container)
+            stream = audio_stream(container, self.track)
             if stream is None:
-                raise MediaError(f"{self.path}: has no sound; give a clip with a sound track")
+                raise MediaError(f"{self.path}: {self._no_track(len(audio_tracks(container)))}")
             only(container, stream)
             origin = origin_s(container)
             length_s = (container.duration or 0) / av.time_base
@@ -253,41 +313,9 @@ def _channels(frame: Any) -> Channels:
     return tuple(np.frombuffer(frame.planes[0], kind, count * channels).reshape(count, channels).T)
 
 
-def mix_down(pieces: Sequence[Channels]) -> list[np.ndarray]:
-    """Round stretches of samples to 16 bits, and average their channels.
-
-    Sixteen bits, because every corpus and every published feature was made from 16-bit files: the voice profiles
-    of First Impressions are reproduced to the last digit only so.
-
-    Args:
-        pieces: stretches of samples in any format of PyAV's.
-
-    Returns:
-        float32 arrays (m,) in [-1, 1] that follow each other: alike pieces are joined first, which is what makes
-        it fast. Not-a-number stays so.
-    """
-    mixed: list[np.ndarray] = []
-    for (num_channels, _), group in groupby(pieces, key=lambda piece: (len(piece), piece[0].dtype)):
-        total: np.ndarray | None = None
-        for parts in zip(*group, strict=True):
-            channel = _to_16_bits(np.concatenate(parts))
-            total = channel if total is None else np.add(total, channel, out=total)
-        assert total is not None  # A frame has at least one channel.
-        mixed.append(np.divide(total, np.float32(32768 * num_channels), out=total))
-    return mixed
-
-
-def _to_16_bits(samples: np.ndarray) -> np.ndarray:
-    """Return samples of any format as whole numbers from -32,768 to 32,767, rounded as FFmpeg does, in float32."""
-    kind = samples.dtype
-    if kind == np.uint8:
-        return (samples.astype(np.float32) - 128) * 256
-    if kind.kind == "i":
-        return (samples >> (8 * kind.itemsize - 16)).astype(np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # Beyond the range of floats is beyond full scale.
-        scaled = samples * kind.type(32768)
-        np.rint(scaled, out=scaled)
-    return np.clip(scaled, -32768, 32767, out=scaled).astype(np.float32, copy=False)
+def _has_sound(piece: Channels) -> bool:
+    """Return whether a stretch has several channels and sound in one of them."""
+    return len(piece) > 1 and not all(is_silent(to_16_bits(channel) / 32768) for channel in piece)
 
 
 def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:

@@ -41,10 +41,9 @@ class MediaInfo:
         video_codec: FFmpeg's name of the decoder; "" without video.
         audio_rate_hz: sampling rate as stored; 0 without sound.
         audio_codec: FFmpeg's name of the decoder; "" without sound.
-        num_channels: channels of the sound track that is used; 0 without sound.
+        num_channels: channels of the sound track marked as default, else the first; 0 without sound.
         num_audio_streams: how many sound tracks there are.
         num_pictures: of a folder of frames or a single picture; 0 for a recording.
-        notes: one line each on what a careful user wants to know, such as which of several tracks is heard.
     """
 
     container: str
@@ -61,7 +60,6 @@ class MediaInfo:
     num_channels: int = 0
     num_audio_streams: int = 0
     num_pictures: int = 0
-    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -100,9 +98,21 @@ def open_media(path: Path, pictures: bool = True) -> Iterator[av.container.Input
         yield container
 
 
-def audio_stream(container: av.container.InputContainer) -> Any | None:
-    """Return the sound track to hear: the first that is marked as default, else the first; None without."""
-    tracks = [track for track in container.streams.audio if track.codec_context is not None]
+def audio_tracks(container: av.container.InputContainer) -> list[Any]:
+    """Return the sound tracks that can be decoded, in the file's order."""
+    return [track for track in container.streams.audio if track.codec_context is not None]
+
+
+def audio_stream(container: av.container.InputContainer, number: int | None = None) -> Any | None:
+    """Return a sound track; None where there is no such track.
+
+    Args:
+        container: the opened file.
+        number: which one, counted from 1; None for the first that is marked as default, else the first.
+    """
+    tracks = audio_tracks(container)
+    if number is not None:
+        return tracks[number - 1] if 1 <= number <= len(tracks) else None
     default = [track for track in tracks if track.disposition & av.stream.Disposition.default]
     return next(iter(default or tracks), None)
 
@@ -143,19 +153,13 @@ def probe(path: Path) -> MediaInfo:
         name = container.format.name
         duration_s = container.duration / av.time_base if container.duration else None
         fields: dict[str, Any] = {}
-        notes = []
         if audio is not None:
-            num_streams = len(container.streams.audio)
             fields |= {
                 "audio_rate_hz": audio.codec_context.sample_rate,
                 "audio_codec": audio.codec_context.name,
                 "num_channels": audio.codec_context.channels,
-                "num_audio_streams": num_streams,
+                "num_audio_streams": len(container.streams.audio),
             }
-            if num_streams > 1:
-                place = list(container.streams.audio).index(audio) + 1
-                language = f" ({audio.language})" if audio.language else ""
-                notes.append(f"the file has {num_streams} sound tracks; number {place}{language} is heard")
         if video is not None and name.startswith("mov,"):
             matrices = {track.track_id: track.matrix for track in read_tracks(path)}
             fields |= _picture_fields(video, matrices.get(video.id, ()))
@@ -166,7 +170,6 @@ def probe(path: Path) -> MediaInfo:
         duration_s=_measured_duration_s(path) if duration_s is None else duration_s,
         has_audio=audio is not None,
         has_video=video is not None,
-        notes=tuple(notes),
         **fields,
     )
 

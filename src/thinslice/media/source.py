@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ class Source:
         start_s: start of the window, seconds from the file's start.
         end_s: end of the window; None, or a time beyond the file's end, for the file's end.
         transcript: what is said in the window, where the caller knows it; features of the words then need no file.
+        audio_track: which sound track to hear, counted from 1; None as in `thinslice.media.audio.MonoReader`.
 
     Attributes:
         path: where the clip is.
@@ -51,6 +52,7 @@ class Source:
         start_s: float = 0.0,
         end_s: float | None = None,
         transcript: str | None = None,
+        audio_track: int | None = None,
     ) -> None:
         self.path = Path(path)
         self.transcript = transcript
@@ -60,8 +62,9 @@ class Source:
             raise UsageError(f"{path}: the window starts at {start_s:g} s; a start is 0 or more")
         if self.end_s is not None and not self.end_s > self.start_s:
             raise UsageError(f"{path}: the window ends at {end_s:g} s, before it starts at {start_s:g} s; swap them")
-        self._reader = MonoReader(self.path, self.start_s, self.end_s)
+        self._reader = MonoReader(self.path, self.start_s, self.end_s, audio_track)
         self._resampled: dict[tuple[int, int], np.ndarray] = {}
+        self._known: dict[Hashable, np.ndarray] = {}
         self._warnings: list[str] = []
         self.decode_seconds = 0.0
 
@@ -91,7 +94,7 @@ class Source:
         return max(end_s - self.start_s, 0.0)
 
     def audio(self, rate_hz: int | None = None, end_s: float | None = None) -> np.ndarray:
-        """Return the window's sound, channels averaged.
+        """Return the window's sound, the channels that carry any averaged.
 
         Args:
             rate_hz: sampling rate to bring it to (soxr, very high quality); None keeps the file's own, which
@@ -153,6 +156,12 @@ class Source:
             if frame is None:
                 return
             yield frame
+
+    def once(self, key: Hashable, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return what was computed under this key before, else compute it; what is shared must not be written to."""
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
 
     def sha256(self) -> str:
         """Return the SHA-256 of the clip's bytes; as `thinslice.media.identity.media_sha256`."""

@@ -1,0 +1,161 @@
+"""What is heard before it is scored: the start of the speech, and sound that is no voice like those trained on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from media_files import tone, write_media
+from thinslice.errors import MediaError
+from thinslice.features.typical_voices import (
+    REFERENCE,
+    build_reference,
+    load_profiles,
+    quiet_below_db,
+    share_nearer,
+    unlikeness,
+)
+from thinslice.features.voice import extract_voice_profile
+from thinslice.infer.listening import find_first_speech, judge_sound
+from thinslice.infer.predictor import Predictor
+from thinslice.media.source import Source
+
+RATE = 22050
+SAMPLE = Path(__file__).resolve().parents[1] / "examples" / "sample.mp4"
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor("voice-words")
+
+
+@pytest.fixture(scope="module")
+def voice():
+    """The sample's synthetic voice, float32 (1, n)."""
+    return Source(SAMPLE).audio(RATE)[None, : 12 * RATE]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(*parts):
+        return write_media(tmp_path / "a.wav", [np.concatenate(parts, axis=1)], rate_hz=RATE, audio_codec="pcm_s16le")
+
+    return write
+
+
+def silence(seconds):
+    return np.zeros((1, round(seconds * RATE)), np.float32)
+
+
+def noise(seconds, level):
+    return np.random.default_rng(0).normal(0, level, (1, round(seconds * RATE))).astype(np.float32)
+
+
+def chords(seconds):
+    """Three notes at a time with overtones, another chord every second, dying away."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    root = np.resize([220.0, 174.6, 261.6, 196.0], len(time) // RATE + 1)[(time // 1).astype(int)]
+    notes = sum(np.sin(2 * np.pi * root * f * h * time) / h for f in (1, 1.26, 1.5) for h in (1, 2, 3))
+    return (0.08 * notes * np.exp(-(time % 1)))[None].astype(np.float32)
+
+
+def largest_difference(one, other):
+    return max(abs(one.traits[target].score - other.traits[target].score) for target in one.traits)
+
+
+@pytest.mark.parametrize(
+    ("before", "tolerance"),
+    [
+        (silence(1.5), 0.01),
+        (silence(6.5), 0.01),
+        (noise(4.0, 0.001), 0.02),
+        (chords(6.5), 0.08),
+    ],
+    ids=["1.5 s of silence", "6.5 s of silence", "4 s of noise", "6.5 s of music"],
+)
+def test_what_comes_before_the_speech_does_not_count(predictor, voice, write, before, tolerance):
+    alone = predictor.predict(write(voice), transcript="", explain=False)
+    assert alone.warnings == ()
+    path = write(before, voice)
+    later = predictor.predict(path, transcript="", explain=False)
+    assert largest_difference(alone, later) < tolerance
+    assert later.warnings[0].startswith("no speech in the first ")
+    kept = predictor.predict(path, transcript="", explain=False, end_s=20.0)
+    assert largest_difference(alone, kept) > 2 * largest_difference(alone, later)
+
+
+def test_speech_after_the_first_seconds_is_found(predictor, voice, write):
+    alone = predictor.predict(write(voice), transcript="", explain=False)
+    path = write(silence(8.0), voice)
+    later = predictor.predict(path, transcript="", explain=False)
+    assert largest_difference(alone, later) < 0.015
+    with pytest.raises(MediaError, match="digital silence for the first 7 s"):
+        predictor.predict(path, transcript="", explain=False, end_s=20.0)
+
+
+def test_words_keep_their_pace_when_a_pause_is_skipped(predictor, voice, write):
+    text = "so this is what I do every morning before the others get up"
+    path = write(voice)
+    path.with_suffix(".txt").write_text(text)
+    alone = predictor.predict(path, explain=False)
+    later = predictor.predict(write(silence(5.0), voice), explain=False)
+    assert later.transcript == text
+    assert largest_difference(alone, later) < 0.01
+
+
+def test_a_window_that_was_asked_for_is_kept_and_its_silence_reported(predictor, voice, write):
+    prediction = predictor.predict(write(silence(6.0), voice), transcript="", explain=False, end_s=8.0)
+    (line,) = prediction.warnings
+    assert line.startswith("the sound at 0-7 s is unlike any voice trained on")
+
+
+@pytest.mark.parametrize(
+    ("sound", "expected"),
+    [
+        (tone(8.0, RATE, 5.0), "unlike any voice"),
+        (tone(8.0, RATE, 50.0), "unlike any voice"),
+        (noise(8.0, 0.1), "unlike any voice"),
+        (chords(8.0), "unlike any voice"),
+    ],
+    ids=["5 Hz", "hum", "noise", "music"],
+)
+def test_sound_without_a_voice_is_scored_with_a_warning(predictor, write, sound, expected):
+    assert expected in predictor.predict(write(sound), transcript="", explain=False).warnings[0]
+
+
+def test_a_constant_signal_is_silence(predictor, write):
+    with pytest.raises(MediaError, match="digital silence"):
+        predictor.predict(write(silence(8.0) + 0.3), transcript="", explain=False)
+
+
+def test_quiet_and_clipped_recordings_are_reported(voice, write):
+    assert judge_sound(Source(write(voice))) == []
+    quiet = judge_sound(Source(write(voice * 10 ** (-30 / 20))))
+    assert any("is quiet (" in line for line in quiet)
+    clipped = judge_sound(Source(write((voice * 30).clip(-1, 1))))
+    assert any("is clipped" in line for line in clipped)
+
+
+def test_a_table_of_profiles_is_judged_too(predictor, write):
+    profile = extract_voice_profile(Source(write(chords(8.0))))
+    assert "unlike any voice" in predictor.predict_inputs("a", profile, None, explain=False).warnings[0]
+    assert predictor.predict_inputs("a", None, "just words", explain=False).warnings == ()
+
+
+def test_real_clips_are_heard_from_their_start(real_clips):
+    for clip in real_clips:
+        source = Source(clip)
+        assert find_first_speech(source) == 0
+        assert not any("unlike" in line for line in judge_sound(source))
+
+
+def test_the_reference_is_that_of_the_training_profiles(real_data):
+    profiles = load_profiles(real_data / "voice_profile_train.csv")
+    with np.load(REFERENCE) as shipped:
+        for name, array in build_reference(profiles).items():
+            assert array == pytest.approx(shipped[name], rel=1e-6)
+    shares = share_nearer(profiles)
+    assert np.mean(shares >= 0.99) == pytest.approx(0.01, abs=0.0005)
+    assert np.mean(shares >= 0.999) == pytest.approx(0.001, abs=0.0005)
+    assert np.mean(20 * np.log10(profiles[:, 1]) < quiet_below_db()) == pytest.approx(0.05, abs=0.001)
+    assert unlikeness(profiles[:1]) == pytest.approx(unlikeness(profiles)[:1])
