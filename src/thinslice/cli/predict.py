@@ -1,6 +1,5 @@
 """``thinslice predict``: clips, or a table of their inputs, to traits."""
 
-import csv
 import json
 import os
 import sys
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from thinslice.types import Failure, Prediction, prediction_rows
+from thinslice.types import Failure, Prediction, predictions_csv
 
 Result = Prediction | Failure
 
@@ -147,13 +146,8 @@ def make_folder(out: Path) -> None:
 
 def _write_csv(path: Path, predictions: list[Prediction]) -> None:
     """Write a prediction file, whole or not at all."""
-    rows = prediction_rows(predictions)
-    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["clip"]
     partial = path.with_suffix(".csv.part")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    partial.write_text(predictions_csv(predictions), "utf-8", newline="")
     os.replace(partial, path)
 
 

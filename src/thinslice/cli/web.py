@@ -1,8 +1,10 @@
-"""``thinslice web``: the predictor as a page in the browser."""
+"""``thinslice web``: the predictor as a page in the browser and a service for programs."""
 
 import os
 
 import click
+
+from thinslice.errors import MissingExtraError
 
 
 @click.command(
@@ -10,14 +12,36 @@ import click
 Examples:
   thinslice web
   thinslice web --bundle bimodal --port 8000
+  thinslice web --host 0.0.0.0 --max-mb 500 --workers 4
+  curl -F clip=@talk.mp4 http://127.0.0.1:7860/api/predict
 """
 )
 @click.option("--bundle", default="voice-words", show_default=True, help="Name or folder of a model; A+B for both.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for the network.")
 @click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
-def web(bundle: str, port: int) -> None:
-    """Serve a page on this machine to which one drops a clip and sees its report. Ctrl-C ends it."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when Gradio is imported.
-    from thinslice.web import serve
+@click.option("--max-mb", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Largest clip, MB.")
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Clips scored at once.")
+@click.option("--max-seconds", type=click.IntRange(1), default=120, show_default=True, help="Longest work on a clip.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="Another name of this server, as of a proxy.")
+def web(
+    bundle: str, host: str, port: int, max_mb: int, workers: int, max_seconds: int, allow_host: tuple[str, ...]
+) -> None:
+    """Serve a page to which one drops clips and sees their report, and POST /api/predict. Ctrl-C ends it.
 
-    click.echo(f"open http://127.0.0.1:{port}/ in a browser", err=True)
-    serve(bundle, port)
+    Uploads are deleted once they are scored. Nobody has to log in: whoever reaches the address can use it.
+    """
+    try:
+        from thinslice.web.app import Settings, build_app
+        from thinslice.web.guard import known_hosts
+        from thinslice.web.serve import address, open_socket, run
+    except ImportError:
+        raise MissingExtraError("the web page", "web") from None
+    from thinslice.web.bundles import offered_bundles
+    from thinslice.web.folder import private_folder
+
+    offered_bundles(bundle)  # Says at once where the bundle cannot be had.
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    settings = Settings(bundle, max_mb, workers, threads, float(max_seconds))
+    with open_socket(host, port) as listener, private_folder() as folder:
+        click.echo(f"open {address(host, port)} in a browser; Ctrl-C ends", err=True)
+        run(build_app(settings, folder, known_hosts((host, *allow_host))), listener)
