@@ -265,7 +265,7 @@ def measure_coverage(data: TrainingData) -> None:
 
 def measure_media(data: TrainingData, clips: Path) -> None:
     """Scores from the file's voice profiles against scores from the clips' own sound."""
-    model = load_voice_words(BUNDLE, _document())
+    model = load_voice_words(BUNDLE, TARGETS)
     paths = [path for path in sorted(clips.glob("*.mp4")) if path.name in data.clips]
     at = [data.clips.index(path.name) for path in paths]
     spread = np.nanstd(data.voice, axis=0)
@@ -338,7 +338,7 @@ def measure_transcripts(data: TrainingData) -> None:
 
 def measure_speed(data: TrainingData) -> None:
     began = time.process_time()
-    model = load_voice_words(BUNDLE, _document())
+    model = load_voice_words(BUNDLE, TARGETS)
     print(f"load: {1e3 * (time.process_time() - began):.1f} ms")
     rows = [index for index in range(200) if np.isfinite(data.voice[index]).all()]
     for name, call in {

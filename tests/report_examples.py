@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 
+from thinslice.bundle import Card, Score
 from thinslice.traits import TARGETS
 from thinslice.types import CueShare, Explanation, Failure, Picture, Prediction, TraitScore, Window, WordShare
 
@@ -31,22 +32,23 @@ CUES = (
     "timbre of vowels",
     "fine timbre",
 )
-CARD = {
-    "summary": "Predicts the apparent Big Five from the first 7 s of the voice and from the transcript.",
-    "data": "ChaLearn First Impressions V2, training split: 6,000 clips of English-speaking YouTubers.",
-    "trained_on": "6,000 clips, speaker-grouped ten-fold stacking",
-    "num_training_clips": 6000,
-    "inputs": ["voice", "words"],
-    "licence": "CC BY-NC 4.0 (research use)",
-    "limits": ["English only", "adults of 19 to 45 for the most part", "one speaker at a time"],
-    "scores": {
-        "voice+words": {"accuracy": 0.8968, "r2": 0.247},
-        "voice": {"accuracy": 0.8951, "r2": 0.221},
-        "words": {"accuracy": 0.8840, "r2": 0.070},
-    },
-    "digests": {"annotation_training.pkl": "0f3c" * 16},
-    "code_version": "0.1.0",
-}
+CARD = Card(
+    summary="Predicts the apparent Big Five from the first 7 s of the voice and from the transcript.",
+    trained_on="6,000 clips, speaker-grouped ten-fold stacking",
+    num_training_clips=6000,
+    inputs=("voice", "words"),
+    licence="CC BY-NC 4.0 (research use)",
+    limits=("English only", "adults of 19 to 45 for the most part", "one speaker at a time"),
+    r2={"voice+words": 0.247, "voice": 0.221, "words": 0.070},
+    scores=(
+        Score(clips="folds", inputs="voice+words", accuracy={"average": 0.8968}, r2={"average": 0.247}),
+        Score(clips="folds", inputs="voice", accuracy={"average": 0.8951}, r2={"average": 0.221}),
+        Score(clips="folds", inputs="words", accuracy={"average": 0.8840}, r2={"average": 0.070}),
+    ),
+    digests={"annotation_training.pkl": "0f3c" * 16},
+    code_version="0.1.0",
+    notes={"data": "ChaLearn First Impressions V2, training split: 6,000 clips of English-speaking YouTubers."},
+)
 CARDS = {"voice-words": CARD}
 
 

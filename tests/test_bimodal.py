@@ -258,13 +258,13 @@ def test_the_published_networks_are_the_same_in_torch_and_onnx(bimodal_weights):
 def test_bundle_of_one_file(tmp_path):
     path = write(tmp_path / "some.net", lstm_file(random_weights("lstm")))
     bundle = load_bundle(convert_bimodal(path, None, tmp_path / "made" / "bundle"))
-    assert (bundle.name, bundle.kind, bundle.outputs) == ("bimodal-lstm", "onnx", TRAITS)
-    assert bundle.inputs["pictures"].spec == FeatureSpec(
+    assert (bundle.name, bundle.document.kind, bundle.outputs) == ("bimodal-lstm", "onnx", TRAITS)
+    assert bundle.specs["pictures"] == FeatureSpec(
         extractor="aligned_faces", params={"reference": "openface_112", "num_parts": 6, "draws": 3}
     )
     assert bundle.inputs["sound"].optional
     assert not bundle.inputs["pictures"].optional
-    assert "not those the authors published" in bundle.card["weights"]
+    assert "not those the authors published" in bundle.card.weights
     inputs = random_inputs()
     scores = OnnxModel(bundle.folder).predict(inputs)
     np.testing.assert_allclose(scores, run_torch([read_bimodal(path)], inputs), atol=1e-5)
@@ -281,7 +281,7 @@ def test_bundle_of_one_file(tmp_path):
 def test_neutral_inputs_are_what_the_model_takes(tmp_path):
     path = write(tmp_path / "some.net", lstm_file(random_weights("lstm")))
     bundle = load_bundle(convert_bimodal(path, None, tmp_path / "bundle"))
-    with np.load(bundle.folder / bundle.document["neutral"], allow_pickle=False) as stored:
+    with np.load(bundle.folder / bundle.document.neutral, allow_pickle=False) as stored:
         neutral = dict(stored)
     assert neutral["pictures"].shape == (1, 6, 112, 112, 3)
     assert neutral["sound"].shape == (6, 68)
@@ -294,7 +294,7 @@ def test_a_bundle_is_replaced_but_nothing_else_is(tmp_path):
     other = write(tmp_path / "other.net", lstm_file(random_weights("lstm", seed=9)))
     convert_bimodal(other, None, tmp_path / "bundle")
     digest = read_bimodal(other).sha256
-    assert load_bundle(tmp_path / "bundle").card["digests"] == {"lstm": digest}
+    assert load_bundle(tmp_path / "bundle").card.digests == {"lstm": digest}
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bundle", "other.net", "some.net"]
 
     (tmp_path / "mine").mkdir()
@@ -324,8 +324,8 @@ def test_the_asset_installs_three_bundles(tmp_path, bimodal_weights):
     bundles = [load_bundle(path) for path in made]
     both, lstm, cnn = (OnnxModel(bundle.folder).predict(inputs) for bundle in bundles)
     np.testing.assert_allclose(both, (lstm + cnn) / 2, atol=1e-6)
-    assert [list(bundle.card["digests"]) for bundle in bundles] == [["lstm", "3dcnn"], ["lstm"], ["3dcnn"]]
-    assert bundles[0].card["weights"].startswith("the authors'")
+    assert [list(bundle.card.digests) for bundle in bundles] == [["lstm", "3dcnn"], ["lstm"], ["3dcnn"]]
+    assert bundles[0].card.weights.startswith("the authors'")
 
 
 def test_conversion_is_repeatable(tmp_path, bimodal_weights):
@@ -385,7 +385,7 @@ def test_the_report_finds_the_published_r2(tmp_path):
     )
     assert r2_of(prediction, {bundle.name: bundle.card}) == recipe.PUBLISHED_AVERAGE_R2
     assert "R² about 0.44" in honest_line(r2_of(prediction, {bundle.name: bundle.card}))
-    assert set(bundle.card["scores_by_trait"]["r2, published, official test"]) == set(TRAITS)
+    assert set(bundle.card.notes["scores_by_trait"]["r2, published, official test"]) == set(TRAITS)
 
 
 def test_label_table_is_that_of_the_training_labels(real_data):

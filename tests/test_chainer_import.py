@@ -133,7 +133,7 @@ def test_bundle_scores_as_the_file_does(arrays: dict[str, np.ndarray], model_fil
     assert exported.largest_difference < 1e-4
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.outputs == TRAITS
-    assert bundle.inputs["frames"].spec.params == {"num_frames": 375, "width": 456, "height": 256}
+    assert bundle.specs["frames"].params == {"num_frames": 375, "width": 456, "height": 256}
     inputs = clip()
     inputs["frames"] = np.zeros((1, 256, 456, 3), np.uint8)
     inputs["frames"][:, 60:200, 90:300] = (200, 100, 50)

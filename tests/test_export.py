@@ -125,7 +125,7 @@ def test_bundle_says_what_the_run_was(trained, tmp_path: Path) -> None:  # type:
         assert bundle.percentile(trait, np.median(labels[:, k])) == pytest.approx(50, abs=1)
         low, high = np.quantile(validation.labels[:, k] - predicted[:, k], [0.1, 0.9])
         assert bundle.interval(("sound", "scene"), trait) == pytest.approx((min(low, 0), max(high, 0)), abs=1e-3)
-    assert bundle.card["digests"]["labels"] == run.load()["data"]["labels"]["digest"]
+    assert bundle.card.digests["labels"] == run.load()["data"]["labels"]["digest"]
     scores = OnnxModel(bundle.folder).predict(samples_of(recipe, data.splits["test"])[1])
     theirs = np.loadtxt(run.predictions("test"), delimiter=",", skiprows=1, usecols=range(1, 6))[1]
     np.testing.assert_allclose(scores, theirs, atol=1e-4)
@@ -193,7 +193,7 @@ def test_without_validation_intervals_are_the_labels_spread(tmp_path: Path) -> N
     bundle = load_bundle(tmp_path / "bundle")
     half = 1.2815516 * clips.labels[:, 0].std()
     assert bundle.interval(("sound",), "openness") == pytest.approx((-half, half), abs=1e-4)
-    assert "no validation clips" in bundle.card["interval_source"]
+    assert "no validation clips" in bundle.card.interval_source
 
 
 def test_from_media_to_prediction_without_torch(real_clips: list[Path], tmp_path: Path) -> None:

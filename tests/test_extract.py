@@ -1,14 +1,11 @@
 """Features by the name that specs give them."""
 
-import sys
-import types
-
 import numpy as np
 import pytest
 
 from media_files import numbered, tone, voice_like, write_media
-from thinslice.errors import MediaError, MissingExtraError, UsageError
-from thinslice.features.extract import EXTRACTORS, extract_features
+from thinslice.errors import MediaError, UsageError
+from thinslice.features.extract import extract_features
 from thinslice.features.frames import extract_frames, frame_times
 from thinslice.features.spec import FeatureSpec
 from thinslice.features.voice import extract_voice_profile
@@ -55,30 +52,6 @@ def test_sound_is_decoded_once_for_all_features(clip, monkeypatch):
     extract_features(Source(clip), specs)
     assert frames
     assert len(frames) == len(set(frames))
-
-
-def test_an_unknown_extractor_is_named(clip):
-    with pytest.raises(UsageError, match=r"unknown feature 'aura'; this version has .*voice_profile"):
-        extract_features(Source(clip), {"x": FeatureSpec(extractor="aura")})
-
-
-def test_an_extractor_is_imported_when_it_is_used(clip, monkeypatch):
-    module = types.ModuleType("late_module")
-    module.extract_length = lambda source, scale: np.array([scale * source.duration_s])
-    monkeypatch.setitem(EXTRACTORS, "length", "late_module:extract_length")
-    spec = FeatureSpec(extractor="length", params={"scale": 2})
-    with pytest.raises(MissingExtraError, match="late_module"):
-        extract_features(Source(clip), {"x": spec})
-    monkeypatch.setitem(sys.modules, "late_module", module)
-    arrays, _ = extract_features(Source(clip), {"x": spec})
-    assert arrays["x"] == pytest.approx([6.0], abs=0.1)
-
-
-@pytest.mark.parametrize("name", EXTRACTORS)
-def test_every_entry_names_a_function_of_this_package(name):
-    module, function = EXTRACTORS[name].split(":")
-    assert module.startswith("thinslice.features.")
-    assert function == f"extract_{name}"
 
 
 def test_frame_times():

@@ -37,7 +37,7 @@ pytest.importorskip("lightning")
 
 from thinslice.cli.recipes import build_recipe  # noqa: E402
 from thinslice.errors import UsageError  # noqa: E402
-from thinslice.features.extract import EXTRACTORS  # noqa: E402
+from thinslice.features.extractor import EXTRACTORS  # noqa: E402
 from thinslice.train.recipe import FitStage, Recipe, Stage, describe  # noqa: E402
 from thinslice.train.stage import trained_parameters  # noqa: E402
 from thinslice.traits import TARGETS  # noqa: E402

@@ -8,11 +8,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from report_examples import BASELINE, CARD, CARDS, FAILURES, TEXT, example, faces, windows
+from thinslice.bundle import Card
 from thinslice.errors import UsageError
 from thinslice.report.html import TEMPLATES, render_report, write_report
 from thinslice.report.view import build_page
@@ -117,7 +119,7 @@ def test_page_says_what_a_reader_must_know():
     assert "it did not look at the picture" in text
     assert "ChaLearn First Impressions V2" in text
     assert "reversed: 1 is comfortable" in text
-    assert CARD["summary"] in text
+    assert CARD.summary in text
     assert "speech to text 1.21 s" in text
 
 
@@ -137,14 +139,13 @@ def test_r2_is_that_of_the_inputs_used():
     assert r2_of(example(text=""), CARDS) == 0.221
     assert r2_of(example(voice=False), CARDS) == 0.070
     assert r2_of(example(), {}) is None
-    nested = {"voice-words": {"scores": {"unseen": {"words+voice": {"r2": {"openness": 0.1, "average": 0.2}}}}}}
-    assert r2_of(example(), nested) == 0.2
-    assert r2_of(example(text=""), nested) is None
-    published = {"bimodal": {"scores": {"published": {"accuracy": 0.912, "r2": 0.44}}}}
+    turned = {"voice-words": Card(summary="", r2={"words+voice": 0.2})}
+    assert r2_of(example(), turned) == 0.2
+    assert r2_of(example(text=""), turned) is None
+    published = {"bimodal": Card(summary="", r2={"": 0.44})}
     assert r2_of(example(bundle="bimodal", text="", other_inputs=("face",)), published) == 0.44
     both = CARDS | published
     assert r2_of(example(bundle="bimodal+voice-words"), both) is None
-    assert r2_of(example(), {"voice-words": {"scores": {"r2": float("nan")}}}) is None
 
 
 def test_words_stand_as_spoken_and_are_coloured_by_their_share():
@@ -294,7 +295,7 @@ def test_nothing_from_outside_becomes_markup(clip, text, warning, cue, card, tit
     cues = [replace(each, name=cue) for each in base.explanation.cues]
     noted = tuple(replace(window, note=warning) for window in base.timeline)
     hostile = replace(base, explanation=replace(base.explanation, cues=cues), timeline=noted)
-    cards = {"voice-words": CARD | {"summary": card, "limits": [card], card: card}}
+    cards = {"voice-words": msgspec.structs.replace(CARD, summary=card, limits=(card,), notes={card: card})}
     html = render_report([hostile], [Failure(clip, warning)], cards)
     page = Page(html.encode("utf-8", "replace").decode())
     assert page.unmatched == []

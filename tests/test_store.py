@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 pa = pytest.importorskip("pyarrow", reason="the extra train is not installed")
 
 from thinslice.errors import UsageError  # noqa: E402
+from thinslice.features.extractor import find_extractor  # noqa: E402
 from thinslice.features.spec import FeatureSpec  # noqa: E402
 from thinslice.features.store import FeatureStore, StoreReader, is_pictures, open_reader  # noqa: E402
 
@@ -112,17 +113,18 @@ def test_only_numbers_are_stored(store: FeatureStore, array: np.ndarray) -> None
         store.write(MEDIA, SPEC, array)
 
 
-def test_another_spec_version_or_media_is_another_feature(store: FeatureStore) -> None:
+def test_another_spec_version_or_media_is_another_feature(store: FeatureStore, monkeypatch) -> None:
     store.write(MEDIA, SPEC, np.zeros(3))
     for other in (
         FeatureSpec(extractor="waveform", params={"rate_hz": 8000}),
-        FeatureSpec(extractor="waveform", version=2, params={"rate_hz": 16_000}),
-        FeatureSpec(extractor="frames", params={"rate_hz": 16_000}),
+        FeatureSpec(extractor="egemaps", params={"rate_hz": 16_000}),
     ):
         assert not store.has(MEDIA, other)
         with pytest.raises(UsageError, match="thinslice extract"):
             store.read(MEDIA, other)
     assert not store.has("cd" * 32, SPEC)
+    monkeypatch.setitem(find_extractor("waveform").__dict__, "version", 999)
+    assert not store.has(MEDIA, SPEC)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5, -1])
@@ -205,7 +207,7 @@ def test_one_name_for_two_media_is_never_guessed(store: FeatureStore, tmp_path: 
 
 
 def test_a_reader_finds_what_is_there_and_says_what_is_not(store: FeatureStore, tmp_path: Path) -> None:
-    other = FeatureSpec(extractor="frames", params={"num_frames": 2})
+    other = FeatureSpec(extractor="frames", params={"num_frames": 2, "width": 16, "height": 16})
     for number, name in enumerate("abc"):
         path = tmp_path / name
         path.write_bytes(name.encode())

@@ -16,7 +16,7 @@ from thinslice.voice_words.voice_cues import CUES
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "thinslice" / "bundles" / "voice-words"
 DOCUMENT = json.loads((FOLDER / "bundle.json").read_text(encoding="utf-8"))
-MODEL = load_voice_words(FOLDER, DOCUMENT)
+MODEL = load_voice_words(FOLDER, TARGETS)
 TEXT = "So I'm really [inaudible 00:00:04] excited, about my new make-up and this camera. I don't know zzxqy!"
 
 
@@ -158,10 +158,10 @@ def test_case_and_punctuation_do_not_move_a_score():
 
 def test_damaged_weights_are_named(tmp_path):
     with pytest.raises(BundleError, match=r"weights\.npz.*install"):
-        load_voice_words(tmp_path, DOCUMENT)
+        load_voice_words(tmp_path, TARGETS)
     (tmp_path / "weights.npz").write_bytes(b"not a zip file")
     with pytest.raises(BundleError, match=r"weights\.npz.*install"):
-        load_voice_words(tmp_path, DOCUMENT)
+        load_voice_words(tmp_path, TARGETS)
 
 
 def test_the_bundle_keeps_its_promises():

@@ -143,6 +143,7 @@ def test_the_training_votes_give_back_the_official_labels_as_far_as_their_number
     real_votes: Path, real_data: Path
 ) -> None:
     from thinslice.data.python2_pickle import load_annotations
+
     from thinslice.data.votes import load_votes
 
     votes = load_votes(real_votes)

@@ -1,70 +1,256 @@
-"""A bundle: the folder that holds all that predict needs of a model.
+"""Bundles: folders with all that predict needs of a model. Nothing else reads or writes ``bundle.json``.
 
-``bundle.json`` names the model, the inputs it takes, its intervals, percentiles and card, and the sha256 of
-every other file. No file of a bundle is code or a pickle.
+``bundle.json`` names the model, the inputs it takes, its intervals, percentiles and card, and the sha256 of every
+other file. No file of a bundle is code or a pickle.
 """
 
 import hashlib
-import json
-from collections.abc import Mapping
+import itertools
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
+import msgspec
 import numpy as np
 
-from thinslice.errors import BundleError
-from thinslice.features.spec import FeatureSpec
+from thinslice.bundle_format_1 import upgrade_format_1
+from thinslice.documents import Document, format_document, load_document
+from thinslice.errors import BundleError, UsageError
+from thinslice.features.spec import FeatureSpec, Scalar
 from thinslice.traits import TARGETS
 
-FORMAT = 1
-DEFAULT_BUNDLE = "voice-words"
-PACKAGED = Path(__file__).resolve().parent / "bundles"
-KINDS = ("voice_words", "onnx")
-TRANSCRIPT = "transcript"
-"""The one input that is text, not an array; its extractor has the same name."""
+FORMAT: Final = 2
+DEFAULT_BUNDLE: Final = "voice-words"
+PACKAGED: Final = Path(__file__).resolve().parent / "bundles"
+TRANSCRIPT: Final = "transcript"
+"""The one input that is text, not an array."""
+
+Kind = Literal["voice_words", "onnx"]
+NEEDED_FILES: Final[Mapping[Kind, str]] = {"voice_words": "weights.npz", "onnx": "model.onnx"}
+
+MAX_NAME: Final = 100
+_REMEDY: Final = "install or export the bundle again"
 
 
-@dataclass(frozen=True)
-class BundleInput:
+class BundleInput(Document, kw_only=True):
     """One input of a model.
 
     Attributes:
-        spec: how it is computed from a clip.
+        extractor: the feature's name; "transcript" for the words themselves.
+        version: of the extractor that the model was trained with.
+        params: the extractor's parameters.
         label: what a person calls it: "voice", "words", "face", "scene", "sound".
         optional: whether the model can do without.
     """
 
-    spec: FeatureSpec
+    extractor: str
+    version: int
+    params: dict[str, Scalar] = msgspec.field(default_factory=dict)
     label: str
     optional: bool = False
+
+    @property
+    def spec(self) -> FeatureSpec | None:
+        """How it is computed from a clip; None for the transcript. UsageError where this thinslice cannot."""
+        if self.extractor == TRANSCRIPT:
+            return None
+        return FeatureSpec.from_dict({"extractor": self.extractor, "version": self.version, "params": self.params})
+
+
+class Score(Document, omit_defaults=True):
+    """How well a model did on clips that it was not trained on.
+
+    Attributes:
+        clips: which clips, such as "5-fold cross-validation, speakers apart".
+        inputs: labels of the inputs that were there, joined by "+"; "" for all.
+        accuracy: target, or "average" over the five traits -> 1 - mean absolute error.
+        r2: target or "average" -> share of the labels' variance that the scores explain.
+    """
+
+    clips: str
+    inputs: str = ""
+    accuracy: dict[str, float] = msgspec.field(default_factory=dict)
+    r2: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+class Comparison(Document):
+    """How well the exported graph agrees with the network it came from."""
+
+    largest_difference: float
+    num_clips: int
+
+
+class Card(Document, omit_defaults=True):
+    """What people should know of a model.
+
+    Attributes:
+        summary: what it looks at and listens to.
+        inputs: labels of what it takes, filled in when a bundle is read.
+        r2: labels of the inputs used, joined by "+", or "" for any -> the R² to quote: the average over the five
+            traits on clips of speakers that it was not trained on, or else as published.
+        scores: all that was measured.
+        scores_note: who measured it, and on what.
+        trained_on: which clips.
+        num_training_clips: over how many clips the percentiles are taken.
+        synthetic: whether these clips are drawn and not filmed: its scores then mean nothing about people.
+        limits: where it fails and what it is not for.
+        interval_source: what the intervals come from.
+        paper: authors and place.
+        weights: where the weights come from.
+        method: in a sentence.
+        licence: of the weights.
+        data_credit: whose data.
+        neutral: what stands for an input that is missing.
+        seed: of the training.
+        digests: name -> sha256 of what it was made from.
+        source_sha256: of the code that trained it.
+        code_version: of the code that wrote the bundle.
+        compared_with_pytorch: of an exported network.
+        notes: what else there is to say, as nested plain values.
+    """
+
+    summary: str
+    inputs: tuple[str, ...] = ()
+    r2: dict[str, float] = msgspec.field(default_factory=dict)
+    scores: tuple[Score, ...] = ()
+    scores_note: str = ""
+    trained_on: str = ""
+    num_training_clips: int | None = None
+    synthetic: bool = False
+    limits: tuple[str, ...] = ()
+    interval_source: str = ""
+    paper: str = ""
+    weights: str = ""
+    method: str = ""
+    licence: str = ""
+    data_credit: str = ""
+    neutral: str = ""
+    seed: int | None = None
+    digests: dict[str, str] = msgspec.field(default_factory=dict)
+    source_sha256: str = ""
+    code_version: str = ""
+    compared_with_pytorch: Comparison | None = None
+    notes: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def r2_for(self, used: Sequence[str]) -> float | None:
+        """Return the R² to quote where these inputs were used, None where it is not known."""
+        for inputs, value in self.r2.items():
+            if not inputs or set(inputs.split("+")) == set(used):
+                return value
+        return None
+
+
+class BundleDocument(Document, kw_only=True):
+    """A bundle.json of format 2.
+
+    Attributes:
+        format: `FORMAT`.
+        name: of the bundle.
+        version: of the bundle.
+        kind: what runs it.
+        outputs: targets, in the order of its scores.
+        inputs: in the order in which a prediction names them.
+        files: name -> sha256 of every other file of the folder.
+        neutral: the file whose arrays stand for optional inputs that are missing.
+        intervals: labels of the inputs used, joined by "+" -> target -> offsets (low <= 0 <= high) of the 80% interval.
+        percentiles: target -> quantiles of the training labels, evenly spaced from 0 to 100%.
+        card: for people.
+    """
+
+    format: int = FORMAT
+    name: str
+    version: str
+    kind: Kind
+    outputs: tuple[str, ...]
+    inputs: dict[str, BundleInput]
+    files: dict[str, str] = msgspec.field(default_factory=dict)
+    neutral: str | None = None
+    intervals: dict[str, dict[str, tuple[float, float]]]
+    percentiles: dict[str, tuple[float, ...]]
+    card: Card
+
+    def check(self) -> None:
+        """Raise ValueError, with one line on why, where the parts do not belong together."""
+        if not self.name or len(self.name) > MAX_NAME or not self.name.isprintable():
+            raise ValueError(f"its name is empty, longer than {MAX_NAME} letters, or not printable")
+        if not self.outputs or len(set(self.outputs)) < len(self.outputs) or not set(self.outputs) <= set(TARGETS):
+            raise ValueError(f"its outputs {', '.join(self.outputs)} are not different ones of {', '.join(TARGETS)}")
+        if not self.inputs:
+            raise ValueError("it has no inputs")
+        for used in self.input_combinations():
+            for target in self.outputs:
+                low, high = self.intervals.get(used, {}).get(target, (1.0, -1.0))
+                if not low <= 0.0 <= high:
+                    raise ValueError(f"no interval of {target} for the inputs {used}, or one that excludes 0")
+        for target in self.outputs:
+            quantiles = self.percentiles.get(target, ())
+            if len(quantiles) < 2 or any(low > high for low, high in itertools.pairwise(quantiles)):
+                raise ValueError(f"its percentiles of {target} are missing or not in order")
+        needed = [NEEDED_FILES[self.kind], *([self.neutral] if self.neutral else [])]
+        missing = [name for name in needed if name not in self.files]
+        if missing:
+            raise ValueError(f"its files do not list {', '.join(missing)}")
+        outside = [name for name in self.files if name != Path(name).name or name in ("", ".", "..") or "\\" in name]
+        if outside:
+            raise ValueError(f"it names a file outside its folder: {outside[0]!r}")
+
+    def input_combinations(self) -> list[str]:
+        """Return the labels, joined by "+", of every combination of inputs that it can score with."""
+        optional = [name for name, entry in self.inputs.items() if entry.optional]
+        found: dict[str, None] = {}
+        for count in range(len(optional) + 1):
+            for gone in itertools.combinations(optional, count):
+                labels = [entry.label for name, entry in self.inputs.items() if name not in gone]
+                if labels:
+                    found["+".join(dict.fromkeys(labels))] = None
+        return list(found)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle; `document` is bundle.json as read."""
+    """A bundle on this machine whose document and files were checked.
+
+    Attributes:
+        folder: where it is.
+        document: its bundle.json.
+        specs: input -> how it is computed; without the transcript.
+    """
 
     folder: Path
-    name: str
-    version: str
-    kind: str
-    outputs: tuple[str, ...]
-    inputs: Mapping[str, BundleInput]
-    card: Mapping[str, Any]
-    document: Mapping[str, Any]
+    document: BundleDocument
+    specs: Mapping[str, FeatureSpec]
 
-    def interval(self, used: tuple[str, ...], target: str) -> tuple[float, float]:
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        return self.document.name
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Targets, in the order of its scores."""
+        return self.document.outputs
+
+    @property
+    def inputs(self) -> Mapping[str, BundleInput]:
+        """Its inputs, by name."""
+        return self.document.inputs
+
+    @property
+    def card(self) -> Card:
+        """What people should know of it."""
+        return self.document.card
+
+    def interval(self, used: Sequence[str], target: str) -> tuple[float, float]:
         """Return the offsets (low <= 0 <= high) of the 80% interval when only `used` inputs were there."""
-        intervals = self.document["intervals"]
-        key = "+".join(used)
-        if key not in intervals:
-            raise BundleError(f"bundle {self.name}: no interval for the inputs {key}; the bundle is incomplete")
-        low, high = intervals[key][target]
-        return float(low), float(high)
+        return self.document.intervals["+".join(used)][target]
 
     def percentile(self, target: str, score: float) -> float:
         """Return the share, in percent, of training labels below `score`."""
-        grid = np.asarray(self.document["percentiles"][target], dtype=np.float64)
+        grid = self.document.percentiles[target]
         return float(np.interp(score, grid, np.linspace(0.0, 100.0, len(grid))))
 
 
@@ -102,51 +288,92 @@ def load_bundle(name_or_dir: str | Path) -> Bundle:
     """Read and check a bundle.
 
     Raises:
-        BundleError: it is missing, damaged, or of a format this version does not know.
+        BundleError: it is missing, damaged, of a format this version does not know, or asks for another version of an
+            extractor.
     """
     folder = find_bundle(name_or_dir)
     path = folder / "bundle.json"
+    document = load_document(path, BundleDocument, _REMEDY, BundleError, partial(_upgrade, path))
     try:
-        document = json.loads(path.read_text("utf-8"))
-        if document["format"] != FORMAT:
-            raise BundleError(f"{path}: format {document['format']}, this version of thinslice reads {FORMAT}")
-        if document["kind"] not in KINDS:
-            raise BundleError(f"{path}: unknown kind {document['kind']!r}")
-        outputs = tuple(document["outputs"])
-        if not outputs or any(name not in TARGETS for name in outputs):
-            raise BundleError(f"{path}: outputs {outputs} are not among {TARGETS}")
-        inputs = {
-            name: BundleInput(
-                spec=FeatureSpec(
-                    extractor=entry["extractor"], version=entry["version"], params=entry.get("params", {})
-                ),
-                label=entry["label"],
-                optional=bool(entry.get("optional", False)),
-            )
-            for name, entry in document["inputs"].items()
-        }
-        for file, digest in document["files"].items():
-            _check_file(folder, file, digest)
-        return Bundle(
-            folder=folder,
-            name=document["name"],
-            version=document["version"],
-            kind=document["kind"],
-            outputs=outputs,
-            inputs=inputs,
-            card=document["card"],
-            document=document,
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"{path}: damaged bundle ({type(error).__name__}: {error}); install it again") from None
+        document.check()
+        specs = {name: entry.spec for name, entry in document.inputs.items()}
+    except ValueError as error:
+        raise BundleError(f"{path}: damaged ({error}); {_REMEDY}") from None
+    except UsageError as error:
+        raise BundleError(f"{path}: {error}; export the bundle again, or install the thinslice that made it") from None
+    for name, digest in document.files.items():
+        _check_file(folder / name, digest)
+    labels = tuple(dict.fromkeys(entry.label for entry in document.inputs.values()))
+    card = msgspec.structs.replace(document.card, inputs=labels)
+    document = msgspec.structs.replace(document, card=card)
+    return Bundle(folder, document, {name: spec for name, spec in specs.items() if spec is not None})
 
 
-def _check_file(folder: Path, name: str, sha256: str) -> None:
-    if Path(name).name != name:
-        raise BundleError(f"{folder}: bundle names a file outside its folder: {name}")
+def save_bundle(folder: Path, document: BundleDocument, files: Mapping[str, bytes]) -> Path:
+    """Write a bundle, whole or not at all: beside its place, then moved there. An older bundle there is replaced.
+
+    Args:
+        folder: the bundle's.
+        document: its bundle.json; `files` is filled in here.
+        files: name -> content of every other file.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        UsageError: something else lies in the folder, or it cannot be written.
+        ValueError: the parts do not belong together.
+    """
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    document = msgspec.structs.replace(document, files=digests)
+    document.check()
+    if folder.exists() and not (folder / "bundle.json").is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: is there already and is no bundle; choose another name")
     try:
-        data = (folder / name).read_bytes()
-    except OSError:
-        raise BundleError(f"{folder / name}: missing from its bundle; install the bundle again") from None
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise BundleError(f"{folder / name}: does not match its checksum; install the bundle again")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder.parent) as incoming:
+            staged, old = Path(incoming) / "new", Path(incoming) / "old"
+            staged.mkdir()
+            for name, content in files.items():
+                _write(staged / name, content)
+            _write(staged / "bundle.json", (format_document(document, indent=1) + "\n").encode())
+            if folder.exists():
+                os.replace(folder, old)
+            try:
+                os.replace(staged, folder)
+            except OSError:
+                if old.exists():
+                    os.replace(old, folder)
+                raise
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    return folder
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _upgrade(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """Return a bundle.json of any known format as one of format 2."""
+    found = data.get("format")
+    if found == 1:
+        return upgrade_format_1(data)
+    if isinstance(found, int) and found != FORMAT:
+        raise BundleError(f"{path}: format {found}; this thinslice reads 1 and {FORMAT}, so update thinslice")
+    return data
+
+
+def _check_file(path: Path, sha256: str) -> None:
+    try:
+        if not path.is_file():
+            raise BundleError(f"{path}: missing from its bundle; {_REMEDY}")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from None
+    if found != sha256:
+        raise BundleError(f"{path}: does not match its checksum; {_REMEDY}")

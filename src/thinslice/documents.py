@@ -7,7 +7,7 @@ and written by the standard library, whose escapes also keep file names that are
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, dataclass_transform
 
@@ -23,21 +23,31 @@ MAX_BYTES = 64 * 2**20
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of typed documents: fields are checked when read, and an unknown one is refused."""
+    """Base of typed documents: fields are given by name, checked when read, and an unknown one is refused.
+
+    Where a field without a default follows one with, msgspec wants `kw_only=True` said again.
+    """
 
 
-def parse_document(text: str | bytes, kind: type[T]) -> T:
+Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
+"""Brings a JSON object of an older format to today's, before it is checked."""
+
+
+def parse_document(text: str | bytes, kind: type[T], upgrade: Upgrade | None = None) -> T:
     """Return a JSON text as a typed value.
 
     Args:
         text: UTF-8 where it is bytes.
         kind: a `Document`, or another type that msgspec knows.
+        upgrade: see `Upgrade`.
 
     Raises:
         ValueError: not JSON, a number that is not finite, or not a `kind`; one line that names the field.
     """
     try:
         data = json.loads(text, parse_float=_finite, parse_constant=_refuse)
+        if upgrade is not None and isinstance(data, dict):
+            data = upgrade(data)
         return msgspec.convert(data, kind)
     except RecursionError:
         raise ValueError("nested too deeply") from None
@@ -57,7 +67,13 @@ def format_document(value: Any, indent: int | None = None) -> str:
     return json.dumps(data, indent=indent, ensure_ascii=indent is None, allow_nan=False)
 
 
-def load_document(path: Path, kind: type[T], remedy: str, error: type[ThinsliceError] = UsageError) -> T:
+def load_document(
+    path: Path,
+    kind: type[T],
+    remedy: str,
+    error: type[ThinsliceError] = UsageError,
+    upgrade: Upgrade | None = None,
+) -> T:
     """Read a JSON file as a typed value.
 
     Args:
@@ -65,6 +81,7 @@ def load_document(path: Path, kind: type[T], remedy: str, error: type[ThinsliceE
         kind: as in `parse_document`.
         remedy: what the user can do where it is absent or damaged; ends the message.
         error: type of the error.
+        upgrade: as in `parse_document`.
 
     Raises:
         ThinsliceError: the file is missing, damaged, too large or not a `kind`: one line with the remedy.
@@ -74,7 +91,7 @@ def load_document(path: Path, kind: type[T], remedy: str, error: type[ThinsliceE
             raise error(f"{path}: no such file; {remedy}")
         if path.stat().st_size > MAX_BYTES:
             raise error(f"{path}: over {MAX_BYTES // 2**20} MB; {remedy}")
-        return parse_document(path.read_bytes(), kind)
+        return parse_document(path.read_bytes(), kind, upgrade)
     except OSError as problem:
         raise error(f"{path}: cannot be read ({problem.strerror}); {remedy}") from None
     except ValueError as problem:

@@ -112,7 +112,7 @@ def _predict_clips(
 
     from thinslice.infer.journal import Journal
 
-    versions = [(member.bundle.name, member.bundle.version) for member in predictor.members]
+    versions = [(member.bundle.name, member.bundle.document.version) for member in predictor.members]
     journal = Journal(out / JOURNAL, {"thinslice": __version__, "bundles": versions, **options})
     finished: dict[str, Result] = {clip: done for clip in clips if (done := journal.get(clip))}
     todo = [clip for clip in dict.fromkeys(clips) if clip not in finished]
@@ -151,7 +151,7 @@ def _write_csv(path: Path, predictions: list[Prediction]) -> None:
     os.replace(partial, path)
 
 
-def _print_table(predictions: list[Prediction], failures: list[Failure], cards: dict[str, Any]) -> None:
+def _print_table(predictions: list[Prediction], failures: list[Failure], cards: Any) -> None:
     from rich.console import Console
 
     from thinslice.report.terminal import render_table

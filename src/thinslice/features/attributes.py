@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from thinslice.assets import asset_files, find_asset
+from thinslice.features.extractor import Extractor
 from thinslice.features.face_landmarker import TfliteNetwork
 from thinslice.features.faces import MIN_SEEN, extract_face_crops
 from thinslice.features.frames import frame_times
@@ -88,6 +89,9 @@ def extract_attributes(
     if emotion:
         values[2:] = estimate_emotions(faces).mean(0)
     return values
+
+
+ATTRIBUTES_EXTRACTOR = Extractor(name="attributes", version=1, extract=extract_attributes, extra="video")
 
 
 def estimate_age(faces: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from thinslice.errors import MediaError, MissingExtraError
+from thinslice.features.extractor import Extractor
 from thinslice.media.mixing import is_silent
 from thinslice.media.source import Source
 
@@ -46,6 +47,9 @@ def extract_egemaps(source: Source, rate_hz: int = RATE_HZ, allow_missing: bool 
             return np.full(NUM_FUNCTIONALS, np.nan, np.float32)
         raise
     return np.asarray(smile.process_signal(samples, rate_hz), dtype=np.float32).reshape(-1)
+
+
+EGEMAPS_EXTRACTOR = Extractor(name="egemaps", version=1, extract=extract_egemaps, extra="egemaps")
 
 
 def functional_names() -> list[str]:

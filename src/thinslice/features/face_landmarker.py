@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from scipy.special import expit
 
 from thinslice.errors import AssetError, MissingExtraError
 from thinslice.features.face_align import Face, Point
@@ -85,7 +84,7 @@ class Landmarker:
         regressors, logits = self._detector(pixels.astype(np.float32) / 127.5 - 1)
         if regressors.shape[-1] == 1:
             regressors, logits = logits, regressors
-        scores = expit(logits[0, :, 0])
+        scores = _expit(logits[0, :, 0])
         sure = scores >= MIN_SCORE
         if not sure.any():
             return []
@@ -104,7 +103,7 @@ class Landmarker:
         presence = next(output for output in outputs if output.shape == (1, 1, 1, 1))
         mesh = coordinates.reshape(478, 3)[:, :2].astype(np.float64) / _MESH_SIZE - 0.5
         rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        return mesh @ rotation * side + centre, float(expit(presence.item()))
+        return mesh @ rotation * side + centre, float(_expit(presence.item()))
 
     def _sample(self, image: np.ndarray, centre: Point, side: float, turn: float, size: int, border: int) -> np.ndarray:
         """Return a turned square of a picture as uint8 (size, size, 3), placed as MediaPipe places it.
@@ -166,3 +165,9 @@ def _silent_stderr() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(nowhere)
+
+
+def _expit(values: Any) -> Any:
+    from scipy.special import expit
+
+    return expit(values)

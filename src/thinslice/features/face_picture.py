@@ -3,6 +3,7 @@
 import numpy as np
 
 from thinslice.errors import MediaError, UsageError
+from thinslice.features.extractor import Extractor
 from thinslice.features.face_align import REFERENCES, Face, align_face
 from thinslice.features.face_detect import find_faces_in_image
 from thinslice.features.faces import extract_aligned_faces
@@ -48,6 +49,9 @@ def extract_face_picture(
     if len(faces) > 1:
         source.warn(f"{len(faces)} faces; the largest was taken")
     return align_face(picture, max(faces, key=_size).landmarks, reference)[None]
+
+
+FACE_PICTURE_EXTRACTOR = Extractor(name="face_picture", version=1, extract=extract_face_picture, extra="video")
 
 
 def _size(face: Face) -> float:

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from thinslice.errors import MediaError, UsageError
+from thinslice.features.extractor import Extractor
 from thinslice.features.face_align import REFERENCES, Face, alignment
 from thinslice.features.face_light import load_light_detector
 from thinslice.features.face_sample import sample_picture
@@ -63,6 +64,9 @@ def extract_face_portraits(source: Source, num_frames: int = 8, reference: str =
         source.warn(line)
     places = enumerate(tracks[0].positions)
     return np.stack([portraits[index][position] for index, position in places if position is not None])
+
+
+FACE_PORTRAITS_EXTRACTOR = Extractor(name="face_portraits", version=1, extract=extract_face_portraits, extra="video")
 
 
 def cut_portrait(image: np.ndarray, face: Face, reference: str = "portrait_176") -> np.ndarray:

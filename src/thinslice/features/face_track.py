@@ -69,6 +69,7 @@ def follow_faces(frames: Sequence[Sequence[Face]], height: int, width: int) -> l
 
 def _link(last: Sequence[Face], faces: Sequence[Face]) -> dict[int, int]:
     """Return position of a face -> index of the track it continues."""
+
     if not last or not faces:
         return {}
     costs = np.full((len(faces), len(last)), _NO_LINK)

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from thinslice.errors import MediaError, UsageError
+from thinslice.features.extractor import Extractor
 from thinslice.features.face_align import REFERENCES, Face, align_face, crop_box
 from thinslice.features.face_detect import find_faces_in_image
 from thinslice.features.face_track import FaceTrack, follow_faces
@@ -155,6 +156,9 @@ def extract_aligned_faces(
     times = frame_times(source.duration_s, num_parts * draws)
     crops = extract_face_crops(source, list(times), reference, detector, size, margin, min_seen)
     return np.ascontiguousarray(crops.reshape(num_parts, draws, *crops.shape[1:]).swapaxes(0, 1))
+
+
+ALIGNED_FACES_EXTRACTOR = Extractor(name="aligned_faces", version=1, extract=extract_aligned_faces, extra="video")
 
 
 def stand_ins(track: FaceTrack) -> list[int]:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from thinslice.errors import UsageError
+from thinslice.features.extractor import Extractor
 from thinslice.media.source import Source
 
 PLACEMENTS = ("centres", "starts")
@@ -36,3 +37,6 @@ def extract_frames(source: Source, num_frames: int, width: int, height: int, pla
     """
     times = frame_times(source.duration_s, num_frames, placement)
     return np.stack([frame.image for frame in source.frames(times, size=(width, height))])
+
+
+FRAMES_EXTRACTOR = Extractor(name="frames", version=1, extract=extract_frames)

@@ -15,9 +15,9 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from scipy.fft import dct, rfft
 
 from thinslice.errors import MediaError, UsageError
+from thinslice.features.extractor import Extractor
 from thinslice.media.mixing import is_silent
 from thinslice.media.source import Source
 
@@ -83,6 +83,11 @@ def extract_short_term_audio(
     return part_statistics(features, len(samples), round(rate_hz * window_s), num_parts).astype(np.float32)
 
 
+SHORT_TERM_AUDIO_EXTRACTOR = Extractor(
+    name="short_term_audio", version=1, extract=extract_short_term_audio, extra="video"
+)
+
+
 def part_statistics(features: np.ndarray, num_samples: int, window: int, num_parts: int = 6) -> np.ndarray:
     """Return means and standard deviations (num_parts, 2 * F) of features (F, windows) in consecutive parts.
 
@@ -119,6 +124,8 @@ def short_term_features(samples: np.ndarray, rate_hz: int, window_s: float, epsi
     Raises:
         UsageError: the rate is too low for the filters, or the window too short for the semitones.
     """
+    from scipy.fft import dct, rfft
+
     window = round(rate_hz * window_s)
     if rate_hz < LOWEST_RATE_HZ or window_s < SHORTEST_WINDOW_S:
         raise UsageError(

@@ -1,10 +1,15 @@
-"""A feature spec: which extractor computes an array, at which code version, with which parameters."""
+"""A feature spec: which extractor computes an array, with which parameters. The version is the extractor's own."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
+
+from thinslice.errors import UsageError
+from thinslice.features.extractor import find_extractor
 
 Scalar = str | int | float | bool | None
 
@@ -14,14 +19,27 @@ class FeatureSpec:
     """What has to be computed from a clip. Two equal specs give byte-identical arrays.
 
     Attributes:
-        extractor: name of an extractor in `thinslice.features.extract.EXTRACTORS`.
-        version: version of the extractor's code; raised whenever its values may change.
-        params: the extractor's keyword arguments, JSON scalars only.
+        extractor: name of an extractor in `thinslice.features.extractor.EXTRACTORS`.
+        params: the extractor's parameters, JSON scalars only; those left out have its defaults.
+
+    Raises:
+        UsageError: an extractor that this version does not have, or parameters that it does not take.
     """
 
     extractor: str
-    version: int = 1
     params: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.typed_params()
+
+    @property
+    def version(self) -> int:
+        """The version of the extractor's code."""
+        return find_extractor(self.extractor).version
+
+    def typed_params(self) -> msgspec.Struct:
+        """Return all parameters, defaults too, as the extractor's type: frozen and hashable."""
+        return find_extractor(self.extractor).read_params(self.params)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, as bundles and runs store it."""
@@ -29,8 +47,18 @@ class FeatureSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "FeatureSpec":
-        """Read the JSON form; unknown keys raise TypeError."""
-        return cls(**data)
+        """Read the JSON form.
+
+        Raises:
+            UsageError: another version of the extractor than this one; as the class.
+            TypeError: unknown keys.
+        """
+        spec = cls(**{key: value for key, value in data.items() if key != "version"})
+        wanted = data.get("version", spec.version)
+        if wanted != spec.version:
+            ours = f"this thinslice computes version {spec.version}"
+            raise UsageError(f"needs version {wanted} of the feature {spec.extractor}; {ours}")
+        return spec
 
     def key(self, media_sha256: str) -> str:
         """Return the name under which a store keeps this feature of that media file."""

@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 
 from thinslice.errors import MediaError, MissingExtraError, UsageError
-from thinslice.features.extract import READS_WORDS
+from thinslice.features.extractor import find_extractor
 from thinslice.features.spec import FeatureSpec
 from thinslice.media.identity import media_sha256, media_stamp
 
@@ -292,7 +292,7 @@ def origin_sha256(spec: FeatureSpec, media_sha256: str | None, transcript: str |
     It is the media file, but for a feature of the words of a clip with a transcript: other words, other feature, and a
     clip whose media are not at hand has it too.
     """
-    if transcript and spec.extractor in READS_WORDS:
+    if transcript and find_extractor(spec.extractor).reads_words:
         return hashlib.sha256(b"transcript\n" + transcript.encode("utf-8", "surrogatepass")).hexdigest()
     return media_sha256
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from thinslice.assets import find_asset
 from thinslice.errors import MediaError
+from thinslice.features.extractor import Extractor
 from thinslice.features.transcript import transcript_of
 from thinslice.media.source import Source
 
@@ -51,6 +52,11 @@ def extract_text_embedding(source: Source) -> np.ndarray:
     return embed(text) * np.float32(np.sqrt(384))
 
 
+TEXT_EMBEDDING_EXTRACTOR = Extractor(
+    name="text_embedding", version=1, extract=extract_text_embedding, extra="train", reads_words=True
+)
+
+
 def extract_text_vector(source: Source) -> np.ndarray:
     """Return a vector of any size that the user computed from what is said: ``clip.vector.npy`` beside ``clip.mp4``.
 
@@ -70,6 +76,9 @@ def extract_text_vector(source: Source) -> np.ndarray:
     if vector.ndim != 1 or vector.dtype.kind not in "fiu" or not len(vector) or not np.isfinite(vector).all():
         raise MediaError(f"{path}: not one vector of finite numbers (it is {vector.dtype} of shape {vector.shape})")
     return vector.astype(np.float32)
+
+
+TEXT_VECTOR_EXTRACTOR = Extractor(name="text_vector", version=1, extract=extract_text_vector)
 
 
 def embed(text: str) -> np.ndarray:

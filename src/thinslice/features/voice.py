@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from thinslice.errors import MediaError
+from thinslice.features.extractor import Extractor
 from thinslice.features.kaiser import resample_kaiser
 from thinslice.media.mixing import is_silent
 from thinslice.media.source import MIN_DURATION_S, Source
@@ -76,6 +77,9 @@ def _profile_of(source: Source, duration_s: float) -> np.ndarray:
             "what is heard in the voice is less certain"
         )
     return voice_profile(resample_kaiser(samples, rate, RATE_HZ))
+
+
+VOICE_PROFILE_EXTRACTOR = Extractor(name="voice_profile", version=1, extract=extract_voice_profile)
 
 
 def voice_profile(samples: np.ndarray) -> np.ndarray:

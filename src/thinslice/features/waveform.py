@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from thinslice.features.extractor import Extractor
 from thinslice.media.source import Source
 
 
@@ -20,3 +21,6 @@ def extract_waveform(source: Source, rate_hz: int, duration_s: float | None = No
         MediaError: the file cannot be read, or has no sound or less than 1 s of it.
     """
     return source.audio(rate_hz, duration_s)
+
+
+WAVEFORM_EXTRACTOR = Extractor(name="waveform", version=1, extract=extract_waveform)

@@ -20,6 +20,7 @@ from thinslice.assets.folders import asset_cache_dir
 from thinslice.assets.locate import FOLDERS_ENV
 from thinslice.assets.verify import sha256_of
 from thinslice.errors import AssetError, MediaError, MissingExtraError
+from thinslice.features.extractor import Extractor
 from thinslice.features.transcript import transcript_of
 from thinslice.media.source import Source
 
@@ -82,6 +83,11 @@ def extract_word_vectors(
     if not allow_missing and not array.any():
         raise MediaError(f"{source.path}: no words known of it; put its transcript into {source.path.stem}.txt")
     return array
+
+
+WORD_VECTORS_EXTRACTOR = Extractor(
+    name="word_vectors", version=1, extract=extract_word_vectors, extra="words", reads_words=True
+)
 
 
 def vectorise(text: str, table: WordVectors, num_words: int = NUM_WORDS) -> np.ndarray:

@@ -6,7 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
+from thinslice.arrays import load_arrays
 from thinslice.bundle import TRANSCRIPT, Bundle, load_bundle
+from thinslice.errors import BundleError
 from thinslice.features import extract
 from thinslice.types import Explanation, TraitScore
 
@@ -49,7 +51,7 @@ class VoiceWordsMember:
         from thinslice.voice_words.model import load_voice_words
 
         self.bundle = bundle
-        self.model = load_voice_words(bundle.folder, dict(bundle.document))
+        self.model = load_voice_words(bundle.folder, bundle.outputs)
 
     def score(self, features: Mapping[str, np.ndarray], words: Words | None) -> Scored:
         """Return the scores of one clip."""
@@ -74,10 +76,10 @@ class OnnxMember:
 
         self.bundle = bundle
         self.model = OnnxModel(bundle.folder, threads)
-        self.neutral: dict[str, np.ndarray] = {}
-        if name := bundle.document.get("neutral"):
-            with np.load(bundle.folder / name, allow_pickle=False) as arrays:
-                self.neutral = {key: arrays[key] for key in arrays.files}
+        unknown = ", ".join(name for name in self.model.inputs if name not in bundle.inputs)
+        if unknown:
+            raise BundleError(f"{bundle.folder}: its graph wants {unknown}, its bundle.json does not; export it again")
+        self.neutral = _load_neutral(bundle)
 
     def score(self, features: Mapping[str, np.ndarray], words: Words | None) -> Scored:
         """Return the scores of one clip."""
@@ -97,17 +99,37 @@ class OnnxMember:
 def load_member(name_or_dir: str, threads: int | None) -> Member:
     """Load a bundle and the model in it; BundleError if either is unusable."""
     bundle = load_bundle(name_or_dir)
-    return VoiceWordsMember(bundle) if bundle.kind == "voice_words" else OnnxMember(bundle, threads)
+    return VoiceWordsMember(bundle) if bundle.document.kind == "voice_words" else OnnxMember(bundle, threads)
+
+
+def _load_neutral(bundle: Bundle) -> dict[str, np.ndarray]:
+    """Return what stands for optional inputs that a clip lacks: an array for each of them."""
+    optional = [name for name, entry in bundle.inputs.items() if entry.optional]
+    arrays: dict[str, np.ndarray] = {}
+    path = bundle.folder / (bundle.document.neutral or "bundle.json")
+    if bundle.document.neutral:
+        try:
+            arrays = load_arrays(path)
+        except ValueError as error:
+            raise BundleError(f"{path}: damaged ({error}); export or install the bundle again") from None
+    missing = [name for name in optional if name not in arrays]
+    if missing:
+        raise BundleError(f"{path}: nothing stands for {', '.join(missing)}, an optional input; export it again")
+    return arrays
 
 
 def reads_words(member: Member) -> bool:
     """Return whether the model takes a transcript, or a feature of its words."""
-    inputs = member.bundle.inputs
-    return TRANSCRIPT in inputs or extract.reads_words(entry.spec for entry in inputs.values())
+    return TRANSCRIPT in member.bundle.inputs or extract.reads_words(member.bundle.specs.values())
 
 
 def trait_scores(bundle: Bundle, scores: np.ndarray, used: tuple[str, ...]) -> dict[str, TraitScore]:
-    """Put interval and percentile beside each score."""
+    """Put interval and percentile beside each score; BundleError for scores that are no numbers, or too few."""
+    if np.shape(scores) != (len(bundle.outputs),) or not np.isfinite(scores).all():
+        raise BundleError(
+            f"{bundle.folder}: its model gives no {len(bundle.outputs)} finite scores of this clip; "
+            "export or install the bundle again"
+        )
     result = {}
     for target, value in zip(bundle.outputs, scores, strict=True):
         score = float(value)

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from thinslice.bundle import DEFAULT_BUNDLE, TRANSCRIPT
-from thinslice.errors import MediaError, MissingExtraError, ThinsliceError, UsageError
-from thinslice.features.extract import extract_features
-from thinslice.features.spec import FeatureSpec
+from thinslice.bundle import DEFAULT_BUNDLE, TRANSCRIPT, Card
+from thinslice.errors import MediaError, ThinsliceError, UsageError
 from thinslice.features.transcript import find_transcript
 from thinslice.infer.combine import (
     combine_explanations,
@@ -21,6 +19,7 @@ from thinslice.infer.combine import (
     join_transcripts,
 )
 from thinslice.infer.listening import find_first_speech, judge_profile, judge_sound
+from thinslice.infer.member_features import extract_member_features
 from thinslice.infer.members import Member, Words, load_member, reads_words, trait_scores
 from thinslice.media.source import Source
 from thinslice.traits import TARGETS
@@ -61,7 +60,7 @@ class Predictor:
         return any(entry.label in HEARD for member in self.members for entry in member.bundle.inputs.values())
 
     @property
-    def cards(self) -> dict[str, Mapping[str, object]]:
+    def cards(self) -> dict[str, Card]:
         """Model cards by bundle name."""
         return {member.bundle.name: member.bundle.card for member in self.members}
 
@@ -128,39 +127,39 @@ class Predictor:
         begin("words")
         words, text_notes = self._words(source, given, seconds, source.start_s - skipped_s)
         source.transcript = words.text if words else ""
-        features, reasons = self._features(source, seconds, begin)
+        inputs = extract_member_features(source, [member.bundle for member in self.members], seconds, begin)
         sound_notes = judge_sound(source) if self._listens else []
 
         begin("model")
         began = time.perf_counter()
-        parts: list[tuple[Member, dict[str, TraitScore]]] = []
+        parts: list[tuple[Member, dict[str, np.ndarray], dict[str, TraitScore]]] = []
         used: list[str] = []
         problems: list[tuple[Member, list[str]]] = []
-        for member in self.members:
-            missing = _missing(member, features, words)
+        for member, its in zip(self.members, inputs, strict=True):
+            missing = _missing(member, its.arrays, words)
             if missing:
                 problems.append((member, missing))
                 continue
-            scores, labels = member.score(features, words)
-            parts.append((member, trait_scores(member.bundle, scores, labels)))
+            scores, labels = member.score(its.arrays, words)
+            parts.append((member, its.arrays, trait_scores(member.bundle, scores, labels)))
             used += labels
         if not parts:
-            raise _nothing_to_score(source, problems[0][1], reasons, text_notes)
+            raise _nothing_to_score(source, problems[0][1], inputs[0].reasons, text_notes)
         seconds["model"] = time.perf_counter() - began
 
-        traits = [entry for _, entry in parts]
+        traits = [entry for *_, entry in parts]
         weights = inverse_variance_weights(traits)
         explanation = None
         if explain:
             begin("explain")
             began = time.perf_counter()
-            explanation = combine_explanations([member.explain(features, words) for member, _ in parts], weights)
+            explanations = [member.explain(arrays, words) for member, arrays, _ in parts]
+            explanation = combine_explanations(explanations, weights)
             seconds["explain"] = time.perf_counter() - began
         # Messages name their file; beside the clip's own result that would only be repeated.
-        warnings = [line.removeprefix(f"{source.path}: ") for line in (*source.warnings, *reasons.values())] + [
-            *sound_notes,
-            *text_notes,
-        ]
+        reasons = [line for its in inputs for line in its.reasons.values()]
+        warnings = [line.removeprefix(f"{source.path}: ") for line in (*source.warnings, *reasons)]
+        warnings += [*sound_notes, *text_notes]
         warnings += [f"{member.bundle.name} left out: it needs {', '.join(names)}" for member, names in problems]
         return Prediction(
             clip=str(source.path),
@@ -169,7 +168,7 @@ class Predictor:
             transcript=words.text if words and "words" in used else None,
             warnings=tuple(dict.fromkeys(warnings)),
             seconds={**seconds, "total": time.perf_counter() - started},
-            bundle=self._bundle([member for member, _ in parts]),
+            bundle=self._bundle([member for member, *_ in parts]),
             explanation=explanation,
         )
 
@@ -257,31 +256,6 @@ class Predictor:
             explanation=member.explain(features, words) if explain else None,
         )
 
-    def _features(
-        self, source: Source, seconds: dict[str, float], begin: Callable[[str], None]
-    ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Extract what the members need; what cannot be had is left out, with its reason."""
-        specs: dict[str, FeatureSpec] = {}
-        labels: dict[str, str] = {}
-        for member in self.members:
-            specs |= {name: entry.spec for name, entry in member.bundle.inputs.items() if name != TRANSCRIPT}
-            labels |= {name: entry.label for name, entry in member.bundle.inputs.items()}
-        features: dict[str, np.ndarray] = {}
-        reasons: dict[str, str] = {}
-        for name, spec in specs.items():
-            begin(labels[name])
-            decoded_before = source.decode_seconds
-            try:
-                arrays, times = extract_features(source, {name: spec})
-            except (MediaError, MissingExtraError) as error:
-                reasons[name] = str(error)
-                continue
-            decoded = source.decode_seconds - decoded_before
-            seconds["decode"] = seconds.get("decode", 0.0) + decoded
-            seconds[name] = times[name] - decoded
-            features |= arrays
-        return features, reasons
-
     def _words(
         self, source: Source, given: str | Path | None, seconds: dict[str, float], text_start_s: float
     ) -> tuple[Words | None, list[str]]:
@@ -310,7 +284,7 @@ class Predictor:
     def _bundle(self, members: Sequence[Member]) -> dict[str, str]:
         return {
             "name": "+".join(member.bundle.name for member in members),
-            "version": "+".join(member.bundle.version for member in members),
+            "version": "+".join(member.bundle.document.version for member in members),
         }
 
 

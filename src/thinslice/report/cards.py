@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
+from thinslice.bundle import Card
 from thinslice.report.wording import cards_of, shown
 from thinslice.types import Prediction
 
@@ -16,16 +19,27 @@ class CardView(NamedTuple):
     fields: tuple[tuple[str, Any], ...]
 
 
-def build_cards(predictions: Sequence[Prediction], cards: Mapping[str, Mapping[str, Any]]) -> tuple[CardView, ...]:
+def build_cards(predictions: Sequence[Prediction], cards: Mapping[str, Card]) -> tuple[CardView, ...]:
     """Return the cards of the bundles that made the predictions, each once."""
     views: dict[str, CardView] = {}
     for prediction in predictions:
         found = cards_of(prediction, cards)
         for name, card in found.items():
             version = prediction.bundle.get("version", "") if len(found) == 1 else ""
-            fields = tuple((_label(key), _plain(value)) for key, value in card.items() if key != "inputs")
+            fields = tuple((_label(key), _plain(value)) for key, value in _shown_fields(card).items())
             views.setdefault(name, CardView(shown(name), shown(version), fields))
     return tuple(views.values())
+
+
+def _shown_fields(card: Card) -> dict[str, Any]:
+    """Return what a reader sees of a card: its fields that say something, its notes among them."""
+    fields: dict[str, Any] = msgspec.to_builtins(card)
+    fields["scores"] = {
+        ", ".join(filter(None, (score.clips, score.inputs))): {"accuracy": score.accuracy, "r2": score.r2}
+        for score in card.scores
+    }
+    hidden = ("inputs", "notes")
+    return {key: value for key, value in fields.items() if value and key not in hidden} | card.notes
 
 
 def _plain(value: Any, depth: int = 0) -> Any:

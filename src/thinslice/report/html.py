@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from thinslice.bundle import Card
 from thinslice.errors import UsageError
 from thinslice.types import Failure, Prediction
 
@@ -17,7 +18,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 def write_report(
     predictions: Sequence[Prediction],
     failures: Sequence[Failure],
-    cards: Mapping[str, Mapping[str, Any]],
+    cards: Mapping[str, Card],
     path: Path,
 ) -> None:
     """Write a self-contained HTML report of a run of predict.
@@ -40,9 +41,7 @@ def write_report(
         raise UsageError(f"{path}: cannot write the report ({error.strerror}); give another --out") from None
 
 
-def render_report(
-    predictions: Sequence[Prediction], failures: Sequence[Failure], cards: Mapping[str, Mapping[str, Any]]
-) -> str:
+def render_report(predictions: Sequence[Prediction], failures: Sequence[Failure], cards: Mapping[str, Card]) -> str:
     """Return the page of `write_report`; the same arguments give the same text."""
     from thinslice.report.transcript import NUM_LEVELS
     from thinslice.report.view import build_page

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from thinslice.bundle import Card
 from thinslice.report.wording import (
     INTERVIEW_CAUTION,
     REVERSED,
@@ -44,7 +45,7 @@ PLAIN = str.maketrans({
 def render_table(
     predictions: Sequence[Prediction],
     failures: Sequence[Failure],
-    cards: Mapping[str, Mapping[str, Any]] | None = None,
+    cards: Mapping[str, Card] | None = None,
 ) -> "RenderableType":
     """Return what `console.print` shows of a run of predict.
 
@@ -63,7 +64,7 @@ class _Results:
     """A rich renderable: what it draws depends on the console's width and encoding, known only when printed."""
 
     def __init__(
-        self, predictions: Sequence[Prediction], failures: Sequence[Failure], cards: Mapping[str, Mapping[str, Any]]
+        self, predictions: Sequence[Prediction], failures: Sequence[Failure], cards: Mapping[str, Card]
     ) -> None:
         self.predictions = predictions
         self.failures = failures
@@ -141,9 +142,7 @@ class _Lines:
 # ---- one clip
 
 
-def _clip(
-    page: _Lines, prediction: Prediction, num_clips: int | None, cards: Mapping[str, Mapping[str, Any]]
-) -> Iterator["Text"]:
+def _clip(page: _Lines, prediction: Prediction, num_clips: int | None, cards: Mapping[str, Card]) -> Iterator["Text"]:
     room = page.width - NAME_WIDTH - 1 - NUMBERS_WIDTH
     is_wide = room - PLACE_WIDTH >= SCALE_WIDTHS[0]
     scale = min(SCALE_WIDTHS[1], max(SCALE_WIDTHS[0], room - PLACE_WIDTH if is_wide else room))

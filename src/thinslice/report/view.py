@@ -4,8 +4,9 @@ Nothing here is markup. The templates place these values, and escape every one o
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from thinslice.bundle import Card
 from thinslice.report.account import Moved, build_account, most_moved
 from thinslice.report.cards import CardView, build_cards
 from thinslice.report.images import Image, build_images
@@ -74,9 +75,7 @@ class Page(NamedTuple):
     interview_caution: str
 
 
-def build_page(
-    predictions: Sequence[Prediction], failures: Sequence[Failure], cards: Mapping[str, Mapping[str, Any]]
-) -> Page:
+def build_page(predictions: Sequence[Prediction], failures: Sequence[Failure], cards: Mapping[str, Card]) -> Page:
     """Arrange predictions for the page, within its bounds.
 
     Args:
@@ -109,7 +108,7 @@ def build_page(
 
 
 def _clip(
-    clip_id: str, prediction: Prediction, cards: Mapping[str, Mapping[str, Any]], max_words: int, max_bytes: int
+    clip_id: str, prediction: Prediction, cards: Mapping[str, Card], max_words: int, max_bytes: int
 ) -> tuple[Clip, int]:
     names = [name for name in TARGETS if name in prediction.traits]
     targets = tuple(target_of(name) for name in names)

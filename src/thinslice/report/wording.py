@@ -2,14 +2,12 @@
 
 import math
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
 
+from thinslice.bundle import Card
 from thinslice.traits import TRAITS
 from thinslice.types import Prediction
-
-Card = Mapping[str, Any]
 
 MAX_LINES = 20
 
@@ -53,47 +51,17 @@ def cards_of(prediction: Prediction, cards: Mapping[str, Card]) -> dict[str, Car
 def num_training_clips(prediction: Prediction, cards: Mapping[str, Card]) -> int | None:
     """Return over how many clips the percentiles were taken: `num_training_clips` of the first card."""
     for card in cards_of(prediction, cards).values():
-        number = card.get("num_training_clips")
-        if isinstance(number, int) and number > 0:
-            return number
+        if card.num_training_clips:
+            return card.num_training_clips
     return None
 
 
 def r2_of(prediction: Prediction, cards: Mapping[str, Card]) -> float | None:
-    """Return the R² that the card gives for the inputs that were used, None where it gives none.
-
-    A card's `scores` is searched in its own order for a mapping under the inputs joined by "+" ("voice+words"),
-    and in it for `r2`, a number or a mapping with an `average`. A card whose scores are not kept by inputs is
-    searched for its first `r2`. Of several bundles together nothing is known, so None.
-    """
+    """Return the R² that the card gives for the inputs that were used; None of several bundles together."""
     found = cards_of(prediction, cards)
     if len(found) != 1 or prediction.bundle["name"] not in found:
         return None
-    scores = next(iter(found.values())).get("scores")
-    if not isinstance(scores, Mapping):
-        return None
-    by_inputs = [(set(key.split("+")), value) for key, value in _walk(scores)]
-    by_inputs = [(inputs, value) for inputs, value in by_inputs if inputs <= set(INPUTS)]
-    used = set(prediction.used)
-    values = [value for inputs, value in by_inputs if inputs == used] if by_inputs else [scores]
-    return next((r2 for value in values for r2 in _r2_values(value)), None)
-
-
-def _walk(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        yield str(key), value
-        if isinstance(value, Mapping):
-            yield from _walk(value)
-
-
-def _r2_values(tree: Any) -> Iterator[float]:
-    if not isinstance(tree, Mapping):
-        return
-    for key, value in _walk({"": tree}):
-        if key.lower() in ("r2", "r²"):
-            number = value.get("average") if isinstance(value, Mapping) else value
-            if isinstance(number, int | float) and math.isfinite(number):
-                yield float(number)
+    return next(iter(found.values())).r2_for(prediction.used)
 
 
 def honest_line(r2: float | None) -> str:
@@ -147,9 +115,7 @@ def missing_inputs(prediction: Prediction, cards: Mapping[str, Card]) -> list[st
     """Return inputs that the model could have used and did not have."""
     known: list[str] = []
     for card in cards_of(prediction, cards).values():
-        inputs = card.get("inputs")
-        if isinstance(inputs, Sequence) and not isinstance(inputs, str):
-            known += [str(name) for name in inputs]
+        known += card.inputs
     if prediction.explanation:
         known += list(prediction.explanation.inputs)
     return [name for name in dict.fromkeys(known) if name not in prediction.used]

@@ -8,10 +8,10 @@ How it was trained and chosen: `thinslice.voice_words.trainer` and ``docs/bundle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from thinslice.arrays import load_arrays
 from thinslice.errors import BundleError, MediaError, UsageError
 from thinslice.traits import TARGETS
 from thinslice.types import CueShare, Explanation, WordShare
@@ -134,24 +134,29 @@ class VoiceWords:
         )
 
 
-def load_voice_words(folder: Path, bundle: Mapping[str, Any]) -> VoiceWords:
+def load_voice_words(folder: Path, outputs: Sequence[str]) -> VoiceWords:
     """Read the model of a bundle.
 
     Args:
         folder: the bundle's folder, with ``weights.npz``.
-        bundle: its ``bundle.json``, parsed; the checksums are the caller's to verify.
+        outputs: those of its ``bundle.json``; the checksums are the caller's to verify.
 
     Raises:
         BundleError: the weights are missing, damaged, or not those of this kind of model.
     """
     path = Path(folder) / "weights.npz"
-    if tuple(bundle["outputs"]) != TARGETS:
-        raise BundleError(f"{folder}: outputs {bundle['outputs']} are not {TARGETS}; install the bundle again")
+    if tuple(outputs) != TARGETS:
+        raise BundleError(f"{folder}: outputs {tuple(outputs)} are not {TARGETS}; install the bundle again")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return build_voice_words(arrays)
-    except (OSError, ValueError, KeyError) as error:
+        arrays = load_arrays(path)
+        broken = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+        if broken:
+            raise ValueError(f"{broken[0]} holds values that are not finite")
+        model = build_voice_words(arrays)
+        # Arrays that do not fit together fail here, not on the first clip.
+        model.explain(np.zeros(26), "a word")
+        return model
+    except (LookupError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: damaged weights ({type(error).__name__}: {error}); install it again") from None
 
 

@@ -365,7 +365,7 @@ def train_voice_words(
                 "optional": True,
                 "label": "voice",
             },
-            "transcript": {**FeatureSpec(extractor="transcript").to_dict(), "optional": True, "label": "words"},
+            "transcript": {"extractor": "transcript", "version": 1, "params": {}, "optional": True, "label": "words"},
         },
         "files": {weights.name: hashlib.sha256(weights.read_bytes()).hexdigest()},
         "intervals": _intervals(data, grouped),
@@ -440,7 +440,8 @@ def code_digest() -> str:
         lines = text.splitlines(keepends=True)
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Import | ast.ImportFrom):
-                lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
+                end = node.end_lineno or node.lineno
+                lines[node.lineno - 1 : end] = [""] * (end - node.lineno + 1)
         digest.update("".join(lines).encode())
     return digest.hexdigest()
 

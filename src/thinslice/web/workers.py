@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from thinslice.bundle import Card
 from thinslice.errors import ThinsliceError
 from thinslice.types import Prediction
 
@@ -46,7 +47,7 @@ class Scored:
     """A scored clip: the prediction, and the cards of the bundles that made it."""
 
     prediction: Prediction
-    cards: Mapping[str, Mapping[str, Any]]
+    cards: Mapping[str, Card]
 
     def pack(self) -> bytes:
         """Return it as bytes, to be sent or kept."""
