@@ -54,6 +54,8 @@ def write_media(
     codec_options: Mapping[str, str] | None = None,
     rotation_deg: float | None = None,
     matrix: Sequence[int] | None = None,
+    aspect: Fraction | None = None,
+    transfer: int | None = None,
     default_sound: int = 0,
     options: Mapping[str, str] | None = None,
 ) -> Path:
@@ -71,6 +73,8 @@ def write_media(
         codec_options: its options.
         rotation_deg: display rotation, counterclockwise.
         matrix: display matrix, in place of a rotation.
+        aspect: width of a pixel by its height.
+        transfer: transfer characteristics, as ITU-T H.273 numbers them.
         default_sound: which sound track is marked as default.
         options: of the container.
     """
@@ -81,6 +85,10 @@ def write_media(
             video.height, video.width = pictures[0][1].shape[:2]
             video.pix_fmt = "yuv420p"
             video.codec_context.time_base = Fraction(1, 1000)
+            if aspect is not None:
+                video.codec_context.sample_aspect_ratio = aspect
+            if transfer is not None:
+                video.codec_context.color_trc = transfer
             if rotation_deg is not None:
                 video.set_display_rotation(rotation_deg)
             if matrix is not None:

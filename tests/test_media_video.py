@@ -1,5 +1,7 @@
 """Pictures: which frame is shown when, rotation, damage, and what is decoded for them."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -210,3 +212,42 @@ def test_pictures_that_are_cut_off_are_repeated_with_a_warning(tmp_path):
     (warning,) = source.warnings
     assert warning.startswith(f"{cut}: is cut off: its pictures end at 1.")
     assert warning.endswith(" s of 3.0 s; the last is repeated")
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+@pytest.mark.parametrize(
+    ("aspect", "degrees", "size"), [("2", None, (192, 64)), ("1/2", None, (48, 64)), ("2", 90, (64, 192))]
+)
+def test_pixels_that_are_not_square_are_shown_as_players_do(tmp_path, name, aspect, degrees, size):
+    pictures = [(0.0, QUARTERS), (0.04, QUARTERS)]
+    path = write_media(tmp_path / name, (), pictures, aspect=Fraction(aspect), rotation_deg=degrees)
+    source = Source(path)
+    (frame,) = source.frames([0.0])
+    assert frame.image.shape[1::-1] == (source.info.width, source.info.height) == size
+    (square,) = Source(write_media(tmp_path / f"square_{name}", (), pictures, rotation_deg=degrees)).frames([0.0])
+    assert corners(frame.image) == corners(square.image)
+    (small,) = source.frames([0.0], size=(40, 40))
+    assert small.image.shape == (40, 40, 3)
+
+
+def test_an_aspect_that_makes_no_sense_is_not_believed(tmp_path):
+    path = write_media(tmp_path / "a.mp4", (), numbered(5), aspect=Fraction(200, 1))
+    assert Source(path).info.width == 64
+    (frame,) = Source(path).frames([0.0])
+    assert frame.image.shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.mov"])
+@pytest.mark.parametrize("rate_hz", [1.0, 0.5])
+def test_slow_pictures_are_not_cut_off(tmp_path, name, rate_hz):
+    path = write_media(tmp_path / name, [tone(8.0)], numbered(int(8 * rate_hz), rate_hz))
+    source = Source(path)
+    assert len(list(source.frames([0.0, 4.0, 7.9]))) == 3
+    assert source.warnings == []
+
+
+@pytest.mark.parametrize(("transfer", "curve"), [(16, "PQ"), (18, "HLG"), (1, None)])
+def test_high_dynamic_range_is_reported(tmp_path, transfer, curve):
+    source = Source(write_media(tmp_path / "a.mp4", (), numbered(5), transfer=transfer))
+    list(source.frames([0.0, 0.1]))
+    assert [f"is HDR video ({curve})" in line for line in source.warnings] == ([True] if curve else [])

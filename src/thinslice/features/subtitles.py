@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?"
+_TIME = r"([-−]?)(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?"
 _TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<\d[\d:.,]{2,12}>|\{\\[^{}]{0,200}\}")
 _ROLLING_GAP_S = 0.1
@@ -23,7 +23,7 @@ class Cue:
     """Words and when they are said.
 
     Attributes:
-        start_s: seconds from the start of the media file.
+        start_s: seconds from the start of the media file; below 0 where a shift of all times went too far.
         end_s: seconds, not before `start_s`.
         text: one or more lines, without markup.
     """
@@ -58,7 +58,7 @@ def parse_cues(text: str) -> list[Cue]:
     for position, index in enumerate(timings):
         match = _TIMING.match(lines[index])
         assert match is not None
-        start_s, end_s = _seconds(match.groups()[:4]), _seconds(match.groups()[4:])
+        start_s, end_s = _seconds(match.groups()[:5]), _seconds(match.groups()[5:])
         until = timings[position + 1] if position + 1 < len(timings) else len(lines)
         after = lines[index + 1 : until]
         payload = _webvtt_payload(after) if is_webvtt else _subrip_payload(after, is_last=until == len(lines))
@@ -74,7 +74,7 @@ def cut_cues(cues: Iterable[Cue], start_s: float, end_s: float | None) -> str:
     """Return the words said in a window.
 
     A cue's words are taken to be spread evenly over it, so one that straddles an edge gives each side its share
-    and windows that touch share out all words without repeating any.
+    and windows that touch share out all words without repeating any. What is said before 0 counts as said at 0.
 
     Args:
         cues: timed words.
@@ -86,15 +86,16 @@ def cut_cues(cues: Iterable[Cue], start_s: float, end_s: float | None) -> str:
         words = cue.text.split()
         step_s = (cue.end_s - cue.start_s) / max(len(words), 1)
         for index, word in enumerate(words):
-            middle_s = cue.start_s + (index + 0.5) * step_s
+            middle_s = max(cue.start_s + (index + 0.5) * step_s, 0.0)
             if middle_s >= start_s and (end_s is None or middle_s < end_s):
                 kept.append(word)
     return " ".join(kept)
 
 
 def _seconds(groups: Sequence[str | None]) -> float:
-    hours, minutes, seconds, fraction = groups
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0) + float(f"0.{fraction or 0}")
+    sign, hours, minutes, seconds, fraction = groups
+    size_s = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0) + float(f"0.{fraction or 0}")
+    return -size_s if sign else size_s
 
 
 def _webvtt_payload(block: Sequence[str]) -> Sequence[str]:

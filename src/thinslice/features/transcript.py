@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from thinslice.errors import MediaError, UsageError
+from thinslice.features.speaker_labels import strip_labels
 from thinslice.features.subtitles import cut_cues, is_timed, parse_cues
 from thinslice.media.source import Source
 
@@ -27,7 +28,12 @@ _SOUND = re.compile(
     r"|sound|beep|silence|pause|background|foreign|speaking|affirmative|negative|gestur|points|smack|click)",
     re.IGNORECASE,
 )
-_LABEL = re.compile(r"(?m)^\s*(?:(?:>>+|[-–—])\s*)?(?:[A-Z][A-Z0-9 .'-]{1,30}:\s+)?")
+
+_TEXT_SUFFIXES = frozenset(
+    ".txt .text .srt .vtt .sbv .sub .ass .ssa .ttml .dfxp .json .csv .tsv .md .doc .docx .odt .rtf .pdf .xml .html".split()
+)
+_LONGEST_NAME = 5  # A file's name of more words is rarer than speech that mentions a file.
+_ROOTED = re.compile(r"(?:~|\.{1,2})?[/\\]\S|[A-Za-z]:[/\\]")
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,13 @@ class Transcript:
         text: one line; empty where whoever wrote it down says that nothing is said.
         source: "given" by the caller, or in a "file" beside the clip.
         path: the file it was read from, None where the words themselves were given.
+        notes: one line each of what was done to it that the user should know.
     """
 
     text: str
     source: Literal["given", "file"]
     path: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 def find_transcript(
@@ -75,12 +83,12 @@ def find_transcript(
     if given is not None:
         path = _as_file(given)
         text = str(given) if path is None else _read_text(path)
-        return Transcript(_words(text, path, start_s, end_s), "given", path)
+        return _transcript(text, "given", path, start_s, end_s)
     is_window = start_s > 0 or end_s is not None
     for path in _beside(Path(media_path)):
         text = _read_text(path)
         if not is_window or is_timed(text):
-            return Transcript(_words(text, path, start_s, end_s), "file", path)
+            return _transcript(text, "file", path, start_s, end_s)
     return None
 
 
@@ -94,22 +102,26 @@ def transcript_of(source: Source) -> Transcript | None:
 def clean_words(text: str) -> str:
     """Return a transcript's spoken words on one line.
 
-    Taken out: [anything in brackets], sounds in parentheses such as (laughs), songs between notes (♪), and at the
-    start of a line ">>", a dash and a speaker's name in capitals.
+    Taken out: [anything in brackets], sounds in parentheses such as (laughs), songs between notes (♪), and what
+    `thinslice.features.speaker_labels` finds: speakers' names and times.
     """
-    text = _LABEL.sub(" ", text)
+    text = strip_labels(text)
     text = _BRACKETED.sub(" ", text)
     text = _PARENTHESES.sub(lambda match: " " if _SOUND.search(match[1]) else match[0], text)
     return " ".join(text.split())
 
 
-def _words(text: str, path: Path | None, start_s: float, end_s: float | None) -> str:
+def _transcript(
+    text: str, source: Literal["given", "file"], path: Path | None, start_s: float, end_s: float | None
+) -> Transcript:
     if is_timed(text):
         cues = [replace(cue, text=clean_words(cue.text)) for cue in parse_cues(text)]
-        return cut_cues(cues, start_s, end_s)
+        early = sum(cue.start_s < 0 for cue in cues)
+        notes = (f"{early} of the transcript's {len(cues)} cues start before 0 s; they are taken to start at 0",)
+        return Transcript(cut_cues(cues, start_s, end_s), source, path, notes if early else ())
     if path is not None and path.suffix.lower() in (".srt", ".vtt") and text.strip():
         raise MediaError(f"{path}: no subtitles in it (no line '00:00:01,000 --> 00:00:02,000'); call plain text .txt")
-    return clean_words(text)
+    return Transcript(clean_words(text), source, path)
 
 
 def _as_file(given: str | os.PathLike[str]) -> Path | None:
@@ -124,9 +136,19 @@ def _as_file(given: str | os.PathLike[str]) -> Path | None:
         return path
     if exists:
         raise UsageError(f"{given}: a transcript is a .txt, .srt or .vtt file, or the words themselves")
-    if not isinstance(given, str) or (suffix in SUFFIXES and len(given.split()) == 1):
+    if not isinstance(given, str) or _looks_like_a_file(given, suffix):
         raise UsageError(f"{given}: no such transcript file; give a .txt, .srt or .vtt file, or the words themselves")
     return None
+
+
+def _looks_like_a_file(given: str, suffix: str) -> bool:
+    """Return whether a text is rather a mistyped path than spoken words."""
+    words = given.split()
+    if len(given.strip().splitlines()) != 1:
+        return False
+    if suffix in _TEXT_SUFFIXES:
+        return len(words) <= _LONGEST_NAME or re.search(r"[^\s/\\][/\\][^\s/\\]", given) is not None
+    return _ROOTED.match(given) is not None and len(words) <= _LONGEST_NAME
 
 
 def _beside(media_path: Path) -> list[Path]:

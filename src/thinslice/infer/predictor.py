@@ -267,7 +267,8 @@ class Predictor:
         found = find_transcript(source.path, given, text_start_s, None if to_the_end else source.end_s)
         if found is not None:
             seconds["transcript"] = time.perf_counter() - began
-            return (Words(found.text, source.duration_s) if found.text.strip() else None), []
+            notes = [*found.notes, *filter(None, [why_not_english(found.text)])]
+            return (Words(found.text, source.duration_s) if found.text.strip() else None), notes
         text, reason = _recognise(source, self._threads)
         seconds["speech_to_text"] = time.perf_counter() - began
         notes = [reason] if reason else []

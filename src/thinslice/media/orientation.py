@@ -1,13 +1,16 @@
-"""Turning a picture upright as its display matrix says: quarter turns and mirroring."""
+"""Showing a picture as its file says: quarter turns and mirroring by its display matrix, and pixels' aspect."""
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 # A display matrix maps a stored pixel (x, y) to the shown one: x' = a x + c y, y' = b x + d y, with the nine
 # numbers in the order a b u c d v x y w (ISO/IEC 14496-12 section 8.3.2; y points down). Offsets do not matter
 # for whole pictures. A camera writes quarter turns, so only the larger of each pair counts.
+
+_LARGEST_ASPECT = 4.0  # Anamorphic film has 2; more is damage.
 
 
 def read_matrix(side_data: bytes) -> tuple[int, ...]:
@@ -39,3 +42,14 @@ def turn_upright(image: np.ndarray, matrix: Sequence[int]) -> np.ndarray:
     else:
         flip_x, flip_y = matrix[0] < 0, matrix[4] < 0
     return np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
+
+
+def pixel_aspect(stream: Any) -> float:
+    """Return the width of a video stream's pixels by their height; 1 where it does not say, or makes no sense."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    return aspect if 1 / _LARGEST_ASPECT <= aspect <= _LARGEST_ASPECT else 1.0
+
+
+def shown_width(width: int, aspect: float) -> int:
+    """Return how many square pixels wide a stored picture is shown; its height stays."""
+    return max(round(width * aspect), 1)

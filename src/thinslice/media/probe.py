@@ -13,7 +13,7 @@ import av.stream
 from thinslice.errors import MediaError
 from thinslice.media.check import check_file
 from thinslice.media.mp4 import find_protection, read_tracks
-from thinslice.media.orientation import read_matrix, rotation_deg, swaps_sides
+from thinslice.media.orientation import pixel_aspect, read_matrix, rotation_deg, shown_width, swaps_sides
 from thinslice.media.pictures import Pictures, picture_size
 
 # FFmpeg demuxers that read something other than one recording. Playlists would also pull in other files.
@@ -34,7 +34,7 @@ class MediaInfo:
         duration_s: length of the whole file, seconds.
         has_audio: whether there is a sound track.
         has_video: whether there are moving pictures; the cover art of a music file is none.
-        width: width of a frame as shown (after rotation), pixels; 0 without video.
+        width: width of a frame as shown (with square pixels, after rotation), pixels; 0 without video.
         height: height of a frame as shown (after rotation), pixels; 0 without video.
         rotation_deg: by how much frames are turned for showing, counterclockwise, one of 0, 90, 180, 270.
         frame_rate_hz: average frame rate; 0 without video, or where the file does not say.
@@ -204,7 +204,7 @@ def frame_matrix(frame: Any) -> tuple[int, ...]:
 
 
 def _picture_fields(video: Any, matrix: Sequence[int]) -> dict[str, Any]:
-    size = (video.codec_context.width, video.codec_context.height)
+    size = (shown_width(video.codec_context.width, pixel_aspect(video)), video.codec_context.height)
     width, height = size[::-1] if swaps_sides(matrix) else size
     rate = video.average_rate or video.guessed_rate
     return {

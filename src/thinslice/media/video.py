@@ -12,11 +12,14 @@ import numpy as np
 
 from thinslice.errors import MediaError
 from thinslice.media.frame import Frame
-from thinslice.media.orientation import swaps_sides, turn_upright
+from thinslice.media.orientation import pixel_aspect, shown_width, swaps_sides, turn_upright
 from thinslice.media.probe import DECODING_ERRORS, frame_matrix, only, open_media, origin_s, video_stream
 
 SEEK_FROM_S = 30.0
 """Windows that start later than this are reached by seeking to the key frame before them."""
+
+HDR_CURVES = {16: "PQ", 18: "HLG"}
+"""Transfer characteristics of high dynamic range (ITU-T H.273, table 3)."""
 
 _SEEK_BACK_S = (0.0, 10.0, 60.0)  # MPEG-TS lands between key frames: try further back until one comes in time.
 _ROUNDING_S = 0.001  # Matroska keeps whole milliseconds: a frame this little after its time is on time.
@@ -66,13 +69,20 @@ def decode_frames(
     if not wanted:
         return
     clock_s = [start_s + time for time in wanted]
-    plan = _plan(path, clock_s, [] if warnings is None else warnings)
+    warnings = [] if warnings is None else warnings
+    plan = _plan(path, clock_s, warnings)
     position = 0
     shown: tuple[Any, float] | None = None  # The last frame, and its time from the window's start.
     image: np.ndarray | None = None
-    for frame, time_s in _decode(path, plan):
+    aspect = 1.0
+    for frame, time_s, aspect in _decode(path, plan):
+        if shown is None and frame.color_trc in HDR_CURVES:
+            warnings.append(
+                f"{path}: is HDR video ({HDR_CURVES[frame.color_trc]}); its colours are read as if they were standard, "
+                "which changes how a face looks; convert it to SDR"
+            )
         while shown is not None and position < len(wanted) and clock_s[position] + _ROUNDING_S < time_s:
-            image = upright(shown[0], size) if image is None else image
+            image = upright(shown[0], size, aspect) if image is None else image
             yield Frame(shown[1], image, wanted[position])
             position += 1
         if position == len(wanted):
@@ -80,22 +90,25 @@ def decode_frames(
         shown, image = (frame, time_s - start_s), None
     if shown is None:
         raise MediaError(f"{path}: its pictures cannot be decoded (damaged, or protected); convert it to mp4")
-    image = upright(shown[0], size) if image is None else image
+    image = upright(shown[0], size, aspect) if image is None else image
     for time in wanted[position:]:
         yield Frame(shown[1], image, time)
 
 
-def upright(frame: Any, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Return a PyAV video frame as uint8 RGB (height, width, 3), turned as its display matrix says.
+def upright(frame: Any, size: tuple[int, int] | None = None, aspect: float = 1.0) -> np.ndarray:
+    """Return a PyAV video frame as uint8 RGB (height, width, 3), as it is shown: pixels square, display matrix applied.
 
     Args:
         frame: the decoded frame.
-        size: (width, height) of the result; None keeps the frame's own.
+        size: (width, height) of the result; None for the size at which it is shown.
+        aspect: width of a stored pixel by its height; the picture is made wider or narrower by it.
     """
     matrix = frame_matrix(frame)
     scaling: dict[str, Any] = {}
+    width, height = shown_width(frame.width, aspect), frame.height
     if size is not None:
         width, height = size[::-1] if swaps_sides(matrix) else size
+    if size is not None or width != frame.width:
         scaling = {"width": width, "height": height, "interpolation": "BILINEAR"}
     return turn_upright(frame.to_ndarray(format="rgb24", **scaling), matrix)
 
@@ -128,6 +141,7 @@ def _plan(path: Path, wanted: Sequence[float], warnings: list[str]) -> _Plan:
 def _plan_from(path: Path, wanted: Sequence[float], seek_s: float | None, warnings: list[str]) -> _Plan | None:
     """Plan for reading from `seek_s` on; None if that misses the first time, or packets have no time stamps."""
     groups: list[list[int]] = []  # Time stamps by group of pictures, in the order of decoding.
+    last_end = 0
     with open_media(path, pictures=False) as container:
         stream = _stream(path, container)
         origin, unit = origin_s(container), float(stream.time_base)
@@ -145,6 +159,7 @@ def _plan_from(path: Path, wanted: Sequence[float], seek_s: float | None, warnin
                 if not groups:
                     continue  # Built on a key frame before the point that the seek reached.
                 groups[-1].append(packet.pts)
+                last_end = max(last_end, packet.pts + (packet.duration or 0))
                 if packet.dts is not None and packet.dts * unit - origin > wanted[-1] + _ROUNDING_S:
                     break  # Frames are shown no earlier than they are decoded: all that matter have been seen.
         except DECODING_ERRORS:
@@ -153,7 +168,8 @@ def _plan_from(path: Path, wanted: Sequence[float], seek_s: float | None, warnin
     times = [stamp * unit - origin for stamp in stamps]
     if not stamps or (seek_s is not None and times[0] > wanted[0] + _ROUNDING_S):
         return None
-    end_s = times[-1]
+    # A picture is there until the next: one a second may well stand for the last second.
+    end_s = max(last_end * unit - origin, times[-1] + (times[-1] - times[-2] if len(times) > 1 else 0.0))
     if stated_end_s is not None and min(stated_end_s, wanted[-1]) > end_s + 0.5:
         warnings.append(
             f"{path}: is cut off: its pictures end at {end_s:.1f} s of {stated_end_s:.1f} s; the last is repeated"
@@ -169,8 +185,8 @@ def _plan_from(path: Path, wanted: Sequence[float], seek_s: float | None, warnin
     return _Plan(exact, frozenset(fed), seek_s)
 
 
-def _decode(path: Path, plan: _Plan) -> Iterator[tuple[Any, float]]:
-    """Yield decoded frames in the order they are shown, with their time on the file's clock."""
+def _decode(path: Path, plan: _Plan) -> Iterator[tuple[Any, float, float]]:
+    """Yield decoded frames in the order they are shown, their time on the file's clock, and their pixels' aspect."""
     with open_media(path) as container:
         stream = _stream(path, container)
         stream.thread_type = "AUTO"
@@ -179,6 +195,7 @@ def _decode(path: Path, plan: _Plan) -> Iterator[tuple[Any, float]]:
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         if plan.seek_s is not None:
             container.seek(int((plan.seek_s + origin) / unit), stream=stream)
+        aspect = pixel_aspect(stream)
         previous_s = -1 / rate
         packets = container.demux(stream)
         skipping = False
@@ -206,4 +223,4 @@ def _decode(path: Path, plan: _Plan) -> Iterator[tuple[Any, float]]:
                 continue  # A damaged packet: the frames after it may be whole.
             for frame in frames:
                 previous_s = previous_s + 1 / rate if frame.pts is None else frame.pts * unit - origin
-                yield frame, previous_s
+                yield frame, previous_s, aspect

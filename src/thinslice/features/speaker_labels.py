@@ -1,0 +1,65 @@
+"""Taking out of a transcript what meeting tools and transcribers add to the words: speakers' names and times.
+
+Names are followed by a colon ("Ann Lee: hello"), or by a time ("Ann Lee  0:03" on a line of its own). A name is up to
+three capitalised words, or a role such as "Speaker 2". Speech that happens to look like that is rare: of the 6,000
+professional transcripts of First Impressions one loses its first three words, a magazine's name.
+"""
+
+import re
+from typing import Final
+
+_ROLE = (
+    r"(?:speaker|participant|person|interviewer|interviewee|moderator|narrator|presenter|host|guest|unknown|male|female)"
+    r"(?:[ _-]?(?:\d{1,3}|[a-zA-Z]\b))?"
+)
+_WORD = r"[^\W\d_a-z][\w.'’-]{0,20}"
+_NAME = rf"{_WORD}(?: {_WORD}| \d{{1,2}}){{0,2}}(?: ?\([^()\n]{{1,30}}\))?"
+_SPEAKER = rf"(?:(?i:{_ROLE})|{_NAME})"
+_CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?"
+_TIME = rf"[\[(<]?{_CLOCK}(?: ?(?:-->|-|–|to) ?{_CLOCK})?[\])>]?"
+
+_SPOKEN: Final = frozenset(
+    "the a an my our your this that so look listen okay ok well now first second third fourth finally next last then "
+    "note question answer yes no tip step rule remember today tomorrow yesterday and but because why how what when "
+    "where who also plus number warning example problem solution result conclusion lesson fact truth point reason "
+    "title chapter part one two three four five here there it i we you he she they".split()
+)
+"""Words that begin a sentence more often than a name."""
+
+_TIME_LINE = re.compile(rf"(?m)^[ \t]*{_TIME}[ \t]*$")
+_HEADER_LINE = re.compile(rf"(?m)^[ \t]*(?P<name>{_SPEAKER}),?[ \t]+{_TIME}[ \t]*$")
+_ROLE_LINE = re.compile(rf"(?m)^[ \t]*(?=.*\d)(?i:{_ROLE})[ \t]*$")
+_NAME_ABOVE_TIME = re.compile(rf"(?m)^[ \t]*{_WORD} {_NAME}[ \t]*\n(?=[ \t]*{_TIME}[ \t]*$)")
+_LINE_START = re.compile(
+    rf"(?m)^[ \t]*(?:(?:>>+|[-–—])[ \t]*)?(?:{_TIME}[ \t]+(?:[-–—][ \t]*)?)?(?P<name>{_SPEAKER})"
+    rf"(?:[ \t]+{_TIME})?[ \t]*:(?:[ \t]+|$)"
+)
+_MIDDLE = re.compile(rf"(?<=[.?!…])[ \t]+(?P<name>{_SPEAKER})(?:[ \t]+{_TIME}[ \t]*:?|[ \t]*:)[ \t]+")
+_FIRST_HEADER = re.compile(rf"\A\s*(?P<name>{_SPEAKER})[ \t]+(?:0?0:\d{{2}}|\d{{1,2}}:\d{{2}}:\d{{2}})[ \t]+")
+_LEADING_TIME = re.compile(rf"(?m)^[ \t]*{_CLOCK}[ \t]+")
+_SURE_TIME = re.compile(
+    r"(?m)\b\d{1,2}:\d{2}:\d{2}(?:[.,]\d{1,3})?\b|^[ \t]*0?0:\d{2}(?:[.,]\d{1,3})?\b|\(\d{1,2}:\d{2}\)"
+)
+_DASH = re.compile(r"(?m)^[ \t]*(?:>>+|[-–—](?=\s|[A-Z]))[ \t]*")
+
+
+def strip_labels(text: str) -> str:
+    """Return a transcript without speakers' names, times and dashes before them; lines are kept."""
+    text = _TIME_LINE.sub(" ", _NAME_ABOVE_TIME.sub("", text))
+    text = _without_names(_HEADER_LINE, text)
+    text = _ROLE_LINE.sub(" ", text)
+    before = text
+    text = _without_names(_FIRST_HEADER, _without_names(_LINE_START, text))
+    if text != before:  # A dialogue: further speakers may follow on the same line.
+        text = _without_names(_MIDDLE, text)
+    if len(_LEADING_TIME.findall(text)) > 1:
+        text = _LEADING_TIME.sub(" ", text)
+    return _DASH.sub(" ", _SURE_TIME.sub(" ", text))
+
+
+def _without_names(pattern: re.Pattern[str], text: str) -> str:
+    return pattern.sub(lambda match: match[0] if _is_spoken(match["name"]) else " ", text)
+
+
+def _is_spoken(name: str) -> bool:
+    return name.split()[0].lower().rstrip(".,") in _SPOKEN
