@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thinslice.data.first_impressions import load_transcripts
 from thinslice.errors import MediaError, UsageError
+from thinslice.features.english import why_not_english
 from thinslice.features.subtitles import Cue, cut_cues, is_timed, parse_cues
 from thinslice.features.transcript import MAX_BYTES, Transcript, clean_words, find_transcript
+from thinslice.voice_words.spoken_words import split_words
 
 SRT = "1\n00:00:01,000 --> 00:00:03,000\nHello there\n\n2\n00:00:05,000 --> 00:00:07,000\nGood bye\n"
 VTT = """WEBVTT - a title
@@ -75,7 +78,20 @@ def test_file_given(clip: Path, tmp_path: Path) -> None:
         assert find_transcript(clip, form) == Transcript("Hi there", "given", path)
 
 
-@pytest.mark.parametrize("form", ["missing.srt", "folder/missing.txt", Path("missing")])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "missing.srt",
+        "folder/missing.txt",
+        Path("missing"),
+        "my talk from may.txt",
+        "old recordings/my first talk of this year.srt",
+        "C:\\Users\\me\\my talk.docx",
+        "/home/me/transcripts/talk",
+        "./my talk",
+        "talk.json",
+    ],
+)
 def test_missing_file_is_not_taken_for_words(clip: Path, form: str | Path) -> None:
     with pytest.raises(UsageError, match="no such transcript file"):
         find_transcript(clip, form)
@@ -246,3 +262,91 @@ def test_hostile_input_takes_no_time(clip: Path) -> None:
     began = time.perf_counter()
     assert find_transcript(clip).text.startswith("Hello there Good bye")
     assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Ann Lee: Hello there. How are you?", "Hello there. How are you?"),
+        ("Ann Lee: Hi.\nBob: Good morning.\nAnn Lee: Bye.", "Hi. Good morning. Bye."),
+        ("Ann Lee: Hi. Bob Roe: Hello. I said: yes", "Hi. Hello. I said: yes"),
+        ("Interviewer: what do you do? Interviewee: I bake.", "what do you do? I bake."),
+        ("SPEAKER_00: hello\nSPEAKER_01: hi", "hello hi"),
+        ("Élodie Durand (host): hello", "hello"),
+        ("Speaker 2  0:03\nHello everyone\n\nAnn Lee  0:09\nHi", "Hello everyone Hi"),
+        ("Ann Lee 0:03 Hello there. Bob Roe 0:09 Hi you", "Hello there. Hi you"),
+        ("0:03\nhello everyone\n0:05\nwelcome back", "hello everyone welcome back"),
+        ("12:01 hi\n12:05 there", "hi there"),
+        ("[00:03:12] Ann: hi", "hi"),
+        ("00:00:03 hello 00:00:05 there", "hello there"),
+        ("Ann Lee (00:12): hi there", "hi there"),
+    ],
+)
+def test_names_and_times_of_meetings_are_no_words(clip: Path, text: str, words: str) -> None:
+    assert clean_words(text) == words
+    assert find_transcript(clip, text).text == words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "So: this is it",
+        "Look: it works",
+        "The Hunger Games: a film that I love",
+        "8:15. You have seven to eight to just relax",
+        "5:30 is when I get up, and 6:15 is when I run",
+        "I have one thing to say: stop",
+        "This is Ann: she bakes",
+        "Hi Bob",
+        "Speaker",
+        "well-known people - like me",
+    ],
+)
+def test_speech_that_looks_a_little_like_labels_stays(text: str) -> None:
+    assert clean_words(text) == text
+
+
+def test_labels_in_cues_are_no_words(clip: Path) -> None:
+    srt = SRT.replace("Hello there", "Ann Lee: Hello there").replace("Good bye", "Speaker 2: Good bye")
+    clip.with_suffix(".srt").write_text(srt)
+    assert find_transcript(clip).text == "Hello there Good bye"
+
+
+def test_a_cue_that_starts_before_the_clip_is_heard_and_reported(clip: Path) -> None:
+    clip.with_suffix(".srt").write_text(SRT.replace("00:00:01,000", "-00:00:01,500"))
+    found = find_transcript(clip)
+    assert found.text == "Hello there Good bye"
+    assert found.notes == ("1 of the transcript's 2 cues start before 0 s; they are taken to start at 0",)
+    assert find_transcript(clip, start_s=0, end_s=4).text == "Hello there"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hallo zusammen, heute möchte ich euch zeigen, wie ich jeden Morgen mein Frühstück mache",
+        "Bonjour à tous, aujourd'hui je veux vous montrer comment je fais mon petit déjeuner",
+        "Hola a todos, hoy quiero mostrarles cómo hago mi desayuno todas las mañanas",
+        "Cześć wszystkim, dzisiaj chcę wam pokazać, jak robię śniadanie każdego ranka",
+        "Всем привет",
+        "大家好，今天我想",
+        "सभी को नमस्कार",
+    ],
+)
+def test_other_languages_are_reported(text: str) -> None:
+    assert "English" in why_not_english(text)
+
+
+def test_english_is_not_reported(real_data: Path) -> None:
+    texts = load_transcripts(real_data / "transcription_training.pkl").values()
+    assert not [text for text in texts if why_not_english(clean_words(text))]
+    changed = [text for text in texts if _spoken(text) != _spoken(clean_words(text))]
+    assert len(changed) < 0.005 * len(texts)
+
+
+def _spoken(text: str) -> list[str]:
+    return [word.text for word in split_words(text)]
+
+
+@pytest.mark.parametrize("text", ["", "Hello!", "café naïve résumé", "OK 2015", "So this is how I make my breakfast"])
+def test_short_english_is_not_reported(text: str) -> None:
+    assert why_not_english(text) == ""

@@ -18,12 +18,13 @@ _SPEAKER = rf"(?:(?i:{_ROLE})|{_NAME})"
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?"
 _TIME = rf"[\[(<]?{_CLOCK}(?: ?(?:-->|-|–|to) ?{_CLOCK})?[\])>]?"
 
-_SPOKEN: Final = frozenset(
+_SPOKEN_FIRST = (
     "the a an my our your this that so look listen okay ok well now first second third fourth finally next last then "
     "note question answer yes no tip step rule remember today tomorrow yesterday and but because why how what when "
     "where who also plus number warning example problem solution result conclusion lesson fact truth point reason "
-    "title chapter part one two three four five here there it i we you he she they".split()
+    "title chapter part one two three four five here there it i we you he she they"
 )
+_SPOKEN: Final = frozenset(_SPOKEN_FIRST.split())
 """Words that begin a sentence more often than a name."""
 
 _TIME_LINE = re.compile(rf"(?m)^[ \t]*{_TIME}[ \t]*$")

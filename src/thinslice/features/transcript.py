@@ -29,8 +29,8 @@ _SOUND = re.compile(
     re.IGNORECASE,
 )
 
-_TEXT_SUFFIXES = frozenset(
-    ".txt .text .srt .vtt .sbv .sub .ass .ssa .ttml .dfxp .json .csv .tsv .md .doc .docx .odt .rtf .pdf .xml .html".split()
+_TEXT_SUFFIXES = re.compile(
+    r"\.(txt|text|srt|vtt|sbv|sub|ass|ssa|ttml|dfxp|json|csv|tsv|md|docx?|odt|rtf|pdf|xml|html?)", re.IGNORECASE
 )
 _LONGEST_NAME = 5  # A file's name of more words is rarer than speech that mentions a file.
 _ROOTED = re.compile(r"(?:~|\.{1,2})?[/\\]\S|[A-Za-z]:[/\\]")
@@ -146,7 +146,7 @@ def _looks_like_a_file(given: str, suffix: str) -> bool:
     words = given.split()
     if len(given.strip().splitlines()) != 1:
         return False
-    if suffix in _TEXT_SUFFIXES:
+    if _TEXT_SUFFIXES.fullmatch(suffix):
         return len(words) <= _LONGEST_NAME or re.search(r"[^\s/\\][/\\][^\s/\\]", given) is not None
     return _ROOTED.match(given) is not None and len(words) <= _LONGEST_NAME
 

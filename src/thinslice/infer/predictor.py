@@ -10,7 +10,8 @@ import numpy as np
 
 from thinslice.bundle import DEFAULT_BUNDLE, TRANSCRIPT, Card
 from thinslice.errors import MediaError, ThinsliceError, UsageError
-from thinslice.features.transcript import find_transcript
+from thinslice.features.english import why_not_english
+from thinslice.features.transcript import clean_words, find_transcript
 from thinslice.infer.combine import (
     combine_explanations,
     combine_traits,
@@ -242,15 +243,17 @@ class Predictor:
         if voice_profile is None and not (transcript and transcript.strip()):
             raise MediaError(f"{clip}: neither a voice profile nor a transcript in its row; give one of them")
         features = {} if voice_profile is None else {"voice_profile": voice_profile}
-        words = Words(transcript) if transcript and transcript.strip() else None
+        text = clean_words(transcript or "")
+        words = Words(text) if text else None
+        notes = [] if voice_profile is None else judge_profile(voice_profile)
         scores, used = member.score(features, words)
         scored_s = time.perf_counter() - started
         return Prediction(
             clip=clip,
             traits=_in_order(trait_scores(member.bundle, scores, used)),
             used=used,
-            transcript=transcript if "words" in used else None,
-            warnings=() if voice_profile is None else tuple(judge_profile(voice_profile)),
+            transcript=text if "words" in used else None,
+            warnings=(*notes, *filter(None, [why_not_english(text)])),
             seconds={"model": scored_s, "total": scored_s},
             bundle=self._bundle([member]),
             explanation=member.explain(features, words) if explain else None,
