@@ -1,0 +1,51 @@
+"""Golden curves: every system still learns, step by step, as it did when its curve was stored."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("lightning")
+
+import golden_curves
+from thinslice.systems import RECIPES
+
+CURVES = golden_curves.load_curves()
+
+
+def test_every_system_has_a_curve() -> None:
+    assert {name.split()[0] for name in CURVES} == set(RECIPES)
+    assert set(CURVES) == set(golden_curves.SMALLEST)
+
+
+@pytest.mark.parametrize("name", list(CURVES))
+def test_first_losses_are_the_stored_ones(name: str) -> None:
+    """Sums of float32 in another order change the last digits, which training then spreads: as far as `drift` says."""
+    now, stored, drift = golden_curves.measure_curve(name), CURVES[name]["losses"], CURVES[name]["drift"]
+    assert list(now) == list(stored)
+    assert sum(map(len, stored.values())) >= golden_curves.NUM_LOSSES
+    for update, losses in stored.items():
+        assert len(now[update]) == len(losses)
+        difference = np.abs(np.subtract(now[update], losses)) / np.mean(np.abs(losses))
+        allowed = 1e-5 + 30 * np.array(drift[update])
+        assert (difference < allowed).all(), f"{update}: {difference / allowed} times what rounding may do"
+
+
+def test_rounding_hides_no_change() -> None:
+    """Most of every curve is compared to a hundredth of its mean or better."""
+    for name, curve in CURVES.items():
+        drift = np.concatenate([*curve["drift"].values()])
+        assert np.mean(30 * drift < 0.01) > 0.5, name
+
+
+def test_curves_are_not_written_without_a_reason() -> None:
+    before = golden_curves.STORED.read_bytes()
+    for arguments in ([], ["--reason", " "]):
+        done = subprocess.run([sys.executable, golden_curves.__file__, *arguments], capture_output=True, text=True)
+        assert done.returncode != 0
+        assert "reason" in done.stderr
+    assert golden_curves.STORED.read_bytes() == before
+    assert all(json.loads(before)["reasons"])
