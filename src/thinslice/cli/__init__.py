@@ -26,6 +26,7 @@ COMMANDS = {
     "emotion": "thinslice.cli.emotion:emotion",
     "assets": "thinslice.cli.assets:assets",
     "import": "thinslice.cli.import_:import_",
+    "rate": "thinslice.cli.rate:rate",
     "web": "thinslice.cli.web:web",
 }
 

@@ -69,7 +69,7 @@ def votes(votes: Path, out: Path, clips: Path | None, scale: str | None, seed: i
     else:
         from thinslice.cli.show_table import print_tables
 
-        print_tables([_table(sheet)])
+        print_tables([scores_table(sheet)])
 
 
 def _ends(scale: str) -> tuple[float, float]:
@@ -83,7 +83,8 @@ def _ends(scale: str) -> tuple[float, float]:
     return ends
 
 
-def _table(sheet: Any) -> Any:
+def scores_table(sheet: Any) -> Any:
+    """Return a `ScoreSheet` as the table that a person reads."""
     from thinslice.evaluate.scores import WANTED
     from thinslice.evaluate.tables import Table
 

@@ -1,6 +1,5 @@
 """The private folder of uploads: made at start, swept of what a killed server left, gone at the end."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from thinslice.assets.folders import cache_dir
 from thinslice.errors import UsageError
+from thinslice.locks import try_lock
 
 LOCK = ".lock"
 
@@ -30,11 +30,11 @@ def private_folder() -> Iterator[Path]:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         # While one server starts no other does: a folder without a lock on it is a dead server's.
         with (root / LOCK).open("a") as starting:
-            _lock(starting.fileno(), wait=True)
+            try_lock(starting.fileno(), wait=True)
             sweep(root)
             folder = Path(tempfile.mkdtemp(prefix="server-", dir=root))
             lock = (folder / LOCK).open("a")
-            _lock(lock.fileno())
+            try_lock(lock.fileno())
     except OSError as error:
         raise UsageError(f"{root}: cannot keep uploads there ({error.strerror}); set THINSLICE_CACHE") from None
     try:
@@ -50,26 +50,10 @@ def sweep(root: Path) -> int:
     for folder in root.glob("server-*"):
         try:
             with (folder / LOCK).open("a") as lock:
-                dead = _lock(lock.fileno())
+                dead = try_lock(lock.fileno())
         except OSError:
             dead = True
         if dead:
             shutil.rmtree(folder, ignore_errors=True)
             num_removed += 1
     return num_removed
-
-
-def _lock(descriptor: int, wait: bool = False) -> bool:
-    """Lock an open file for as long as it is open; return False where another process has it."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        return False
-    return True

@@ -1,0 +1,1 @@
+"""Collecting votes and ratings of clips: the questions, the answers on disk, whose turn is what, and what comes out."""
