@@ -28,7 +28,7 @@ from scipy.sparse import csr_matrix
 
 from thinslice.data.first_impressions import import_first_impressions
 from thinslice.data.manifest import Manifest, load_manifest, save_manifest
-from thinslice.evaluate import bootstrap
+from thinslice.evaluate import bootstrap, metrics
 from thinslice.evaluate.attribute_share import SHARES, attribute_shares
 from thinslice.evaluate.bootstrap import Draws
 from thinslice.evaluate.calibration import fit_calibration
@@ -319,7 +319,7 @@ def print_attributes(study: Study) -> None:
         mean = stacked(study, rows, study.everybody, None)
         panel, base, difference = compare(study, rows, alone, mean)
         print(
-            f"| {name} | {len(rows):,} | {panel['num_speakers']:,} | {base['accuracy']['average']:.4f} "
+            f"| {name} | {len(rows):,} | {panel.num_speakers:,} | {base['accuracy']['average']:.4f} "
             f"| {shown(panel, 'accuracy')} | {changed(difference['accuracy']['average'], 4)} | {shown(panel, 'r2')} |"
         )
         by_trait.append(f"| {name} | " + " | ".join(shown(panel, "r2", target) for target in TARGETS) + " |")
@@ -338,7 +338,7 @@ def print_shares(study: Study) -> None:
             found = share_of(study, attribute, mode, rows)
             cells = []
             for share in SHARES:
-                luck = found["chance"].get(share)
+                luck = found.chance.get(share)
                 cells.append(shown(found, share) + (f" ({luck['average']:.3f})" if luck else ""))
             print(f"| {attribute} | {mode} | {' | '.join(cells)} |")
             for share in ("labels_on_group", "predictions_on_group"):
@@ -361,7 +361,7 @@ def mean_draws(study: Study, values: np.ndarray, rows: np.ndarray, groups: np.nd
     index, count = bootstrap.speaker_index(study.speakers[rows].tolist())
     sums = np.stack(
         [
-            bootstrap.group_sums(bootstrap.clip_sums(np.zeros_like(values[rows]), values[rows]) * mask, index, count)
+            bootstrap.group_sums(metrics.clip_sums(np.zeros_like(values[rows]), values[rows]) * mask, index, count)
             for mask in ((groups[rows] == name)[:, None, None] for name in names)
         ],
         axis=1,
@@ -395,17 +395,17 @@ def print_differences(study: Study) -> None:
                 groups[rows].tolist(),
                 RESAMPLING,
             )
-            for name, panel in found["groups"].items():
-                by_mean = panel["baselines"]["mean"]["accuracy"]["average"]
+            for name, panel in found.groups.items():
+                by_mean = panel.baselines["mean"]["accuracy"]["average"]
                 print(
-                    f"| {name} | {mode} | {panel['num_clips']:,} | {panel['num_speakers']:,} "
+                    f"| {name} | {mode} | {panel.num_clips:,} | {panel.num_speakers:,} "
                     f"| {shown(panel, 'accuracy')} | {by_mean:.4f} | {shown(panel, 'r2')} | {shown(panel, 'bias')} |"
                 )
-            for metric, entries in found["gap"].items():
+            for metric, entries in found.gap.items():
                 gap = entries["average"]
                 print(
-                    f"{mode}: gap in {metric} {gap['gap']:.4f} [{gap['ci95'][0]:.4f}, {gap['ci95'][1]:.4f}], luck up "
-                    f"to {gap['chance95']:.4f}, p {gap['p']:.3f} ({gap['highest']} highest, {gap['lowest']} lowest)"
+                    f"{mode}: gap in {metric} {gap.gap:.4f} [{gap.ci95[0]:.4f}, {gap.ci95[1]:.4f}], luck up "
+                    f"to {gap.chance95:.4f}, p {gap.p:.3f} ({gap.highest} highest, {gap.lowest} lowest)"
                 )
 
 
@@ -435,7 +435,7 @@ def print_stacked(study: Study) -> None:
                     study.attributes[attribute][rows].tolist(),
                     RESAMPLING,
                 )
-                for group, entry in found["groups"].items():
+                for group, entry in found.groups.items():
                     cells = (changed(entry[m]["average"], d) for m, d in (("accuracy", 4), ("r2", 3), ("bias", 3)))
                     whom.append(f"| {attribute} {group} | {' | '.join(cells)} |")
     print(f"\n| R² gained | by | {' | '.join(TARGETS)} |\n|---|---|{'--:|' * len(TARGETS)}")
@@ -510,7 +510,7 @@ def print_mitigation(study: Study) -> None:
                     RESAMPLING,
                 )
                 cells = [changed(difference[m]["average"], d) for m, d in (("accuracy", 4), ("r2", 3))]
-                cells.append(changed(within["balanced"]["r2"]["average"], 3))
+                cells.append(changed(within.balanced["r2"]["average"], 3))
                 low, high = bootstrap.interval(gaps[name], corrected=False)
                 cells += [f"{gaps[name].point:.3f} [{low:.3f}, {high:.3f}]", f"{luck:.3f}"]
                 moved = gaps[name].minus(gaps["as it is"])
@@ -521,7 +521,7 @@ def print_mitigation(study: Study) -> None:
                     cells[0] = cells[1] = cells[2] = cells[5] = ""
                 print(f"| {mode} | {attribute} | {name} | {shown(panel, 'accuracy')} | {' | '.join(cells)} |")
                 if mode == "voice+words" and name != "as it is":
-                    for group, entry in within["groups"].items():
+                    for group, entry in within.groups.items():
                         parts = (changed(entry[m]["average"], d) for m, d in (("accuracy", 4), ("r2", 3), ("bias", 3)))
                         whom.append(f"| {name} by {attribute} | {group} | {' | '.join(parts)} |")
     for attribute in ("age", "gender"):
@@ -534,15 +534,15 @@ def print_mitigation(study: Study) -> None:
 
 def shown(panel: Mapping, metric: str, target: str = "average") -> str:
     decimals = 4 if metric == "accuracy" else 3
-    low, high = panel["ci95"][metric][target]
+    low, high = panel.ci95[metric][target]
     return f"{panel[metric][target]:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
 
 
 def changed(entry: Mapping, decimals: int) -> str:
-    if entry["ci95"] is None:
-        return f"{entry['difference']:+.{decimals}f}"
-    low, high = entry["ci95"]
-    return f"{entry['difference']:+.{decimals}f} [{low:+.{decimals}f}, {high:+.{decimals}f}]"
+    if entry.ci95 is None:
+        return f"{entry.difference:+.{decimals}f}"
+    low, high = entry.ci95
+    return f"{entry.difference:+.{decimals}f} [{low:+.{decimals}f}, {high:+.{decimals}f}]"
 
 
 def draw_figures(study: Study, out: Path) -> None:
@@ -587,7 +587,7 @@ def plot_said(study: Study) -> Figure:
             for attribute in SHOWN:
                 found = share_of(study, attribute, MODELS[0] if who == "annotators" else who, study.known(attribute))
                 name = "labels_on_group" if who == "annotators" else "predictions_on_group"
-                low, high = found["ci95"][name]["average"]
+                low, high = found.ci95[name]["average"]
                 values.append((found[name]["average"], low, high))
             point, low, high = np.array(values).T
             place = np.arange(len(SHOWN)) + (i - 1.5) * 0.2
@@ -610,7 +610,7 @@ def plot_gain(study: Study) -> Figure:
                 rows = study.known(attribute)
                 groups = study.attributes[attribute] if grouped else study.everybody
                 panel, _, _ = compare(study, rows, *[stacked(study, rows, groups, mode)] * 2)
-                values.append((panel["r2"]["average"], *panel["ci95"]["r2"]["average"]))
+                values.append((panel["r2"]["average"], *panel.ci95["r2"]["average"]))
             point, low, high = np.array(values).T
             axes.bar(np.arange(len(SHOWN)) + (i - 1) * 0.26, point, 0.24, yerr=[point - low, high - point],
                      error_kw={"elinewidth": 0.8}, color=("#6e7781", "#d55e00", "#0072b2")[i], label=label)  # fmt: skip
@@ -633,11 +633,11 @@ def plot_remedies(study: Study) -> Figure:
                 entry = difference["accuracy"]["average"]
                 gap, luck = gap_draws(study, scores, rows, groups, True)
                 low, high = bootstrap.interval(gap, corrected=False)
-                x = entry["difference"]
+                x = entry.difference
                 axes.errorbar(
                     x,
                     gap.point,
-                    xerr=[[x - entry["ci95"][0]], [entry["ci95"][1] - x]],
+                    xerr=[[x - entry.ci95[0]], [entry.ci95[1] - x]],
                     yerr=[[gap.point - low], [high - gap.point]],
                     fmt="o",
                     markersize=5,

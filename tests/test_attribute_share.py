@@ -34,7 +34,7 @@ def test_shares_are_those_of_least_squares() -> None:
         expected = (on_group, _r2(dummies, p), alone, (both - on_group) / (1 - on_group), (both - alone) / (1 - alone))
         for name, value in zip(SHARES, expected, strict=True):
             assert found[name][target] == pytest.approx(value, abs=1e-9), name
-            low, high = found["ci95"][name][target]
+            low, high = found.ci95[name][target]
             assert low <= value <= high
 
 
@@ -46,7 +46,7 @@ def test_a_missing_label_leaves_its_trait_only() -> None:
     part = attribute_shares(labels[90:], scores[90:], speakers[90:], groups[90:], Resampling(0))
     assert found["model"]["openness"] == pytest.approx(part["model"]["openness"])
     assert found["model"]["extraversion"] == whole["model"]["extraversion"]
-    assert found["ci95"] == {}
+    assert found.ci95 == {}
 
 
 def test_luck_is_what_a_meaningless_group_explains() -> None:
@@ -55,8 +55,8 @@ def test_luck_is_what_a_meaningless_group_explains() -> None:
     shuffled = [f"g{i}" for i in rng.integers(30, size=300).repeat(3)]
     found = attribute_shares(labels, scores, speakers, shuffled, Resampling(0))
     # Labels are independent between clips: 29 levels explain 29 / 899 of them by luck.
-    assert found["chance"]["labels_on_group"]["average"] == pytest.approx(29 / 899, rel=0.3)
-    assert found["labels_on_group"]["average"] == pytest.approx(found["chance"]["labels_on_group"]["average"], abs=0.02)
+    assert found.chance["labels_on_group"]["average"] == pytest.approx(29 / 899, rel=0.3)
+    assert found["labels_on_group"]["average"] == pytest.approx(found.chance["labels_on_group"]["average"], abs=0.02)
 
 
 def test_what_does_not_vary_has_no_share() -> None:
@@ -65,7 +65,7 @@ def test_what_does_not_vary_has_no_share() -> None:
     assert found["labels_on_group"]["average"] is not None
     for name in ("predictions_on_group", "model", "model_given_group"):
         assert found[name]["average"] is None
-        assert found["ci95"][name]["average"] is None
+        assert found.ci95[name]["average"] is None
     found = attribute_shares(np.full_like(labels, 0.5), scores, speakers, groups, Resampling(0))
     assert all(found[name]["openness"] is None for name in SHARES)
 

@@ -46,7 +46,7 @@ def test_measured_stand_beside_published() -> None:
         "published: audio+visual+attributes",
     ]
     assert overall.rows[-1][-2] == "0.9089"
-    accuracy = cards["visual"]["groups"]["gender"]["groups"]["female"]["accuracy"]
+    accuracy = cards["visual"].groups["gender"].groups["female"]["accuracy"]
     row = next(row for row in gender.rows if row[:2] == ("visual", "female"))
     assert row[3:8] == tuple(f"{accuracy[trait]:.4f}" for trait in TRAITS)
     printed = next(row for row in gender.rows if row[:2] == ("published: audio+visual+attributes", "female"))

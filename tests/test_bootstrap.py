@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thinslice.evaluate import bootstrap, metrics
+from thinslice.evaluate import bootstrap, metrics, pair_order
 
 
 def _data(seed: int = 0, n: int = 400, speakers: int = 120) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -23,10 +23,10 @@ def test_sums_give_the_metrics_of_the_definitions() -> None:
     y[5, 1] = np.nan
     low, high = p - 0.1, p + 0.1
     low[7:90] = np.nan
-    sums = bootstrap.group_sums(bootstrap.clip_sums(y, p, low, high), index, index.max() + 1)
+    sums = bootstrap.group_sums(metrics.clip_sums(y, p, low, high), index, index.max() + 1)
     assert len(sums) == index.max() + 1
-    found, expected = bootstrap.metrics_from_sums(sums.sum(axis=0)), metrics.score(y, p, low, high)
-    assert set(found) == set(bootstrap.SUM_METRICS) == set(expected) - {"pair_order"}
+    found, expected = metrics.metrics_from_sums(sums.sum(axis=0)), metrics.score(y, p, low, high)
+    assert set(found) == set(metrics.summed_metrics()) == set(expected) - {"pair_order"}
     for name, value in found.items():
         assert value == pytest.approx(expected[name], abs=1e-10), name
 
@@ -36,7 +36,7 @@ def test_sums_of_constants(what: str) -> None:
     y, p, _ = _data(n=30)
     y = np.full_like(y, 0.1 + 0.2) if what != "predictions" else y
     p = np.full_like(p, 0.3 if what == "both" else 1 / 3) if what != "labels" else p
-    found = bootstrap.metrics_from_sums(bootstrap.clip_sums(y, p).sum(axis=0))
+    found = metrics.metrics_from_sums(metrics.clip_sums(y, p).sum(axis=0))
     for name, value in metrics.score(y, p).items():
         if name in found and name not in ("coverage", "width"):
             # 0.1 + 0.2 is not 0.3, so that two different constants have a ccc of 0, not 0/0.
@@ -46,8 +46,8 @@ def test_sums_of_constants(what: str) -> None:
 def test_resampling_is_drawing_speakers_with_all_their_clips() -> None:
     y, p, index = _data(n=60, speakers=20)
     num = index.max() + 1
-    sums = bootstrap.group_sums(bootstrap.clip_sums(y, p), index, num)
-    found = bootstrap.metrics_from_sums(bootstrap.resample(sums, 25, seed=3))
+    sums = bootstrap.group_sums(metrics.clip_sums(y, p), index, num)
+    found = metrics.metrics_from_sums(bootstrap.resample(sums, 25, seed=3))
     rng = np.random.default_rng(3)
     for b, drawn in enumerate(rng.integers(num, size=(25, num), dtype=np.int32)):
         clips = np.concatenate([np.flatnonzero(index == speaker) for speaker in drawn])
@@ -71,7 +71,7 @@ def test_clusters_widen_the_interval() -> None:
     p = y + rng.normal(0, 0.1, (40, 1))[speakers]  # each speaker's clips have the same error
     ends = {}
     for name, index in (("speakers", speakers), ("clips", np.arange(400))):
-        sums = bootstrap.group_sums(bootstrap.clip_sums(y, p), index, index.max() + 1)
+        sums = bootstrap.group_sums(metrics.clip_sums(y, p), index, index.max() + 1)
         low, high = bootstrap.interval(bootstrap.draw(sums, 2000)["accuracy"])
         ends[name] = high[0] - low[0]
     assert ends["speakers"] == pytest.approx(ends["clips"] * np.sqrt(10), rel=0.2)
@@ -80,7 +80,7 @@ def test_clusters_widen_the_interval() -> None:
 def test_interval_of_a_mean_is_the_normal_one() -> None:
     rng = np.random.default_rng(1)
     values = rng.normal(0, 0.1, (1000, 1))
-    sums = bootstrap.clip_sums(np.zeros((1000, 1)), values)
+    sums = metrics.clip_sums(np.zeros((1000, 1)), values)
     low, high = bootstrap.interval(bootstrap.draw(sums, 20_000)["bias"])
     error = values.std() / np.sqrt(1000)
     assert low[0] == pytest.approx(values.mean() - 1.96 * error, abs=0.12 * error)
@@ -90,7 +90,7 @@ def test_interval_of_a_mean_is_the_normal_one() -> None:
 @given(st.integers(0, 50))
 def test_identical_files_do_not_differ(seed: int) -> None:
     y, p, index = _data(seed, n=40, speakers=15)
-    sums = bootstrap.group_sums(np.stack([bootstrap.clip_sums(y, p)] * 2, axis=1), index, index.max() + 1)
+    sums = bootstrap.group_sums(np.stack([metrics.clip_sums(y, p)] * 2, axis=1), index, index.max() + 1)
     found = bootstrap.draw(sums, 200, seed)
     for name in ("accuracy", "r2", "ccc"):
         difference = found[name].of(0).minus(found[name].of(1))
@@ -103,7 +103,7 @@ def _difference(seed: int, shift: float, speakers: int = 60) -> bootstrap.Draws:
     """Accuracy of one system less that of another, whose errors are larger by `shift` of their size; skewed errors."""
     rng = np.random.default_rng(seed)
     errors = rng.exponential(0.1, (speakers, 2)) * [1, 1 + shift]
-    sums = np.stack([bootstrap.clip_sums(np.zeros((speakers, 1)), errors[:, [i]]) for i in (0, 1)], axis=1)
+    sums = np.stack([metrics.clip_sums(np.zeros((speakers, 1)), errors[:, [i]]) for i in (0, 1)], axis=1)
     accuracy = bootstrap.draw(sums, 400, seed)["accuracy"]
     return accuracy.of(0).minus(accuracy.of(1))
 
@@ -135,7 +135,7 @@ def test_intervals_are_scipys() -> None:
     stats = pytest.importorskip("scipy.stats")
     values = np.random.default_rng(0).exponential(0.1, 40)  # skewed, so that bias and acceleration matter
     for name, statistic in (("accuracy", lambda x: 1 - np.mean(x)), ("mse", lambda x: np.mean(np.square(x)))):
-        draws = bootstrap.draw(bootstrap.clip_sums(np.zeros((40, 1)), values[:, None]), 20_000)[name]
+        draws = bootstrap.draw(metrics.clip_sums(np.zeros((40, 1)), values[:, None]), 20_000)[name]
         for method, ends in (
             ("BCa", bootstrap.interval(draws)),
             ("percentile", np.percentile(draws.samples, [2.5, 97.5], axis=0)),
@@ -153,7 +153,7 @@ def test_the_estimate_lies_in_its_interval(speakers: int) -> None:
     rng = np.random.default_rng(0)
     y = rng.normal(0.5, 0.1, (speakers * 2, 6))
     p = np.full_like(y, 0.52)  # the R² of a constant is biased in every resample: it cannot be above 0
-    sums = bootstrap.group_sums(bootstrap.clip_sums(y, p), np.repeat(np.arange(speakers), 2), speakers)
+    sums = bootstrap.group_sums(metrics.clip_sums(y, p), np.repeat(np.arange(speakers), 2), speakers)
     draws = bootstrap.draw(sums, 500)
     for name in ("accuracy", "r2", "mse", "bias"):
         low, high = bootstrap.interval(draws[name])
@@ -176,7 +176,7 @@ def test_undefined_resamples() -> None:
 
 
 def test_one_speaker_has_no_interval() -> None:
-    draws = bootstrap.draw(bootstrap.clip_sums(np.zeros((1, 3)), np.ones((1, 3))), 100)["accuracy"]
+    draws = bootstrap.draw(metrics.clip_sums(np.zeros((1, 3)), np.ones((1, 3))), 100)["accuracy"]
     assert draws.point.tolist() == [0, 0, 0]
     assert np.isnan(bootstrap.interval(draws)).all()
     assert np.isnan(bootstrap.p_value(draws)).all()
@@ -186,7 +186,7 @@ def test_pair_order_interval_is_the_naive_jackknife() -> None:
     y, p, index = _data(n=60, speakers=20)
     y, p = np.round(y, 1), np.round(p, 1)  # with ties
     y[3, 0] = np.nan
-    low, high = bootstrap.pair_order_interval(y, p, index)
+    low, high = pair_order.pair_order_interval(y, p, index)
     for k in range(3):
         people = np.unique(index[~np.isnan(y[:, k])])
         values = np.array([metrics.pair_order(y[index != s], p[index != s])[k] for s in people])
@@ -197,7 +197,7 @@ def test_pair_order_interval_is_the_naive_jackknife() -> None:
 
 def test_pair_order_interval_of_one_speaker_is_undefined() -> None:
     y, p, _ = _data(n=10)
-    assert np.isnan(bootstrap.pair_order_interval(y, p, np.zeros(10, dtype=np.intp))).all()
+    assert np.isnan(pair_order.pair_order_interval(y, p, np.zeros(10, dtype=np.intp))).all()
 
 
 def test_ten_thousand_resamples_of_two_thousand_clips_in_two_seconds() -> None:
@@ -205,7 +205,7 @@ def test_ten_thousand_resamples_of_two_thousand_clips_in_two_seconds() -> None:
     y, p = rng.random((2000, 6)), rng.random((2000, 6))
     index, num = bootstrap.speaker_index([str(i) for i in rng.integers(1600, size=2000)])
     start = time.process_time()
-    sums = bootstrap.group_sums(bootstrap.clip_sums(y, p), index, num)
+    sums = bootstrap.group_sums(metrics.clip_sums(y, p), index, num)
     draws = bootstrap.draw(sums)
     for metric in draws.values():
         bootstrap.interval(metric)

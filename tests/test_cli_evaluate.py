@@ -443,3 +443,51 @@ def test_evaluate_imports_neither_torch_nor_figures_it_does_not_draw(data: Path)
         env=os.environ | {"PYTHONPATH": str(root / "src")},
     )
     assert found.stderr.strip().splitlines()[-1] == "[]"
+
+
+def _vote_file(data: Path, clips: Sequence[str], labels: Mapping[str, float]) -> Path:
+    rng = np.random.default_rng(3)
+    rows = []
+    for _ in range(1500):
+        left, right = rng.choice(len(clips), 2, replace=False)
+        ahead = 4 * (labels[clips[left]] - labels[clips[right]])
+        chosen = "left" if rng.random() < 1 / (1 + np.exp(-ahead)) else "right"
+        row = {"left": clips[left], "right": clips[right]}
+        rows.append(row | {name: chosen if rng.random() < 0.9 else "" for name in TARGETS})
+    return _write(data / "votes.csv", rows)
+
+
+def test_votes_give_the_keys_of_the_contract_and_an_exact_agreement(data: Path) -> None:
+    labelled = {row["clip"]: float(row["openness"]) for row in _rows(data / "all.csv")}
+    votes = _vote_file(data, list(labelled), labelled)
+    options = ("--labels", data / "test.csv", "--resamples", 0, "--json")
+    code, stdout, _ = _run("evaluate", data / "predictions.csv", *options, "--votes", votes)
+    assert code == 0
+    document = json.loads(stdout)
+    assert list(document["votes"]) == TARGET_KEYS
+    keys = ["num_votes", "agreement", "others", "one_rater", "equal_raters", "reliability", "ci95"]
+    scores = {row["clip"]: float(row["openness"]) for row in _rows(data / "predictions.csv")}
+    agreed = []
+    for vote in _rows(votes):
+        if vote["openness"] and vote["left"] in scores and vote["right"] in scores:
+            order = np.sign(scores[vote["left"]] - scores[vote["right"]])
+            agreed.append((1 + order * (1 if vote["openness"] == "left" else -1)) / 2)
+    for name, entry in document["votes"].items():
+        assert list(entry) == keys, name
+        assert list(entry["ci95"]) == ["agreement"]
+        low, high = entry["ci95"]["agreement"]
+        assert low <= entry["agreement"] <= high
+    assert document["votes"]["openness"]["num_votes"] == len(agreed)
+    assert document["votes"]["openness"]["agreement"] == np.mean(agreed)
+    assert set(document["noise_corrected"]) == {"pcc", "r2_share"}
+    code, without, _ = _run("evaluate", data / "predictions.csv", *options)
+    assert "votes" not in json.loads(without)
+    code, table, _ = _run("evaluate", data / "predictions.csv", *options[:-1], "--votes", votes)
+    assert "Agreement with voters" in table
+
+
+def test_votes_about_other_clips_are_told(data: Path) -> None:
+    votes = _write(data / "votes.csv", [{"left": "x", "right": "y", "openness": "left"}])
+    code, _, stderr = _run("evaluate", data / "predictions.csv", "--labels", data / "test.csv", "--votes", votes)
+    assert code == 0
+    assert "no vote is about two scored clips" in stderr

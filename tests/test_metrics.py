@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from thinslice.evaluate import metrics
+from thinslice.evaluate import metrics, pair_order
 from thinslice.traits import TARGETS, TRAITS
 
 stats = pytest.importorskip("scipy.stats")
@@ -83,7 +83,7 @@ def test_pair_order_is_the_naive_count(values: np.ndarray) -> None:
 
 
 def test_pair_order_over_several_blocks() -> None:
-    y, p = _random(2, n=2 * metrics._BLOCK + 17, k=1)
+    y, p = _random(2, n=2 * pair_order._BLOCK + 17, k=1)
     tau_like = stats.somersd(y[:, 0], p[:, 0]).statistic
     assert metrics.pair_order(y, p)[0] == pytest.approx((1 + tau_like) / 2, abs=1e-12)
 

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ Examples:
   thinslice evaluate new.csv --compare old.csv --labels test.csv --train train.csv --train validation.csv
   thinslice evaluate predictions.csv --labels test.csv --train train.csv --group-by gender,age_group --out scores/
   thinslice evaluate predictions.csv --labels test.csv --attributes emotions.csv --group-by emotion
+  thinslice evaluate predictions.csv --labels test.csv --votes votes.csv.gz
 """
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NAMED = 10
@@ -46,6 +46,12 @@ _NAMED = 10
     metavar="TABLE.csv",
     help="Column clip and any others: further columns for --group-by, such as estimated emotions.",
 )
+@click.option(
+    "--votes",
+    type=_FILE,
+    metavar="VOTES.csv",
+    help="People's comparisons (left, right, traits; .gz too): how often they agree, beside what other people reach.",
+)
 @click.option("--compare", type=_FILE, metavar="OTHER.csv", help="Another prediction file: paired differences.")
 @click.option(
     "--out",
@@ -70,6 +76,7 @@ def evaluate(
     train_splits: tuple[str, ...],
     group_by: str,
     attributes: Path | None,
+    votes: Path | None,
     compare: Path | None,
     out: Path | None,
     resamples: int,
@@ -85,6 +92,7 @@ def evaluate(
     if train_splits and not training:
         raise click.UsageError("--train-split needs --train")
     from thinslice.cli.labelled import read_labelled
+    from thinslice.data.votes import load_votes
     from thinslice.evaluate.panel import Resampling
     from thinslice.evaluate.predictions import read_predictions
     from thinslice.evaluate.scorecard import build_scorecard
@@ -92,33 +100,34 @@ def evaluate(
     columns = [name.strip() for name in group_by.split(",") if name.strip()]
     file = read_predictions(predictions)
     other = None if compare is None else read_predictions(compare)
+    people = None if votes is None else load_votes(votes)
     labelled = read_labelled(labels, splits, attributes)
     parts = [read_labelled(path, train_splits) for path in training]
     card, scored = build_scorecard(
-        labelled, file, parts, columns, compare=other, resampling=Resampling(resamples, seed)
+        labelled, file, parts, columns, compare=other, votes=people, resampling=Resampling(resamples, seed)
     )
     if out is not None:
         _write(out, card, scored)
     if as_json:
-        click.echo(json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False))
+        click.echo(json.dumps(card.to_dict(), indent=1, ensure_ascii=False, allow_nan=False))
     else:
         from thinslice.cli.show_table import print_tables
         from thinslice.evaluate.tables import build_tables
 
         print_tables(build_tables(card))
     _report(card)
-    if card["missing"] and len(found := dict.fromkeys(labelled.columns["split"])) > 1 and not splits:
+    if card.missing and len(found := dict.fromkeys(labelled.columns["split"])) > 1 and not splits:
         click.echo(f"{labels} holds the splits {', '.join(found)}; --split NAME scores one of them", err=True)
     problems = file.problems + (other.problems if other is not None else ())
     lost = any(problem.is_loss for problem in problems)
-    left_over = [card["missing"], card["unknown"], card["unlabelled"]]
-    if card["comparison"]:
-        left_over.append(card["comparison"]["missing"])
-    if lost or any(left_over) or not card["num_clips"]:
+    left_over = [card.missing, card.unknown, card.unlabelled]
+    if card.comparison:
+        left_over.append(card.comparison.missing)
+    if lost or any(left_over) or not card.num_clips:
         sys.exit(1)
 
 
-def _write(out: Path, card: Mapping[str, Any], scored: Any) -> None:
+def _write(out: Path, card: Any, scored: Any) -> None:
     from thinslice.data.table import write_atomically
     from thinslice.errors import ThinsliceError
     from thinslice.evaluate import figures, tables
@@ -128,7 +137,7 @@ def _write(out: Path, card: Mapping[str, Any], scored: Any) -> None:
         "scores.md": tables.to_markdown(built),
         "scores.tex": tables.to_latex(built),
         "scores.csv": tables.to_csv(card),
-        "scores.json": json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "scores.json": json.dumps(card.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
     }
     for name, text in texts.items():
         write_atomically(out / name, text.encode())
@@ -140,22 +149,22 @@ def _write(out: Path, card: Mapping[str, Any], scored: Any) -> None:
     click.echo(f"wrote {', '.join(texts)}, accuracy_r2 and scatter (.png, .svg) to {out}", err=True)
 
 
-def _report(card: Mapping[str, Any]) -> None:
+def _report(card: Any) -> None:
     """Say on stderr what was not scored, and what is odd."""
     what = {
         "missing": "labelled clips have no (complete) prediction",
         "unknown": "predicted clips are not among the labels",
         "unlabelled": "predicted clips have no label",
     }
-    lists = {key: (card[key], text) for key, text in what.items()}
-    if card["comparison"]:
-        name = card["comparison"]["predictions"]
-        lists["compare"] = (card["comparison"]["missing"], f"scored clips have no (complete) prediction in {name}")
+    lists = {key: (getattr(card, key), text) for key, text in what.items()}
+    if card.comparison:
+        name = card.comparison.predictions
+        lists["compare"] = (card.comparison.missing, f"scored clips have no (complete) prediction in {name}")
     for clips, text in lists.values():
         if clips:
             named = ", ".join(clips[:_NAMED]) + (f" and {len(clips) - _NAMED} more" if len(clips) > _NAMED else "")
             click.echo(f"{len(clips)} {text}: {named}", err=True)
-    if not card["num_clips"]:
+    if not card.num_clips:
         click.echo("no clip was scored: do both files name the same clips?", err=True)
-    for line in card["warnings"]:
+    for line in card.warnings:
         click.echo(f"warning: {line}", err=True)

@@ -97,11 +97,11 @@ def groups(
     incomplete = False
     for name, card in cards.items():
         for key in ("missing", "unknown", "unlabelled"):
-            if card[key]:
-                click.echo(f"{name}: {len(card[key])} {key} clips, such as {card[key][0]}", err=True)
+            if found_clips := getattr(card, key):
+                click.echo(f"{name}: {len(found_clips)} {key} clips, such as {found_clips[0]}", err=True)
                 incomplete = True
         # Small and unknown groups are marked in the tables.
-        for line in (line for line in card["warnings"] if not line.startswith(tuple(f"{c}: " for c in card["groups"]))):
+        for line in (line for line in card.warnings if not line.startswith(tuple(f"{c}: " for c in card.groups))):
             click.echo(f"warning: {name}: {line}", err=True)
     if incomplete:
         raise SystemExit(1)
@@ -121,9 +121,10 @@ def _named(predictions: Sequence[str]) -> dict[str, Path]:
     return files
 
 
-def _part(card: Mapping[str, Any]) -> dict[str, Any]:
+def _part(card: Any) -> dict[str, Any]:
     kept = ("num_clips", "num_speakers", "missing", "unknown", "unlabelled", "groups", "warnings")
-    return {"official": card["protocols"]["official"], **{key: card[key] for key in kept}}
+    plain = card.to_dict()
+    return {"official": plain["protocols"]["official"], **{key: plain[key] for key in kept}}
 
 
 def _write(

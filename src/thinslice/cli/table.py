@@ -17,18 +17,6 @@ if TYPE_CHECKING:
 
 _PATH = click.Path(path_type=Path)
 
-METRICS: Final = {
-    "accuracy": "accuracy",
-    "r2": "R²",
-    "mse": "MSE",
-    "accuracy_low_extreme": "accuracy, low extreme",
-    "accuracy_high_extreme": "accuracy, high extreme",
-}
-"""Scores -> what they are called."""
-
-ALWAYS: Final = ("accuracy", "r2")
-"""Scores that are shown whatever the paper prints; the others where it prints them."""
-
 Scores = Mapping[str, Mapping[str, float]]
 """Metric -> target -> score."""
 
@@ -144,7 +132,7 @@ def scores_in_order(path: Path, clips: Sequence[str], targets: Sequence[str]) ->
 
 
 def measure(labels: "np.ndarray", predictions: "np.ndarray", training: "np.ndarray", targets: Sequence[str]) -> Scores:
-    """Score predictions by every metric of `METRICS`, on all clips and on each trait's extremes.
+    """Score predictions by every metric that papers print, on all clips and on each trait's extremes.
 
     Args:
         labels: (n, k), NaN where unknown.
@@ -158,10 +146,10 @@ def measure(labels: "np.ndarray", predictions: "np.ndarray", training: "np.ndarr
     import numpy as np
 
     from thinslice.evaluate.extremes import extreme_masks
-    from thinslice.evaluate.metrics import accuracy, average, mse, r2
+    from thinslice.evaluate.metrics import METRICS, PUBLISHED, accuracy, average, metrics_in
 
     masks = extreme_masks(labels, np.nanmean(training, 0), np.nanstd(training, 0))
-    found = {"accuracy": accuracy(labels, predictions), "r2": r2(labels, predictions), "mse": mse(labels, predictions)}
+    found = {metric: METRICS[metric](labels, predictions) for metric in metrics_in(PUBLISHED)}
     for end, mask in masks.items():
         found[f"accuracy_{end}_extreme"] = accuracy(np.where(mask, labels, np.nan), predictions)
     columns = (*targets, "average")
@@ -175,6 +163,15 @@ def measure(labels: "np.ndarray", predictions: "np.ndarray", training: "np.ndarr
     }
 
 
+def table_metrics() -> dict[str, str]:
+    """Return the scores that a table may show -> what they are called."""
+    from thinslice.evaluate.extremes import EXTREMES
+    from thinslice.evaluate.metrics import METRICS, PUBLISHED, metrics_in
+
+    shown = {metric: METRICS[metric].label for metric in metrics_in(PUBLISHED)}
+    return shown | {f"accuracy_{end}_extreme": f"accuracy, {end} extreme" for end in EXTREMES}
+
+
 def compare(name: str, names: Mapping[str, str], scores: Mapping[str, Scores]) -> list[dict[str, Any]]:
     """Return the table's rows: {"variant", "published_name", metric: {"measured": {...}, "published": {...}}}.
 
@@ -184,16 +181,18 @@ def compare(name: str, names: Mapping[str, str], scores: Mapping[str, Scores]) -
         scores: variant -> metric -> target -> score.
 
     Returns:
-        Of each variant the metrics of `ALWAYS` and those that are published of any. Published figures of First
+        Of each variant the headline metrics and those others that are published of any. Published figures of First
         Impressions are those of its test clips; of other data, of whatever part the paper scores.
     """
+    from thinslice.evaluate.metrics import HEADLINE, metrics_in
     from thinslice.published.figures import load_published
 
     published: dict[tuple[str, str], dict[str, float]] = {}
     for figure in load_published():
         if figure.system == name and (figure.split == "test" or not figure.dataset.startswith("FI")):
             published.setdefault((figure.variant, figure.metric), {})[figure.target] = figure.value
-    metrics = [m for m in METRICS if m in ALWAYS or any((names[variant], m) in published for variant in scores)]
+    always = set(metrics_in(HEADLINE))
+    metrics = [m for m in table_metrics() if m in always or any((names[v], m) in published for v in scores)]
     return [
         {"variant": variant, "published_name": names[variant]}
         | {
@@ -209,15 +208,15 @@ def show(document: Mapping[str, Any]) -> Any:
     from thinslice.evaluate.tables import Table
     from thinslice.traits import TARGETS
 
-    rows = document["rows"]
-    known = [name for row in rows for metric in METRICS for values in row.get(metric, {}).values() for name in values]
+    rows, titles = document["rows"], table_metrics()
+    known = [name for row in rows for metric in titles for values in row.get(metric, {}).values() for name in values]
     usual = (*TARGETS, "average")
     others = [name for name in dict.fromkeys(known) if name not in usual]
     columns = (*(name for name in usual if name in known), *others)
     lines = []
     for row in rows:
         first = row["variant"]
-        for metric, title in METRICS.items():
+        for metric, title in titles.items():
             for whose, values in sorted(row.get(metric, {}).items(), reverse=True):
                 if values:
                     cells = ("–" if values.get(name) is None else f"{values[name]:.4f}" for name in columns)

@@ -21,19 +21,20 @@ All of it follows from sums over the clips of one speaker and group, so it is re
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from thinslice.evaluate import bootstrap
-from thinslice.evaluate.bootstrap import SUMS, Draws
-from thinslice.evaluate.metrics import Floats
+from thinslice.evaluate.bootstrap import Draws
+from thinslice.evaluate.card import Ends, Shares
+from thinslice.evaluate.metrics import Floats, clip_sums, sum_names
 from thinslice.evaluate.panel import Resampling, by_target, intervals_by_target
 
 SHARES: Final = ("labels_on_group", "predictions_on_group", "model", "model_given_group", "group_given_model")
 """What `attribute_shares` gives per target, each in [0, 1]; NaN where labels or predictions do not vary."""
 
-_COLUMNS: Final = [SUMS.index(name) for name in ("n", "y", "yy", "p", "pp", "yp")]
+_SUMS: Final = ("n", "y", "yy", "p", "pp", "yp")
 _PERMUTATIONS: Final = 20
 _TINY: Final = 1e-12
 
@@ -45,7 +46,7 @@ def attribute_shares(
     groups: Sequence[str],
     resampling: Resampling,
     interview: bool = True,
-) -> dict[str, Any]:
+) -> Shares:
     """Return the shares of this module's header, with intervals over speakers.
 
     Args:
@@ -57,25 +58,26 @@ def attribute_shares(
         interview: whether the interview variable is among the targets.
 
     Returns:
-        {share: {target: value}, "ci95": {share: {target: [lo, hi]}}, "chance": {share: {target: value}} of the three
-        shares that a factor of so many groups has by luck}.
+        Each of `SHARES`; `chance` has the three that a factor of so many groups has by luck.
     """
     index, num_speakers = bootstrap.speaker_index(speakers)
     names, level = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    summands = bootstrap.clip_sums(labels, predictions)[..., _COLUMNS]
+    summands = clip_sums(labels, predictions)[..., [sum_names().index(name) for name in _SUMS]]
     sums = _by_speaker_and_group(summands, index, level, num_speakers, len(names))
     point = shares_from_sums(sums.sum(axis=0))
-    out: dict[str, Any] = {name: by_target(point[name], interview) for name in SHARES}
-    out["ci95"] = {}
+    ci95: dict[str, Ends] = {}
     if resampling.num_resamples and num_speakers > 1:
         samples = shares_from_sums(bootstrap.resample(sums, resampling.num_resamples, resampling.seed))
         left_out = shares_from_sums(sums.sum(axis=0) - sums)
         for name in SHARES:
-            out["ci95"][name] = intervals_by_target(Draws(point[name], samples[name], left_out[name]), interview)
+            ci95[name] = intervals_by_target(Draws(point[name], samples[name], left_out[name]), interview)
     by_chance = _by_chance(summands, index, level, num_speakers, len(names), resampling.seed)
     by_group = ("labels_on_group", "predictions_on_group", "group_given_model")
-    out["chance"] = {name: by_target(by_chance[name], interview) for name in by_group}
-    return out
+    return Shares(
+        scores={name: by_target(point[name], interview) for name in SHARES},
+        ci95=ci95,
+        chance={name: by_target(by_chance[name], interview) for name in by_group},
+    )
 
 
 def shares_from_sums(sums: Floats) -> dict[str, Floats]:

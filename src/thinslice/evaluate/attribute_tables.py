@@ -1,7 +1,8 @@
-"""The tables of the audiovisual_attributes slides for any systems: accuracy per trait by gender, age range and emotion.
+"""Accuracy per trait by gender, age range and emotion, for any systems, beside what has been published of it.
 
 Measured rows come from scorecards (`thinslice.evaluate.scorecard.build_scorecard`), one per modality or system, all of
-the same labels; the slides' printed figures stand below them. The slides give ages as plots without numbers.
+the same labels; printed figures of those who give any by gender stand below them (Alfonso Hernández's slides: ages as
+plots without numbers). The form is that of these slides.
 
 Deviations: intervals, numbers of clips and R² beside every accuracy, which the slides do not have.
 """
@@ -10,15 +11,14 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any, Final
+from typing import Final
 
+from thinslice.evaluate.card import Scorecard, Scores
 from thinslice.evaluate.groups import UNKNOWN
-from thinslice.evaluate.protocols import OFFICIAL
 from thinslice.evaluate.tables import Table
 from thinslice.published.figures import load_published
 from thinslice.traits import TRAITS
 
-SYSTEM: Final = "audiovisual_attributes"
 AGE_RANGES: Final = (
     (7, "0-6"),
     (14, "7-13"),
@@ -52,7 +52,7 @@ _LETTERS: Final = tuple(trait[0].upper() for trait in TRAITS)
 _BEST: Final = 2
 """Traits that the slides name under "works better for"."""
 
-Cards = Mapping[str, Mapping[str, Any]]
+Cards = Mapping[str, Scorecard]
 
 
 def age_ranges(cells: Sequence[str]) -> list[str]:
@@ -84,7 +84,7 @@ def build_attribute_tables(cards: Cards, gender: str | None, age: str | None, em
 
 
 def _overall(cards: Cards) -> Table:
-    rows = [(name, str(card["num_clips"]), *_scores(card["protocols"][OFFICIAL])) for name, card in cards.items()]
+    rows = [(name, str(card.num_clips), *_scores(card.official)) for name, card in cards.items()]
     rows += [(f"published: {variant}", _NOTHING, *cells) for variant, cells in _published("accuracy").items()]
     note = "Published: Alfonso Hernández, on the official FI-V2 test split, speakers of the training clips included."
     return Table("Accuracy by modality", ("modality", "clips", *_LETTERS, "average", "R²"), tuple(rows), note)
@@ -93,15 +93,15 @@ def _overall(cards: Cards) -> Table:
 def _by_group(cards: Cards, column: str, published: Sequence[tuple[str, ...]], note: str = "") -> Table:
     rows, notes = [], [note] if note else []
     for name, card in cards.items():
-        entry = card["groups"][column]
-        for group, panel in entry["groups"].items():
+        entry = card.groups[column]
+        for group, panel in entry.groups.items():
             if group != UNKNOWN:
-                rows.append((name, group + (" *" if panel["small"] else ""), str(panel["num_clips"]), *_scores(panel)))
-        if entry["gap"]:
-            gap = entry["gap"]["accuracy"]["average"]
-            ends = "" if gap["ci95"] is None else f" [{gap['ci95'][0]:.4f}, {gap['ci95'][1]:.4f}]"
-            luck = "" if gap["chance95"] is None else f", luck alone up to {gap['chance95']:.4f}"
-            notes.append(f"{name}: gap {gap['gap']:.4f}{ends}{luck} ({gap['highest']} highest, {gap['lowest']} lowest)")
+                rows.append((name, group + (" *" if panel.small else ""), str(panel.num_clips), *_scores(panel)))
+        if entry.gap:
+            gap = entry.gap["accuracy"]["average"]
+            ends = "" if gap.ci95 is None else f" [{gap.ci95[0]:.4f}, {gap.ci95[1]:.4f}]"
+            luck = "" if gap.chance95 is None else f", luck alone up to {gap.chance95:.4f}"
+            notes.append(f"{name}: gap {gap.gap:.4f}{ends}{luck} ({gap.highest} highest, {gap.lowest} lowest)")
     if any("*" in row[1] for row in rows):
         notes.append("* few speakers: the interval is too narrow; where two others remain the gap leaves it out.")
     rows += list(published)
@@ -113,32 +113,32 @@ def _by_emotion(cards: Cards, column: str) -> Table:
     rows = []
     for group in _groups(cards, column):
         for name, card in cards.items():
-            panel = card["groups"][column]["groups"].get(group)
+            panel = card.groups[column].groups.get(group)
             if panel is None or panel["accuracy"][TRAITS[0]] is None:
                 continue
             accuracy = panel["accuracy"]
-            ends = [f"{trait} {accuracy[trait]:.4f}" for trait in (panel["best_trait"], panel["worst_trait"]) if trait]
+            ends = [f"{trait} {accuracy[trait]:.4f}" for trait in (panel.best_trait, panel.worst_trait) if trait]
             mean = _with_ends(panel, "accuracy", 4)
-            shown = group + (" *" if panel["small"] else "")
-            rows.append((shown, name, str(panel["num_clips"]), mean, _with_ends(panel, "r2", 3), *ends))
+            shown = group + (" *" if panel.small else "")
+            rows.append((shown, name, str(panel.num_clips), mean, _with_ends(panel, "r2", 3), *ends))
     header = (column, "modality", "clips", "average", "R²", "best trait", "worst trait")
     return Table(f"Best and worst trait by {column} and modality", header, tuple(rows), align="llrrrll")
 
 
 def _best_and_worst(cards: Cards, column: str) -> Table:
     """The slides' own form: over all modalities the two best traits, the worst, and the worst but for one modality."""
-    means = {name: card["protocols"][OFFICIAL]["accuracy"]["average"] for name, card in cards.items()}
+    means = {name: card.official["accuracy"]["average"] for name, card in cards.items()}
     known = {name: mean for name, mean in means.items() if mean is not None}
     weakest = min(known, key=known.__getitem__) if len(known) > 1 else None
     published = _published_emotions()
     rows = []
     for group in _groups(cards, column):
         scores = {
-            (trait, name): panel["accuracy"][trait]
+            (trait, name): value
             for name, card in cards.items()
-            if (panel := card["groups"][column]["groups"].get(group))
+            if (panel := card.groups[column].groups.get(group))
             for trait in TRAITS
-            if panel["accuracy"][trait] is not None
+            if (value := panel["accuracy"][trait]) is not None
         }
         if scores:
             rows.append((group, *_places(scores, weakest)))
@@ -174,11 +174,11 @@ def _cell(trait: str, name: str, value: float) -> str:
 
 
 def _groups(cards: Cards, column: str) -> list[str]:
-    found = dict.fromkeys(group for card in cards.values() for group in card["groups"][column]["groups"])
+    found = dict.fromkeys(group for card in cards.values() for group in card.groups[column].groups)
     return [group for group in found if group != UNKNOWN]
 
 
-def _scores(panel: Mapping[str, Any]) -> tuple[str, ...]:
+def _scores(panel: Scores) -> tuple[str, ...]:
     traits = (panel["accuracy"][trait] for trait in TRAITS)
     return (
         *(_NOTHING if value is None else f"{value:.4f}" for value in traits),
@@ -187,19 +187,21 @@ def _scores(panel: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _with_ends(panel: Mapping[str, Any], metric: str, decimals: int) -> str:
+def _with_ends(panel: Scores, metric: str, decimals: int) -> str:
     value = panel[metric]["average"]
     if value is None:
         return _NOTHING
-    ends = panel["ci95"].get(metric, {}).get("average")
+    ends = panel.interval(metric, "average")
     return f"{value:.{decimals}f}" + ("" if ends is None else f" [{ends[0]:.{decimals}f}, {ends[1]:.{decimals}f}]")
 
 
 def _published(metric: str) -> dict[str, tuple[str, ...]]:
     """Return variant -> the slides' cells of a row, with nothing for R²."""
     values: dict[str, dict[str, float]] = {}
-    for figure in load_published():
-        if figure.system == SYSTEM and figure.metric == metric:
+    figures = load_published()
+    by_gender = {figure.system for figure in figures if figure.metric == "accuracy_male"}
+    for figure in figures:
+        if figure.system in by_gender and figure.metric == metric:
             values.setdefault(figure.variant, {})[figure.target] = figure.value
     return {
         variant: (*(f"{found[target]:.4f}" for target in (*TRAITS, "average")), _NOTHING)

@@ -103,9 +103,11 @@ def audit(speakers: Sequence[str], splits: Sequence[str], labels: Floats, train_
         out["reliability"] = {
             "num_clips": len(train),
             "num_speakers": len(people[train_split]),
-            **{key: top[key] for key in ("icc", "within_speaker_sd", "between_speaker_sd")},
+            "icc": top.icc,
+            "within_speaker_sd": top.within_speaker_sd,
+            "between_speaker_sd": top.between_speaker_sd,
         }
-        out["ceiling"] = {key: top[key] for key in ("accuracy", "r2")}
+        out["ceiling"] = {"accuracy": top.accuracy, "r2": top.r2}
         _, person, count = np.unique(train_speakers, return_inverse=True, return_counts=True)
         out["leave_one_out"] = {
             "seen_share": float((count[person] > 1).mean()),

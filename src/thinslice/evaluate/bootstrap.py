@@ -25,64 +25,18 @@ from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from thinslice.evaluate.metrics import Floats, pair_agreement
+from thinslice.evaluate.metrics import Floats, metrics_from_sums
 
 NUM_RESAMPLES: Final = 10_000
 LEVEL: Final = 0.95
 MAX_UNDEFINED: Final = 0.05
 """Largest share of resamples that may leave a metric undefined."""
 
-SUMS: Final = ("n", "abs", "sq", "y", "yy", "p", "pp", "yp", "n_interval", "inside", "width")
-"""What is summed over clips per target. y and p are measured from the evaluated labels' mean, for precision."""
-
-SUM_METRICS: Final = (
-    "accuracy",
-    "r2",
-    "pcc",
-    "ccc",
-    "mse",
-    "bias",
-    "calibration_slope",
-    "response_slope",
-    "spread_ratio",
-    "coverage",
-    "width",
-)
-"""Metrics that follow from `SUMS`."""
-
 NORMAL: Final = NormalDist()
 _CHUNK = 500
 _TINY = 1e-12
-
-
-def clip_sums(
-    labels: ArrayLike, predictions: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None
-) -> Floats:
-    """Return the summands of each clip and target, shape (n, k, len(SUMS)); 0 where a value is NaN.
-
-    Args:
-        labels: (n, k).
-        predictions: (n, k).
-        low: lower interval ends (n, k), or None.
-        high: upper interval ends (n, k), or None.
-    """
-    y, p = np.asarray(labels, dtype=np.float64), np.asarray(predictions, dtype=np.float64)
-    known = ~np.isnan(y + p)
-    count = known.sum(axis=0)
-    centre = np.divide(np.where(known, y, 0).sum(axis=0), count, out=np.zeros(y.shape[1]), where=count > 0)
-    y, p = np.where(known, y - centre, 0.0), np.where(known, p - centre, 0.0)
-    out = np.zeros((*y.shape, len(SUMS)))
-    out[..., :8] = np.stack([known.astype(np.float64), np.abs(p - y), (p - y) ** 2, y, y * y, p, p * p, y * p], axis=-1)
-    if low is not None and high is not None:
-        lo, hi = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
-        truth = np.asarray(labels, dtype=np.float64)
-        has = ~np.isnan(truth + lo + hi)
-        out[..., 8] = has
-        out[..., 9] = has & (lo <= truth) & (truth <= hi)
-        out[..., 10] = np.where(has, hi - lo, 0.0)
-    return out
 
 
 def group_sums(summands: Floats, index: NDArray[np.intp], num_groups: int) -> Floats:
@@ -90,33 +44,6 @@ def group_sums(summands: Floats, index: NDArray[np.intp], num_groups: int) -> Fl
     out = np.zeros((num_groups, *summands.shape[1:]))
     np.add.at(out, index, summands)
     return out
-
-
-def metrics_from_sums(sums: Floats) -> dict[str, Floats]:
-    """Return each of `SUM_METRICS`, shape (..., k), from sums (..., k, len(SUMS)); NaN where it has no meaning."""
-    n, absolute, square, y, yy, p, pp, yp, n_interval, inside, width = np.moveaxis(sums, -1, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean_square = square / n
-        var_y, var_p = yy / n - (y / n) ** 2, pp / n - (p / n) ** 2
-        cov = yp / n - (y / n) * (p / n)
-        # A constant leaves rounding error where its variance should be 0.
-        flat_y, flat_p = var_y <= _TINY * np.maximum(yy / n, 1e-300), var_p <= _TINY * np.maximum(pp / n, 1e-300)
-        var_y, var_p = np.where(flat_y, 0.0, var_y), np.where(flat_p, 0.0, var_p)
-        cov = np.where(flat_y | flat_p, 0.0, cov)
-        total = var_y + var_p + (p / n - y / n) ** 2
-        return {
-            "accuracy": 1.0 - absolute / n,
-            "r2": np.where(flat_y, np.nan, 1.0 - mean_square / var_y),
-            "pcc": np.where(flat_y | flat_p, np.nan, cov / np.sqrt(var_y * var_p)),
-            "ccc": np.where(total > 0, 2.0 * cov / total, np.nan),
-            "mse": mean_square,
-            "bias": p / n - y / n,
-            "calibration_slope": np.where(flat_p, np.nan, cov / var_p),
-            "response_slope": np.where(flat_y, np.nan, cov / var_y),
-            "spread_ratio": np.where(flat_y, np.nan, np.sqrt(var_p / var_y)),
-            "coverage": inside / n_interval,
-            "width": width / n_interval,
-        }
 
 
 def resample(speaker_sums: Floats, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Floats:
@@ -172,10 +99,10 @@ class Draws:
 
 
 def draw(speaker_sums: Floats, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> dict[str, Draws]:
-    """Return the draws of each of `SUM_METRICS`.
+    """Return the draws of each of `thinslice.evaluate.metrics.summed_metrics`.
 
     Args:
-        speaker_sums: sums of each speaker, shape (S, ..., k, len(SUMS)).
+        speaker_sums: sums of each speaker, shape (S, ..., k, m), see `thinslice.evaluate.metrics.clip_sums`.
         num_resamples: number B of samples; none are drawn of fewer than two speakers.
         seed: see `resample`.
     """
@@ -185,7 +112,7 @@ def draw(speaker_sums: Floats, num_resamples: int = NUM_RESAMPLES, seed: int = 0
     point = metrics_from_sums(total)
     samples = metrics_from_sums(resample(speaker_sums, num_resamples, seed))
     jackknife = metrics_from_sums(total - speaker_sums if num_resamples else speaker_sums[:0])
-    return {name: Draws(point[name], samples[name], jackknife[name]) for name in SUM_METRICS}
+    return {name: Draws(point[name], samples[name], jackknife[name]) for name in point}
 
 
 def interval(draws: Draws, level: float = LEVEL, corrected: bool = True) -> tuple[Floats, Floats]:
@@ -260,47 +187,3 @@ def speaker_index(speakers: Sequence[str]) -> tuple[NDArray[np.intp], int]:
     """Return the number of each clip's speaker, counted in sorted order, shape (n,), and the number of speakers."""
     names, index = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
     return index.astype(np.intp), len(names)
-
-
-def pair_order_interval(labels: ArrayLike, predictions: ArrayLike, speakers: NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """Return the 95% jackknife interval of `metrics.pair_order` per target, two arrays of shape (k,).
-
-    Args:
-        labels: (n, k).
-        predictions: (n, k).
-        speakers: number of each clip's speaker, shape (n,).
-    """
-    y, p = np.asarray(labels, dtype=np.float64), np.asarray(predictions, dtype=np.float64)
-    low, high = np.full(y.shape[1], np.nan), np.full(y.shape[1], np.nan)
-    for k in range(y.shape[1]):
-        known = ~np.isnan(y[:, k] + p[:, k])
-        names, index = np.unique(speakers[known], return_inverse=True)
-        num = len(names)
-        if num < 2:
-            continue
-        agreeing, counted = pair_agreement(y[known, k], p[known, k])
-        by_speaker = np.array([np.bincount(index, x, num) for x in (agreeing, counted)])
-        # Without a speaker, every pair with one of its clips goes: its rows, its columns, less the pairs inside it.
-        inside = _pairs_inside(y[known, k], p[known, k], index, num)
-        without = np.array([agreeing.sum(), counted.sum()])[:, None] - 2 * by_speaker + inside
-        if (without[1] <= 0).any():
-            continue
-        values = without[0] / without[1]
-        error = np.sqrt((num - 1) / num * np.square(values - values.mean()).sum())
-        estimate = agreeing.sum() / counted.sum()
-        low[k], high[k] = max(0.0, estimate - 1.96 * error), min(1.0, estimate + 1.96 * error)
-    return low, high
-
-
-def _pairs_inside(labels: Floats, predictions: Floats, index: NDArray[np.intp], num: int) -> Floats:
-    """Agreeing and counted pairs within each speaker, both orders counted, shape (2, num)."""
-    out = np.zeros((2, num))
-    rows = np.argsort(index, kind="stable")
-    y, p, speaker = labels[rows], predictions[rows], index[rows]
-    for step in range(1, int(np.bincount(index).max())):  # with clips sorted by speaker, pairs are `step` rows apart
-        same = speaker[step:] == speaker[:-step]
-        order, predicted = np.sign(y[step:] - y[:-step]), np.sign(p[step:] - p[:-step])
-        counted = same & (order != 0)
-        out[0] += np.bincount(speaker[step:], np.where(counted, 1 + order * predicted, 0.0), num)
-        out[1] += np.bincount(speaker[step:], 2.0 * counted, num)
-    return out

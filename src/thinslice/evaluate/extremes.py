@@ -9,19 +9,19 @@ Deviations: the paper does not say which standard deviation; this is the populat
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thinslice.evaluate import bootstrap
+from thinslice.evaluate.card import ExtremePanel, Extremes
 from thinslice.evaluate.lookup import VarianceParts
-from thinslice.evaluate.metrics import Floats
+from thinslice.evaluate.metrics import EXTREME, Floats, clip_sums, metrics_in
 from thinslice.evaluate.panel import Resampling, System, by_target, intervals_by_target
 from thinslice.traits import INTERVIEW, TARGETS
 
 EXTREMES: Final = ("low", "high")
-_METRICS: Final = ("accuracy", "bias", "mse")
 
 
 def extreme_masks(labels: Floats, mean: Floats, sd: Floats) -> dict[str, NDArray[np.bool_]]:
@@ -43,7 +43,7 @@ def score_extremes(
     parts: VarianceParts,
     resampling: Resampling,
     interview: bool = True,
-) -> dict[str, Any]:
+) -> Extremes:
     """Score systems on the extremes of each trait.
 
     Args:
@@ -53,36 +53,28 @@ def score_extremes(
         parts: of the training labels, which set the thresholds.
         resampling: how intervals are made.
         interview: whether the interview variable is among the targets.
-
-    Returns:
-        {"thresholds": {"low": {trait: t - s}, "high": {trait: t + s}}, "low": {system: {"num_clips": {trait: n},
-        "accuracy", "bias" (mean signed error), "mse", "ci95"}}, "high": likewise}.
     """
     thresholds = {"low": parts.mean - parts.sd, "high": parts.mean + parts.sd}
-    out: dict[str, Any] = {
-        "thresholds": {
-            end: {name: value for name, value in by_target(values, interview).items() if name != "average"}
-            for end, values in thresholds.items()
-        }
-    }
     index, num_speakers = bootstrap.speaker_index(speakers)
     masks = extreme_masks(labels, parts.mean, parts.sd)
     cells = [(end, name) for end in EXTREMES for name in systems]
-    summands = [bootstrap.clip_sums(np.where(masks[end], labels, np.nan), systems[name].scores) for end, name in cells]
+    summands = [clip_sums(np.where(masks[end], labels, np.nan), systems[name].scores) for end, name in cells]
     sums = bootstrap.group_sums(np.stack(summands, axis=1), index, num_speakers)
     draws = bootstrap.draw(sums, resampling.num_resamples, resampling.seed)
+    shown = metrics_in(EXTREME)
+    ends: dict[str, dict[str, ExtremePanel]] = {end: {} for end in EXTREMES}
     for i, (end, name) in enumerate(cells):
-        panel: dict[str, Any] = {
-            "num_clips": {
-                target: int(n)
-                for target, n in zip(TARGETS, masks[end].sum(axis=0), strict=True)
-                if interview or target != INTERVIEW
-            }
-        }
-        own = {metric: draws[metric].of(i) for metric in _METRICS}
-        panel |= {metric: by_target(own[metric].point, interview) for metric in _METRICS}
-        panel["ci95"] = {
-            metric: intervals_by_target(own[metric], interview) for metric in _METRICS if resampling.num_resamples
-        }
-        out.setdefault(end, {})[name] = panel
-    return out
+        count = zip(TARGETS, masks[end].sum(axis=0), strict=True)
+        own = {metric: draws[metric].of(i) for metric in shown}
+        ends[end][name] = ExtremePanel(
+            num_clips={target: int(n) for target, n in count if interview or target != INTERVIEW},
+            scores={metric: by_target(own[metric].point, interview) for metric in shown},
+            ci95={m: intervals_by_target(own[m], interview) for m in shown if resampling.num_resamples},
+        )
+    return Extremes(
+        thresholds={
+            end: {name: value for name, value in by_target(values, interview).items() if name != "average"}
+            for end, values in thresholds.items()
+        },
+        ends=ends,
+    )

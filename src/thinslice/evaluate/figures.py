@@ -4,12 +4,12 @@ matplotlib is imported when a figure is drawn, and only its Agg and SVG writers,
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from thinslice.evaluate.card import Scorecard, Scores
 from thinslice.evaluate.protocols import OFFICIAL, PROTOCOLS, SEEN, UNSEEN
 from thinslice.evaluate.scorecard import LOOKUP, TRAINING_MEAN, Scored
 from thinslice.evaluate.tables import PROTOCOL_NAMES
@@ -43,7 +43,7 @@ STYLE: Final[Any] = {
 }
 
 
-def plot_accuracy_r2(card: Mapping[str, Any]) -> "Figure":
+def plot_accuracy_r2(card: Scorecard) -> "Figure":
     """Draw average accuracy against average R² of the predictions and the baselines, with 95% intervals.
 
     Each system has up to three points: all clips, seen and unseen speakers. Systems far right and low are
@@ -53,11 +53,11 @@ def plot_accuracy_r2(card: Mapping[str, Any]) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    systems = {"predictions": card["protocols"], **card["baselines"]}
-    labels = {"predictions": _short(card["settings"]["predictions"]), LOOKUP: "lookup", TRAINING_MEAN: "training mean"}
-    if card["comparison"]:
-        systems["other"] = card["comparison"]["protocols"]
-        labels["other"] = _short(card["comparison"]["predictions"])
+    systems = {"predictions": card.protocols, **card.baselines}
+    labels = {"predictions": _short(card.settings.predictions), LOOKUP: "lookup", TRAINING_MEAN: "training mean"}
+    if card.comparison:
+        systems["other"] = card.comparison.protocols
+        labels["other"] = _short(card.comparison.predictions)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.4), layout="constrained")
         axes = figure.add_subplot()
@@ -84,12 +84,12 @@ def plot_accuracy_r2(card: Mapping[str, Any]) -> "Figure":
             if len(path) == 2:
                 axes.plot(*zip(*path, strict=True), color=_COLOURS[system], linewidth=0.8, linestyle=":", zorder=2)
         axes.axhline(0, color=_GREY, linewidth=0.6)
-        if card["ceiling"] and card["ceiling"]["accuracy"]["average"] is not None:
-            x, y = card["ceiling"]["accuracy"]["average"], card["ceiling"]["r2"]["average"]
-            axes.plot(x, y, marker="*", markersize=9, color=_INK, linestyle="none", zorder=3)
+        if card.ceiling and (top := card.ceiling.accuracy["average"]) is not None:
+            known = (top, card.ceiling.r2["average"] or 0.0)
+            axes.plot(*known, marker="*", markersize=9, color=_INK, linestyle="none", zorder=3)
             axes.annotate(
                 "every speaker known",
-                (x, y),
+                known,
                 xytext=(-7, 0),
                 textcoords="offset points",
                 ha="right",
@@ -114,7 +114,7 @@ def plot_accuracy_r2(card: Mapping[str, Any]) -> "Figure":
     return figure
 
 
-def plot_scatter(scored: Scored, card: Mapping[str, Any]) -> "Figure":
+def plot_scatter(scored: Scored, card: Scorecard) -> "Figure":
     """Draw labels against predictions for each trait, with the identity and the calibration line.
 
     The calibration line is the regression of label on prediction: flatter than the identity where predictions
@@ -124,7 +124,7 @@ def plot_scatter(scored: Scored, card: Mapping[str, Any]) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    panel = card["protocols"][OFFICIAL]
+    panel = card.official
     targets = [name for name in TARGETS if panel["accuracy"].get(name) is not None]
     columns = 3 if len(targets) > 2 else max(len(targets), 1)
     rows = -(-len(targets) // columns) if targets else 1
@@ -179,18 +179,19 @@ def save_figure(figure: "Figure", stem: str | os.PathLike[str]) -> list[Path]:
     return out
 
 
-def _error(panel: Mapping[str, Any], metric: str) -> np.ndarray | None:
-    interval, value = panel["ci95"].get(metric, {}).get("average"), panel[metric]["average"]
-    if interval is None:
+def _error(panel: Scores, metric: str) -> np.ndarray | None:
+    interval, value = panel.interval(metric, "average"), panel[metric]["average"]
+    if interval is None or value is None:
         return None
     return np.maximum(0.0, [[value - interval[0]], [interval[1] - value]])
 
 
-def _protocol_label(card: Mapping[str, Any], protocol: str) -> str:
-    return f"{PROTOCOL_NAMES[protocol]} ({card['protocols'][protocol]['num_clips']:,} clips)"
+def _protocol_label(card: Scorecard, protocol: str) -> str:
+    panel = card.protocols[protocol]
+    return f"{PROTOCOL_NAMES[protocol]} ({panel.num_clips if panel else 0:,} clips)"
 
 
-def _numbers(panel: Mapping[str, Any], name: str) -> str:
+def _numbers(panel: Scores, name: str) -> str:
     def shown(metric: str, decimals: int) -> str:
         value = panel[metric][name]
         return "–" if value is None else f"{value:.{decimals}f}"

@@ -22,6 +22,7 @@ Read with care:
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Final
 
@@ -30,7 +31,8 @@ import numpy as np
 from thinslice.errors import UsageError
 from thinslice.evaluate import bootstrap, metrics
 from thinslice.evaluate.attribute_share import attribute_shares
-from thinslice.evaluate.metrics import Floats
+from thinslice.evaluate.card import Difference, Differences, Gap, GroupComparison, GroupPanel, GroupScores, Scores
+from thinslice.evaluate.metrics import GROUP, METRICS, Floats, metrics_in
 from thinslice.evaluate.panel import (
     Resampling,
     System,
@@ -38,6 +40,7 @@ from thinslice.evaluate.panel import (
     intervals_by_target,
     names,
     number,
+    pair,
     with_average,
 )
 from thinslice.traits import TARGETS, TRAITS
@@ -52,7 +55,6 @@ MAX_GROUPS: Final = 50
 """A column with more different words names things, not groups."""
 
 UNKNOWN: Final = "(unknown)"
-_METRICS: Final = ("accuracy", "r2", "bias")
 
 
 def group_names(column: Sequence[str]) -> list[str]:
@@ -99,7 +101,7 @@ def score_groups(
     groups: Sequence[str],
     resampling: Resampling,
     interview: bool = True,
-) -> dict[str, Any]:
+) -> GroupScores:
     """Score one system per group.
 
     Args:
@@ -112,40 +114,38 @@ def score_groups(
         interview: whether the interview variable is among the targets.
 
     Returns:
-        {"groups": {group: {"num_clips", "num_speakers", "small", "accuracy", "r2", "bias", "ci95", "best_trait",
-        "worst_trait", "baselines": {name: {"accuracy", "r2"}}}}, "gap": {metric: {target: {"gap",
-        "ci95", "chance95", "p", "highest", "lowest"}}} or None, "balanced": {metric: {target: value}, "ci95"} or None,
-        "share": `attribute_shares` of the clips of a known group or None, "warnings": [str]}. `best_trait` and
-        `worst_trait` are by accuracy.
+        Scores of each group, best and worst trait by accuracy; gaps and what follows between the groups that are not
+        small, if two remain.
     """
     membership = np.asarray(groups, dtype=str)
     found, rows = _found(membership)
     index, _ = bootstrap.speaker_index(speakers)
     draws = _draws(labels, system, speakers, rows, resampling)
+    shown = metrics_in(GROUP)
 
-    out: dict[str, Any] = {}
+    out: dict[str, GroupPanel] = {}
     for g, name in enumerate(found):
-        panel = _size(rows[name], index)
-        own = {metric: draws[metric].of(g) for metric in _METRICS}
-        panel |= {metric: by_target(own[metric].point, interview) for metric in _METRICS}
-        panel["ci95"] = {
-            metric: intervals_by_target(own[metric], interview) for metric in _METRICS if resampling.num_resamples
-        }
-        panel |= _best_and_worst(panel["accuracy"])
-        panel["baselines"] = {
-            other: {
-                "accuracy": by_target(metrics.accuracy(labels[rows[name]], b.scores[rows[name]]), interview),
-                "r2": by_target(metrics.r2(labels[rows[name]], b.scores[rows[name]]), interview),
-            }
-            for other, b in baselines.items()
-        }
-        out[name] = panel
+        own = {metric: draws[metric].of(g) for metric in shown}
+        scores = {metric: by_target(own[metric].point, interview) for metric in shown}
+        mine = labels[rows[name]]
+        best, worst = _best_and_worst(scores["accuracy"])
+        out[name] = GroupPanel(
+            **asdict(_size(rows[name], index)),
+            best_trait=best,
+            worst_trait=worst,
+            scores=scores,
+            ci95={m: intervals_by_target(own[m], interview) for m in shown if resampling.num_resamples},
+            baselines={
+                other: {m: by_target(METRICS[m](mine, b.scores[rows[name]]), interview) for m in ("accuracy", "r2")}
+                for other, b in baselines.items()
+            },
+        )
     compared, warnings = _compared(out)
     gap = balanced = share = None
     if len(compared) > 1:
         picked = [found.index(name) for name in compared]
-        gap = {metric: _gaps(draws[metric].of(picked), compared, interview) for metric in _METRICS}
-        balanced = _balanced({metric: draws[metric].of(picked) for metric in _METRICS}, interview)
+        gap = {metric: _gaps(draws[metric].of(picked), compared, interview) for metric in shown}
+        balanced = _balanced({metric: draws[metric].of(picked) for metric in shown}, interview)
         known = np.flatnonzero(membership != UNKNOWN)
         share = attribute_shares(
             labels[known],
@@ -155,7 +155,7 @@ def score_groups(
             resampling,
             interview,
         )
-    return {"groups": out, "gap": gap, "balanced": balanced, "share": share, "warnings": warnings}
+    return GroupScores(groups=out, gap=gap, balanced=balanced, share=share, warnings=tuple(warnings))
 
 
 def compare_groups(
@@ -166,7 +166,7 @@ def compare_groups(
     groups: Sequence[str],
     resampling: Resampling,
     interview: bool = True,
-) -> dict[str, Any]:
+) -> GroupComparison:
     """Say group by group how far a system is ahead of another, and how much wider its gaps are, paired.
 
     Args:
@@ -179,29 +179,26 @@ def compare_groups(
         interview: whether the interview variable is among the targets.
 
     Returns:
-        {"groups": {group: {metric: {target: D}}}, "balanced": {metric: {target: D}}, "gap": {metric: {target: D}}} with
-        D = {"difference", "ci95"}, the system's value less the other's; a negative gap difference is a gap that
-        the system makes smaller. The last two are None for fewer than two groups.
+        The system's values less the other's; a negative difference of gaps is a gap that the system makes smaller.
     """
     membership = np.asarray(groups, dtype=str)
     found, rows = _found(membership)
     draws = [_draws(labels, one, speakers, rows, resampling) for one in (system, other)]
-    pairs = {metric: [one[metric].map(with_average) for one in draws] for metric in _METRICS}
+    pairs = {metric: [one[metric].map(with_average) for one in draws] for metric in metrics_in(GROUP)}
     index, _ = bootstrap.speaker_index(speakers)
     compared, _ = _compared({name: _size(rows[name], index) for name in found})
-    out: dict[str, Any] = {"groups": {}, "balanced": None, "gap": None}
-    for g, name in enumerate(found):
-        out["groups"][name] = {
-            metric: _difference([one.of(g) for one in pair], interview) for metric, pair in pairs.items()
-        }
+    balanced = gap = None
     if len(compared) > 1:
         picked = [found.index(name) for name in compared]
-        for name, over_groups in (("balanced", _mean), ("gap", _range)):
-            out[name] = {
-                metric: _difference([one.of(picked).map(over_groups) for one in pair], interview)
-                for metric, pair in pairs.items()
-            }
-    return out
+        balanced, gap = (
+            {m: _difference([one.of(picked).map(over) for one in both], interview) for m, both in pairs.items()}
+            for over in (_mean, _range)
+        )
+    by_group: dict[str, Differences] = {
+        name: {metric: _difference([one.of(g) for one in both], interview) for metric, both in pairs.items()}
+        for g, name in enumerate(found)
+    }
+    return GroupComparison(groups=by_group, balanced=balanced, gap=gap)
 
 
 def metric_frame(labels: Floats, predictions: Floats, groups: Sequence[str], trait: str) -> Any:
@@ -227,9 +224,9 @@ def metric_frame(labels: Floats, predictions: Floats, groups: Sequence[str], tra
         raise MissingExtraError("metric_frame()", "groups") from None
     k = TARGETS.index(trait)
     known = ~np.isnan(labels[:, k] + predictions[:, k])
-    functions = {"accuracy": metrics.accuracy, "r2": metrics.r2, "bias": metrics.bias}
+    functions = [(name, METRICS[name]) for name in metrics_in(GROUP)]
     return MetricFrame(
-        metrics={name: _single(function) for name, function in functions.items()},
+        metrics={name: _single(function) for name, function in functions},
         y_true=labels[known, k],
         y_pred=predictions[known, k],
         sensitive_features=np.asarray(groups, dtype=str)[known],
@@ -240,10 +237,17 @@ def _single(function: Any) -> Any:
     return lambda y_true, y_pred: float(function(np.asarray(y_true), np.asarray(y_pred))[0])
 
 
-def _size(mask: Any, index: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Size:
+    num_clips: int
+    num_speakers: int
+    small: bool
+
+
+def _size(mask: Any, index: Any) -> _Size:
     """Return how large the group of some clips, bool (n,), is; `index` numbers each clip's speaker."""
     count = len(set(index[mask].tolist()))
-    return {"num_clips": int(mask.sum()), "num_speakers": count, "small": count < SMALL}
+    return _Size(int(mask.sum()), count, count < SMALL)
 
 
 def _found(membership: Any) -> tuple[list[str], dict[str, Any]]:
@@ -257,7 +261,7 @@ def _draws(
 ) -> dict[str, bootstrap.Draws]:
     """Return each metric's draws (..., G, 6)."""
     index, num_speakers = bootstrap.speaker_index(speakers)
-    summands = bootstrap.clip_sums(labels, system.scores)
+    summands = metrics.clip_sums(labels, system.scores)
     sums = [bootstrap.group_sums(summands * mask[:, None, None], index, num_speakers) for mask in rows.values()]
     return bootstrap.draw(np.stack(sums, axis=1), resampling.num_resamples, resampling.seed)
 
@@ -272,24 +276,21 @@ def _range(values: Floats) -> Floats:
     return np.asarray(np.ptp(values, axis=-2))
 
 
-def _balanced(draws: Mapping[str, bootstrap.Draws], interview: bool) -> dict[str, Any]:
+def _balanced(draws: Mapping[str, bootstrap.Draws], interview: bool) -> Scores:
     """Return the mean over groups of each metric; draws (..., G, 6)."""
     means = {metric: one.map(_mean) for metric, one in draws.items()}
-    out: dict[str, Any] = {metric: by_target(one.point, interview) for metric, one in means.items()}
-    out["ci95"] = {metric: intervals_by_target(one, interview) for metric, one in means.items() if len(one.samples)}
-    return out
+    return Scores(
+        scores={metric: by_target(one.point, interview) for metric, one in means.items()},
+        ci95={metric: intervals_by_target(one, interview) for metric, one in means.items() if len(one.samples)},
+    )
 
 
-def _difference(pair: Sequence[bootstrap.Draws], interview: bool) -> dict[str, Any]:
+def _difference(pairs: Sequence[bootstrap.Draws], interview: bool) -> dict[str, Difference]:
     """Return the first less the second of draws (..., 7), the average among them; percentile intervals as gaps have."""
-    difference = pair[0].minus(pair[1])
+    difference = pairs[0].minus(pairs[1])
     low, high = bootstrap.interval(difference, corrected=False)
     return {
-        name: {
-            "difference": number(difference.point[i]),
-            "ci95": None if number(low[i]) is None else [float(low[i]), float(high[i])],
-        }
-        for i, name in enumerate(names(interview))
+        name: Difference(number(difference.point[i]), pair(low[i], high[i])) for i, name in enumerate(names(interview))
     }
 
 
@@ -299,24 +300,24 @@ def _natural(name: str) -> tuple[int, float, str]:
     return (0, float(number[1]), name) if number else (1, 0.0, name)
 
 
-def _best_and_worst(accuracy: Mapping[str, float | None]) -> dict[str, str | None]:
+def _best_and_worst(accuracy: Mapping[str, float | None]) -> tuple[str | None, str | None]:
     known = {name: value for name in TRAITS if (value := accuracy[name]) is not None}
     if not known:
-        return {"best_trait": None, "worst_trait": None}
-    return {"best_trait": max(known, key=known.__getitem__), "worst_trait": min(known, key=known.__getitem__)}
+        return None, None
+    return max(known, key=known.__getitem__), min(known, key=known.__getitem__)
 
 
-def _compared(panels: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
-    """Return the groups between which the gap is taken, and warnings."""
-    named = [name for name in panels if name != UNKNOWN]
-    small = [name for name in named if panels[name]["small"]]
+def _compared(sizes: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the groups between which the gap is taken, and warnings, of group -> `_Size`."""
+    named = [name for name in sizes if name != UNKNOWN]
+    small = [name for name in named if sizes[name].small]
     warnings = [
-        f"group {name} is small (speakers: {panels[name]['num_speakers']}, clips: {panels[name]['num_clips']}); "
+        f"group {name} is small (speakers: {sizes[name].num_speakers}, clips: {sizes[name].num_clips}); "
         "its intervals are too narrow"
         for name in small
     ]
-    if UNKNOWN in panels:
-        warnings.append(f"{panels[UNKNOWN]['num_clips']} clips of no known group")
+    if UNKNOWN in sizes:
+        warnings.append(f"{sizes[UNKNOWN].num_clips} clips of no known group")
     large = [name for name in named if name not in small]
     if len(large) < 2:
         return named, warnings
@@ -325,7 +326,7 @@ def _compared(panels: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[
     return large, warnings
 
 
-def _gaps(draws: bootstrap.Draws, compared: Sequence[str], interview: bool) -> dict[str, Any]:
+def _gaps(draws: bootstrap.Draws, compared: Sequence[str], interview: bool) -> dict[str, Gap]:
     """Gaps of one metric; draws (..., G, 6)."""
     draws = draws.map(with_average)
     gaps = draws.map(_range)
@@ -335,14 +336,17 @@ def _gaps(draws: bootstrap.Draws, compared: Sequence[str], interview: bool) -> d
     out = {}
     for i, target in enumerate(names(interview)):
         gap = number(gaps.point[i])
-        entry: dict[str, Any] = {"gap": gap, "ci95": None, "chance95": None, "p": None, "highest": None, "lowest": None}
-        if gap is not None:
-            entry["highest"] = compared[int(np.argmax(draws.point[:, i]))]
-            entry["lowest"] = compared[int(np.argmin(draws.point[:, i]))]
-            chance = by_chance[~np.isnan(by_chance[:, i]), i]
-            if number(low[i]) is not None:
-                entry["ci95"] = [float(low[i]), float(high[i])]
-                entry["chance95"] = float(np.percentile(chance, 95))
-                entry["p"] = float((np.count_nonzero(chance >= gap) + 1) / (len(chance) + 1))
-        out[target] = entry
+        if gap is None:
+            out[target] = Gap(None)
+            continue
+        ends = pair(low[i], high[i])
+        chance = by_chance[~np.isnan(by_chance[:, i]), i]
+        out[target] = Gap(
+            gap,
+            ends,
+            None if ends is None else float(np.percentile(chance, 95)),
+            None if ends is None else float((np.count_nonzero(chance >= gap) + 1) / (len(chance) + 1)),
+            compared[int(np.argmax(draws.point[:, i]))],
+            compared[int(np.argmin(draws.point[:, i]))],
+        )
     return out

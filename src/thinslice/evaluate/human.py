@@ -24,11 +24,11 @@ of these votes (labels of more votes have a higher R).
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from thinslice.evaluate.card import VoteIntervals, VoteScore
 from thinslice.evaluate.clip_names import match_clips
 from thinslice.evaluate.metrics import Floats
 from thinslice.evaluate.reliability import spearman_brown, split_half
@@ -37,40 +37,6 @@ from thinslice.traits import TARGETS, TRAITS
 
 NUM_FOLDS: Final = 10
 _NORMAL_95: Final = 1.959964
-
-
-@dataclass(frozen=True)
-class VoteScore:
-    """What votes say of a prediction on one trait, see this module's header; None where it cannot be said.
-
-    Attributes:
-        num_votes: decided votes on pairs of which both clips are predicted.
-        agreement: of the prediction.
-        others: agreement of the other votes' consensus.
-        one_rater: agreement of one other voter.
-        equal_raters: votes a clip whose consensus agrees as often.
-        reliability: of all votes together.
-        ci95: metric -> its 95% interval over speakers.
-    """
-
-    num_votes: int
-    agreement: float | None
-    others: float | None
-    one_rater: float | None
-    equal_raters: float | None
-    reliability: float | None
-    ci95: "Intervals"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """95% intervals over speakers; None where there are too few votes."""
-
-    agreement: tuple[float, float] | None
 
 
 def agreement(predictions: Floats, pairs: Pairs) -> Floats:
@@ -174,7 +140,7 @@ def _score(
     one_vote = vote_reliability(pairs)
     one_rater = _number(0.5 + one_vote)
     if not len(wanted):
-        return VoteScore(0, None, None, one_rater, None, _number(reliability.value), Intervals(None)), np.empty(0)
+        return VoteScore(0, None, None, one_rater, None, _number(reliability.value), VoteIntervals(None)), np.empty(0)
     agreed = agreement(predicted, mine)
     value = float(agreed.mean())
     others = float(crossfit(pairs, wanted, seed=seed).mean())
@@ -182,7 +148,7 @@ def _score(
     deviation = dyadic_error(apart, person[rows[mine.left]], person[rows[mine.right]])
     behind = (1.0 - 1.0 / NUM_FOLDS) * reliability.votes_per_clip
     raters = equal_raters(value, others, one_vote, behind)
-    interval = Intervals(_interval(value, deviation) if len(wanted) > 1 else None)
+    interval = VoteIntervals(_interval(value, deviation) if len(wanted) > 1 else None)
     return VoteScore(len(wanted), value, others, one_rater, raters, _number(reliability.value), interval), apart
 
 
@@ -201,7 +167,7 @@ def _average(scores: Sequence[VoteScore], deviation: float) -> VoteScore:
         one_rater=mean([score.one_rater for score in scores]),
         equal_raters=_number(middle) if agreed is not None else None,
         reliability=mean([score.reliability for score in scores]),
-        ci95=Intervals(None if agreed is None else _interval(agreed, deviation)),
+        ci95=VoteIntervals(None if agreed is None else _interval(agreed, deviation)),
     )
 
 

@@ -26,160 +26,252 @@ Conventions, the same everywhere in thinslice:
 
 A score that has no meaning is NaN, never 0 or 1: R² and slopes where the labels do not vary, pcc and the calibration
 slope where the predictions do not (a training mean has none), everything without clips.
+
+Each metric is declared once, in `METRICS`: its formula as a function of sums over clips (so that the bootstrap only has
+to draw sums), its label, its decimals and where it is shown. Panels, intervals, differences, tables, the history of a
+training run and `thinslice table` follow from there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from thinslice.evaluate.pair_order import pair_order_interval, pair_order_of
 from thinslice.traits import TRAITS
 
 Floats = NDArray[np.float64]
+Sums = Mapping[str, Floats]
+"""Name of a sum -> its value per target, (..., k)."""
 
-POINT_METRICS: Final = (
-    "accuracy",
-    "r2",
-    "pcc",
-    "ccc",
-    "mse",
-    "bias",
-    "calibration_slope",
-    "response_slope",
-    "spread_ratio",
-    "pair_order",
+_TINY: Final = 1e-12
+
+HEADLINE, TRAIT, SHAPE, GROUP, EXTREME, DIFFERENCE, COMPARED, HISTORY, PUBLISHED = (
+    "headline",  # beside the baselines, under every protocol
+    "trait",  # in the table of traits
+    "shape",  # in the table on regression to the mean and intervals
+    "group",  # per group, with gaps
+    "extreme",  # on the extremes of each trait
+    "difference",  # compared between two systems
+    "compared",  # of these, in the table that compares two files
+    "history",  # after every epoch of training
+    "published",  # in `thinslice table`, beside what papers print
 )
-"""Scores that every prediction file has, in the order in which they are shown."""
-
-INTERVAL_METRICS: Final = ("coverage", "width")
-"""Scores of prediction intervals."""
-
-_BLOCK = 256
 
 
-def accuracy(labels: ArrayLike, predictions: ArrayLike) -> Floats:
-    """Return 1 - mean absolute error of each target, shape (k,)."""
-    return np.array([1.0 - np.abs(p - y).mean() for y, p in _pairs(labels, predictions)])
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """What a summand is made of, each (n, k), from the mean of the known labels, NaN where unknown."""
+
+    labels: Floats
+    predictions: Floats
+    low: Floats
+    high: Floats
 
 
-def mse(labels: ArrayLike, predictions: ArrayLike) -> Floats:
-    """Return the mean squared error of each target, shape (k,)."""
-    return np.array([np.square(p - y).mean() for y, p in _pairs(labels, predictions)])
+@dataclass(frozen=True)
+class Summand:
+    """A number per clip that is summed.
 
-
-def bias(labels: ArrayLike, predictions: ArrayLike) -> Floats:
-    """Return the mean signed error (prediction minus label) of each target, shape (k,)."""
-    return np.array([(p - y).mean() for y, p in _pairs(labels, predictions)])
-
-
-def r2(labels: ArrayLike, predictions: ArrayLike) -> Floats:
-    """Return the coefficient of determination of each target, shape (k,); NaN where labels do not vary.
-
-    Deviations: scikit-learn's `r2_score` gives 0 or 1 where labels do not vary.
+    Attributes:
+        of: its value (n, k); what it gives where something is NaN does not count.
+        needs_interval: whether it counts where there is an interval, not where there is a prediction.
     """
-    return np.array(
-        [
-            1.0 - np.square(p - y).sum() / np.square(y - y.mean()).sum() if _varies(y) else np.nan
-            for y, p in _pairs(labels, predictions)
-        ]
-    )
+
+    of: Callable[[Clips], NDArray[np.generic]]
+    needs_interval: bool = False
 
 
-def pcc(labels: ArrayLike, predictions: ArrayLike) -> Floats:
-    """Return Pearson's correlation of each target, shape (k,); NaN where either side does not vary."""
-    out = []
-    for y, p in _pairs(labels, predictions):
-        if _varies(y) and _varies(p):
-            out.append(_covariance(y, p) / np.sqrt(_covariance(y, y) * _covariance(p, p)))
-        else:
-            out.append(np.nan)
-    return np.array(out)
+SUMMANDS: Final[dict[str, Summand]] = {
+    "n": Summand(lambda c: np.ones_like(c.labels)),
+    "abs": Summand(lambda c: np.abs(c.predictions - c.labels)),
+    "sq": Summand(lambda c: np.square(c.predictions - c.labels)),
+    "y": Summand(lambda c: c.labels),
+    "yy": Summand(lambda c: np.square(c.labels)),
+    "p": Summand(lambda c: c.predictions),
+    "pp": Summand(lambda c: np.square(c.predictions)),
+    "yp": Summand(lambda c: c.labels * c.predictions),
+    "n_interval": Summand(lambda c: np.ones_like(c.labels), needs_interval=True),
+    "inside": Summand(lambda c: (c.low <= c.labels) & (c.labels <= c.high), needs_interval=True),
+    "width": Summand(lambda c: c.high - c.low, needs_interval=True),
+}
+"""The sums that the metrics below share. y and p are measured from the evaluated labels' mean, for precision."""
 
 
-def ccc(labels: ArrayLike, predictions: ArrayLike) -> Floats:
-    """Return Lin's concordance correlation of each target, shape (k,).
+@dataclass(frozen=True)
+class Metric:
+    """One score.
 
-    0 where one side is constant; NaN where both are constant and equal, which is 0/0.
+    Attributes:
+        label: what people read.
+        formula: the score from sums over clips, (..., k), NaN where it has no meaning; None for one of pairs of clips.
+        shown_in: of `HEADLINE` and the others above.
+        decimals: how many are shown.
+        needs_interval: whether it is one of prediction intervals.
+        summands: sums of its own, beside `SUMMANDS`.
+        of_pairs: for a metric without formula: the score of one target's labels and predictions, (n,) each, no NaN.
+        interval_of_pairs: its 95% interval: labels (n, k), predictions (n, k), number of each speaker (n,) -> ends.
     """
-    out = []
-    for y, p in _pairs(labels, predictions):
-        total = _covariance(y, y) + _covariance(p, p) + (y.mean() - p.mean()) ** 2
-        constant = not (_varies(y) and _varies(p))
-        out.append(0.0 if constant and total > 0 else np.nan if constant else 2 * _covariance(y, p) / total)
-    return np.array(out)
+
+    label: str
+    formula: Callable[[Sums], Floats] | None
+    shown_in: frozenset[str]
+    decimals: int = 3
+    needs_interval: bool = False
+    summands: Mapping[str, Summand] = field(default_factory=dict)
+    of_pairs: Callable[[Floats, Floats], float] | None = None
+    interval_of_pairs: Callable[[ArrayLike, ArrayLike, NDArray[np.intp]], tuple[Floats, Floats]] | None = None
+
+    def __call__(
+        self, labels: ArrayLike, predictions: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None
+    ) -> Floats:
+        """Return the score of each target, (k,); arguments as in `score`."""
+        if self.formula is not None:
+            with np.errstate(all="ignore"):
+                return self.formula(_named(clip_sums(labels, predictions, low, high).sum(axis=0)))
+        assert self.of_pairs is not None
+        y, p = _matrices(labels, predictions)
+        known = ~np.isnan(y + p)
+        return np.array([self.of_pairs(y[rows, k], p[rows, k]) for k, rows in enumerate(known.T)])
 
 
-def calibration_slope(labels: ArrayLike, predictions: ArrayLike) -> Floats:
-    """Return the slope of label on prediction of each target, shape (k,); NaN where predictions do not vary."""
-    return np.array(
-        [_covariance(y, p) / _covariance(p, p) if _varies(p) else np.nan for y, p in _pairs(labels, predictions)]
-    )
+def _moments(s: Sums) -> tuple[Floats, Floats, Floats]:
+    """Return the variances of labels and predictions and their covariance; 0 where a side is constant."""
+    n = s["n"]
+    var_y, var_p = s["yy"] / n - (s["y"] / n) ** 2, s["pp"] / n - (s["p"] / n) ** 2
+    cov = s["yp"] / n - (s["y"] / n) * (s["p"] / n)
+    # A constant leaves rounding error where its variance should be 0.
+    flat_y = var_y <= _TINY * np.maximum(s["yy"] / n, 1e-300)
+    flat_p = var_p <= _TINY * np.maximum(s["pp"] / n, 1e-300)
+    return np.where(flat_y, 0.0, var_y), np.where(flat_p, 0.0, var_p), np.where(flat_y | flat_p, 0.0, cov)
 
 
-def response_slope(labels: ArrayLike, predictions: ArrayLike) -> Floats:
-    """Return the slope of prediction on label of each target, shape (k,); NaN where labels do not vary."""
-    return np.array(
-        [_covariance(y, p) / _covariance(y, y) if _varies(y) else np.nan for y, p in _pairs(labels, predictions)]
-    )
+def _over(top: Floats, bottom: Floats) -> Floats:
+    """Return a quotient, NaN where the bottom is not above 0."""
+    return np.where(bottom > 0, top / bottom, np.nan)
 
 
-def spread_ratio(labels: ArrayLike, predictions: ArrayLike) -> Floats:
-    """Return sd(prediction) / sd(label) of each target, shape (k,); NaN where labels do not vary."""
-    return np.array(
-        [
-            np.sqrt(_covariance(p, p) / _covariance(y, y)) if _varies(y) else np.nan
-            for y, p in _pairs(labels, predictions)
-        ]
-    )
+def _r2(s: Sums) -> Floats:
+    var_y, _, _ = _moments(s)
+    return np.where(var_y > 0, 1.0 - (s["sq"] / s["n"]) / var_y, np.nan)
 
 
-def pair_order(labels: ArrayLike, predictions: ArrayLike) -> Floats:
-    """Return the share of pairs of clips in the labels' order, shape (k,); NaN where labels do not vary."""
-    out = []
-    for y, p in _pairs(labels, predictions):
-        if not _varies(y):
-            out.append(np.nan)
-            continue
-        agreeing, counted = pair_agreement(y, p)
-        out.append(agreeing.sum() / counted.sum())
-    return np.array(out)
+def _pcc(s: Sums) -> Floats:
+    var_y, var_p, cov = _moments(s)
+    return _over(cov, np.sqrt(var_y * var_p))
 
 
-def pair_agreement(labels: Floats, predictions: Floats) -> tuple[Floats, Floats]:
-    """Count, for each clip, the pairs that its predictions order as its labels do.
+def _ccc(s: Sums) -> Floats:
+    var_y, var_p, cov = _moments(s)
+    return _over(2.0 * cov, var_y + var_p + (s["p"] / s["n"] - s["y"] / s["n"]) ** 2)
 
-    Args:
-        labels: one target of all clips, shape (n,), no NaN.
-        predictions: the same shape.
 
-    Returns:
-        agreeing (n,): sum over the other clips of 1 (same order), 0.5 (equal predictions) or 0.
-        counted (n,): number of other clips with another label.
-    """
-    # Ranks order as the values do, and small integers compare fast.
-    y, p = (np.unique(values, return_inverse=True)[1].astype(np.int32) for values in (labels, predictions))
-    agreeing, counted = np.zeros(len(y)), np.zeros(len(y))
-    for start in range(0, len(y), _BLOCK):  # blocks bound the memory: n x n would not fit for large n
-        rows = slice(start, start + _BLOCK)
-        order = (y[rows, None] > y).view(np.int8) - (y[rows, None] < y).view(np.int8)
-        predicted = (p[rows, None] > p).view(np.int8) - (p[rows, None] < p).view(np.int8)
-        counted[rows] = np.count_nonzero(order, axis=1)
-        # order * predicted is 1, -1 or 0 and so (1 + it) / 2 is 1, 0 or a half, for pairs that count.
-        agreeing[rows] = (counted[rows] + (order * predicted).sum(axis=1, dtype=np.int64)) / 2
-    return agreeing, counted
+def _calibration_slope(s: Sums) -> Floats:
+    _, var_p, cov = _moments(s)
+    return _over(cov, var_p)
+
+
+def _response_slope(s: Sums) -> Floats:
+    var_y, _, cov = _moments(s)
+    return _over(cov, var_y)
+
+
+def _spread_ratio(s: Sums) -> Floats:
+    var_y, var_p, _ = _moments(s)
+    return np.sqrt(_over(var_p, var_y))
+
+
+METRICS: Final[dict[str, Metric]] = {
+    "accuracy": Metric(
+        "accuracy", lambda s: 1.0 - s["abs"] / s["n"], decimals=4,
+        shown_in=frozenset({HEADLINE, TRAIT, GROUP, EXTREME, DIFFERENCE, COMPARED, HISTORY, PUBLISHED}),
+    ),
+    "r2": Metric(
+        "R²", _r2, frozenset({HEADLINE, TRAIT, GROUP, DIFFERENCE, COMPARED, HISTORY, PUBLISHED})
+    ),
+    "pcc": Metric("Pearson r", _pcc, frozenset({TRAIT, DIFFERENCE, HISTORY})),
+    "ccc": Metric("CCC", _ccc, frozenset({TRAIT, DIFFERENCE, COMPARED, HISTORY})),
+    "mse": Metric("MSE", lambda s: s["sq"] / s["n"], frozenset({EXTREME, DIFFERENCE, PUBLISHED}), decimals=4),
+    "bias": Metric("bias", lambda s: s["p"] / s["n"] - s["y"] / s["n"], frozenset({SHAPE, GROUP, EXTREME})),
+    "calibration_slope": Metric("calibration slope", _calibration_slope, frozenset({SHAPE})),
+    "response_slope": Metric("response slope", _response_slope, frozenset({SHAPE})),
+    "spread_ratio": Metric("spread ratio", _spread_ratio, frozenset({SHAPE})),
+    "pair_order": Metric(
+        "pair order", None, frozenset({TRAIT}), of_pairs=pair_order_of, interval_of_pairs=pair_order_interval
+    ),
+    "coverage": Metric("coverage", lambda s: s["inside"] / s["n_interval"], frozenset({SHAPE}), needs_interval=True),
+    "width": Metric("width", lambda s: s["width"] / s["n_interval"], frozenset({SHAPE}), needs_interval=True),
+}  # fmt: skip
+"""Name -> metric, in the order in which they are shown. Add one here, and it is everywhere."""
+
+accuracy = METRICS["accuracy"]
+r2 = METRICS["r2"]
+pcc = METRICS["pcc"]
+ccc = METRICS["ccc"]
+mse = METRICS["mse"]
+bias = METRICS["bias"]
+calibration_slope = METRICS["calibration_slope"]
+response_slope = METRICS["response_slope"]
+spread_ratio = METRICS["spread_ratio"]
+pair_order = METRICS["pair_order"]
 
 
 def coverage(labels: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
     """Return the share of labels inside their interval, ends included, shape (k,)."""
-    y, lo, hi = _matrices(labels, low, high)
-    return _mean_where((lo <= y) & (y <= hi), ~np.isnan(y + lo + hi))
+    return METRICS["coverage"](labels, labels, low, high)
 
 
 def width(labels: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
     """Return the mean width of the intervals of labelled clips, shape (k,)."""
-    y, lo, hi = _matrices(labels, low, high)
-    return _mean_where(hi - lo, ~np.isnan(y + lo + hi))
+    return METRICS["width"](labels, labels, low, high)
+
+
+def metrics_in(place: str) -> tuple[str, ...]:
+    """Return the names of the metrics that are shown in a place, in order."""
+    return tuple(name for name, metric in METRICS.items() if place in metric.shown_in)
+
+
+def summed_metrics() -> tuple[str, ...]:
+    """Return the names of the metrics that follow from sums over clips."""
+    return tuple(name for name, metric in METRICS.items() if metric.formula is not None)
+
+
+def sum_names() -> tuple[str, ...]:
+    """Return what is summed over clips, in order: `SUMMANDS`, then what single metrics add."""
+    return tuple(_summands())
+
+
+def clip_sums(
+    labels: ArrayLike, predictions: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None
+) -> Floats:
+    """Return the summands of each clip and target, shape (n, k, len(sum_names())); 0 where a value is NaN.
+
+    Args:
+        labels: (n, k).
+        predictions: (n, k).
+        low: lower interval ends (n, k), or None.
+        high: upper interval ends (n, k), or None.
+    """
+    y, p = _matrices(labels, predictions)
+    lo, hi = (np.full_like(y, np.nan) if end is None else _matrices(y, end)[1] for end in (low, high))
+    known, bounded = ~np.isnan(y + p), ~np.isnan(y + lo + hi)
+    count = known.sum(axis=0)
+    centre = np.divide(np.where(known, y, 0).sum(axis=0), count, out=np.zeros(y.shape[1]), where=count > 0)
+    clips = Clips(y - centre, p - centre, lo - centre, hi - centre)
+    summands = _summands()
+    out = np.zeros((*y.shape, len(summands)))
+    for i, summand in enumerate(summands.values()):
+        out[..., i] = np.where(bounded if summand.needs_interval else known, summand.of(clips), 0.0)
+    return out
+
+
+def metrics_from_sums(sums: Floats) -> dict[str, Floats]:
+    """Return each of `summed_metrics`, shape (..., k), from sums (..., k, len(sum_names())); NaN without meaning."""
+    named = _named(sums)
+    with np.errstate(all="ignore"):
+        return {name: metric.formula(named) for name, metric in METRICS.items() if metric.formula is not None}
 
 
 def score(
@@ -191,23 +283,15 @@ def score(
         labels: (n, k), NaN where unknown.
         predictions: (n, k), NaN where missing.
         low: lower interval ends (n, k), or None.
-        high: upper interval ends (n, k), or None.
+        high: upper interval ends (n, k), or None; without both there are no metrics of intervals.
     """
-    out = {
-        "accuracy": accuracy(labels, predictions),
-        "r2": r2(labels, predictions),
-        "pcc": pcc(labels, predictions),
-        "ccc": ccc(labels, predictions),
-        "mse": mse(labels, predictions),
-        "bias": bias(labels, predictions),
-        "calibration_slope": calibration_slope(labels, predictions),
-        "response_slope": response_slope(labels, predictions),
-        "spread_ratio": spread_ratio(labels, predictions),
-        "pair_order": pair_order(labels, predictions),
+    summed = metrics_from_sums(clip_sums(labels, predictions, low, high).sum(axis=0))
+    has_interval = low is not None and high is not None
+    return {
+        name: summed[name] if name in summed else metric(labels, predictions)
+        for name, metric in METRICS.items()
+        if has_interval or not metric.needs_interval
     }
-    if low is not None and high is not None:
-        out |= {"coverage": coverage(labels, low, high), "width": width(labels, low, high)}
-    return out
 
 
 def average(values: ArrayLike, targets: Sequence[str]) -> Floats:
@@ -224,6 +308,15 @@ def average(values: ArrayLike, targets: Sequence[str]) -> Floats:
     return mean
 
 
+def _summands() -> dict[str, Summand]:
+    own = {name: summand for metric in METRICS.values() for name, summand in metric.summands.items()}
+    return SUMMANDS | own
+
+
+def _named(sums: Floats) -> dict[str, Floats]:
+    return dict(zip(sum_names(), np.moveaxis(sums, -1, 0), strict=True))
+
+
 def _matrices(*arrays: ArrayLike) -> list[Floats]:
     matrices = [np.asarray(array, dtype=np.float64) for array in arrays]
     matrices = [matrix[:, None] if matrix.ndim == 1 else matrix for matrix in matrices]
@@ -231,28 +324,3 @@ def _matrices(*arrays: ArrayLike) -> list[Floats]:
         shapes = ", ".join(str(matrix.shape) for matrix in matrices)
         raise ValueError(f"labels and predictions must have one shape (n, k); got {shapes}")
     return matrices
-
-
-def _pairs(labels: ArrayLike, predictions: ArrayLike) -> Iterator[tuple[Floats, Floats]]:
-    """Yield (labels, predictions) of each target without NaN; a pair of NaNs where nothing is left."""
-    y, p = _matrices(labels, predictions)
-    for k in range(y.shape[1]):
-        known = ~np.isnan(y[:, k] + p[:, k])
-        if known.any():
-            yield y[known, k], p[known, k]
-        else:
-            yield np.array([np.nan]), np.array([np.nan])
-
-
-def _mean_where(values: NDArray[np.generic], known: NDArray[np.bool_]) -> Floats:
-    count = known.sum(axis=0)
-    total = np.where(known, values, 0.0).sum(axis=0, dtype=np.float64)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
-
-
-def _varies(values: Floats) -> bool:
-    return bool(np.ptp(values) > 0)
-
-
-def _covariance(a: Floats, b: Floats) -> float:
-    return float(((a - a.mean()) * (b - b.mean())).mean())

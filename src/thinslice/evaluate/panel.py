@@ -3,16 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from thinslice.evaluate import bootstrap, metrics
-from thinslice.evaluate.metrics import Floats
+from thinslice.evaluate.card import Difference, Differences, Ends, Interval, Panel, Values
+from thinslice.evaluate.metrics import DIFFERENCE, METRICS, Floats, metrics_in
 from thinslice.traits import INTERVIEW, TARGETS, TRAITS
-
-DIFFERENCE_METRICS: Final = ("accuracy", "r2", "pcc", "ccc", "mse")
-"""Metrics in which two systems are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +48,7 @@ def score_systems(
     resampling: Resampling,
     differences_of: str | None = None,
     interview: bool = True,
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, Panel], dict[str, Differences]]:
     """Score systems on the same clips and the same bootstrap draws.
 
     Args:
@@ -62,11 +60,10 @@ def score_systems(
         interview: whether the interview variable is among the targets.
 
     Returns:
-        panels: system -> {"num_clips", "num_speakers", metric: {target: value}, "ci95": {metric: {target: [lo, hi]}}}.
-        differences: other system -> {metric: {target: {"difference", "ci95", "p"}}}.
+        The scores of each system, and how far `differences_of` is ahead of each other one.
     """
     index, num_speakers = bootstrap.speaker_index(speakers)
-    summands = [bootstrap.clip_sums(labels, s.scores, s.low, s.high) for s in systems.values()]
+    summands = [metrics.clip_sums(labels, s.scores, s.low, s.high) for s in systems.values()]
     sums = bootstrap.group_sums(np.stack(summands, axis=1), index, num_speakers)
     draws = bootstrap.draw(sums, resampling.num_resamples, resampling.seed)
     place = {name: i for i, name in enumerate(systems)}
@@ -74,28 +71,24 @@ def score_systems(
     panels = {}
     for name, system in systems.items():
         points = metrics.score(labels, system.scores, system.low, system.high)
-        panel: dict[str, Any] = {"num_clips": len(labels), "num_speakers": num_speakers}
-        panel |= {metric: by_target(values, interview) for metric, values in points.items()}
-        panel["ci95"] = {}
+        ci95: dict[str, Ends] = {}
         for metric in points if resampled else ():
             if metric in draws:
-                panel["ci95"][metric] = intervals_by_target(draws[metric].of(place[name]), interview)
-            else:
-                low, high = bootstrap.pair_order_interval(labels, system.scores, index)
-                panel["ci95"][metric] = {
-                    target: _pair(low[k], high[k])
-                    for k, target in enumerate(TARGETS)
-                    if interview or target != INTERVIEW
-                }
-        panels[name] = panel
-    differences: dict[str, dict[str, Any]] = {}
+                ci95[metric] = intervals_by_target(draws[metric].of(place[name]), interview)
+            elif of_pairs := METRICS[metric].interval_of_pairs:
+                low, high = of_pairs(labels, system.scores, index)
+                known = (k for k, target in enumerate(TARGETS) if interview or target != INTERVIEW)
+                ci95[metric] = {TARGETS[k]: pair(low[k], high[k]) for k in known}
+        scores = {metric: by_target(values, interview) for metric, values in points.items()}
+        panels[name] = Panel(num_clips=len(labels), num_speakers=num_speakers, scores=scores, ci95=ci95)
+    differences: dict[str, Differences] = {}
     for other in systems:
         if differences_of is not None and other != differences_of:
             differences[other] = {
                 metric: _differences(
                     draws[metric].of(place[differences_of]).minus(draws[metric].of(place[other])), interview
                 )
-                for metric in DIFFERENCE_METRICS
+                for metric in metrics_in(DIFFERENCE)
             }
     return panels, differences
 
@@ -111,15 +104,15 @@ def names(interview: bool) -> tuple[str, ...]:
     return (*TRAITS, "average", INTERVIEW) if interview else (*TRAITS, "average")
 
 
-def by_target(values: Floats, interview: bool = True) -> dict[str, float | None]:
+def by_target(values: Floats, interview: bool = True) -> Values:
     """Return values (6,) as {trait: value, ..., "average": mean of the five, "interview": value}; None for NaN."""
     return {name: number(value) for name, value in zip(names(interview), with_average(values), strict=False)}
 
 
-def intervals_by_target(draws: bootstrap.Draws, interview: bool = True) -> dict[str, list[float] | None]:
+def intervals_by_target(draws: bootstrap.Draws, interview: bool = True) -> Ends:
     """Return the intervals of a metric's draws (..., 6) in the form of `by_target`."""
     low, high = bootstrap.interval(draws.map(with_average))
-    return {name: _pair(lo, hi) for name, lo, hi in zip(names(interview), low, high, strict=False)}
+    return {name: pair(lo, hi) for name, lo, hi in zip(names(interview), low, high, strict=False)}
 
 
 def number(value: Any) -> float | None:
@@ -127,16 +120,16 @@ def number(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _pair(low: Any, high: Any) -> list[float] | None:
-    return [float(low), float(high)] if math.isfinite(low) and math.isfinite(high) else None
+def pair(low: Any, high: Any) -> Interval | None:
+    """Return an interval as JSON can hold it: None where an end is NaN or infinite."""
+    return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else None
 
 
-def _differences(draws: bootstrap.Draws, interview: bool) -> dict[str, Any]:
+def _differences(draws: bootstrap.Draws, interview: bool) -> dict[str, Difference]:
     values = by_target(draws.point, interview)
     averaged = draws.map(with_average)
     low, high = bootstrap.interval(averaged)
     p = bootstrap.p_value(averaged)
     return {
-        name: {"difference": value, "ci95": _pair(low[i], high[i]), "p": number(p[i])}
-        for i, (name, value) in enumerate(values.items())
+        name: Difference(value, pair(low[i], high[i]), number(p[i])) for i, (name, value) in enumerate(values.items())
     }

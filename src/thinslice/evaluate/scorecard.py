@@ -9,20 +9,37 @@ does not count for that trait.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from itertools import permutations
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thinslice.errors import ManifestError, UsageError
+from thinslice.evaluate.card import (
+    Ceiling,
+    Comparison,
+    Differences,
+    GroupComparison,
+    GroupScores,
+    NoiseCorrected,
+    Panel,
+    Scorecard,
+    Settings,
+    Training,
+    Values,
+    VoteScore,
+)
 from thinslice.evaluate.clip_names import clip_key, match_clips
 from thinslice.evaluate.extremes import score_extremes
 from thinslice.evaluate.groups import compare_groups, group_names, score_groups
+from thinslice.evaluate.human import score_against_votes
 from thinslice.evaluate.lookup import Lookup, VarianceParts, fit_lookup
 from thinslice.evaluate.metrics import Floats, pcc
 from thinslice.evaluate.panel import Resampling, System, by_target, score_systems
 from thinslice.evaluate.predictions import PredictionFile, describe
-from thinslice.evaluate.protocols import PROTOCOLS, protocol_masks
+from thinslice.evaluate.protocols import OFFICIAL, PROTOCOLS, protocol_masks
+from thinslice.evaluate.votes import Votes
 from thinslice.traits import INTERVIEW, POLES, TARGETS, TRAITS
 
 TRAINING_MEAN: Final = "training_mean"
@@ -31,6 +48,10 @@ BASELINES: Final = (TRAINING_MEAN, LOOKUP)
 _FILE: Final = "predictions"
 _TURNED_ROUND: Final = -0.3
 """A correlation below this suggests that a column is scored the other way round."""
+_ENOUGH: Final = 30
+"""Clips from which correlations are told from chance."""
+_CLEARLY: Final = 2.0
+"""How many times 1 / sqrt(clips) the correlation of each exchanged column must rise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +150,9 @@ def build_scorecard(
     training: Sequence[LabelledClips] = (),
     group_by: Sequence[str] = (),
     compare: PredictionFile | None = None,
+    votes: Votes | None = None,
     resampling: Resampling | None = None,
-) -> tuple[dict[str, Any], Scored]:
+) -> tuple[Scorecard, Scored]:
     """Score a prediction file under every protocol, beside the baselines.
 
     Args:
@@ -139,6 +161,7 @@ def build_scorecard(
         training: sets of training clips, pooled; without any, what needs them is None.
         group_by: columns of `labels`.
         compare: another prediction file, for paired differences on the clips that both score.
+        votes: people's comparisons of clips, for the agreement with voters.
         resampling: how intervals are made; by default 10,000 resamples with seed 0.
 
     Returns:
@@ -156,27 +179,90 @@ def build_scorecard(
     chosen = labels.of(match.rows)
     interview = _has_interview(chosen, predictions)
     system = match.system if interview else replace(match.system, scores=_without_interview(match.system.scores))
-    warnings += _turned_round(chosen.labels, system.scores)
-    absent = [name for name in TRAITS if name not in predictions.targets]
-    if absent:
-        warnings.append(f"no column for {', '.join(absent)}: there is no average over the five traits")
-
-    train, lookup = None, None
-    if training:
-        train, more = pool_training(training, labels.clips)
-        warnings += more
-        if not train.clips:
-            raise ManifestError(f"{train.source}: every training clip is also to be predicted; say which with --split")
-        if np.isfinite(train.labels).any():
-            lookup = fit_lookup(train.labels, train.speakers)
-        else:
-            warnings.append(f"{train.source}: no labels, so no baselines")
+    warnings += _odd_columns(chosen.labels, system.scores, predictions.targets)
+    train, lookup, more = _fit_training(training, labels.clips)
+    warnings += more
     masks = protocol_masks(chosen.speakers, None if train is None else train.speakers)
-
     systems = {_FILE: system} | ({} if lookup is None else _baselines(lookup, chosen.speakers))
-    protocols: dict[str, Any] = dict.fromkeys(PROTOCOLS)
-    baselines: dict[str, Any] = {name: dict.fromkeys(PROTOCOLS) for name in BASELINES}
-    paired: dict[str, Any] = {name: dict.fromkeys(PROTOCOLS) for name in BASELINES}
+    scores = _score_protocols(chosen, systems, masks, resampling, interview)
+    memberships = {column: membership_of(chosen, column) for column in group_by}
+    groups: dict[str, GroupScores] = {}
+    for column, membership in memberships.items():
+        beside = {name: s for name, s in systems.items() if name != _FILE}
+        groups[column] = score_groups(chosen.labels, system, beside, chosen.speakers, membership, resampling, interview)
+        warnings += [f"{column}: {line}" for line in groups[column].warnings]
+    extremes = comparison = voters = None
+    if lookup is not None:
+        extremes = score_extremes(chosen.labels, systems, chosen.speakers, lookup.parts, resampling, interview)
+    if compare is not None:
+        train_speakers = None if train is None else train.speakers
+        comparison = _compare(chosen, system, compare, train_speakers, memberships, resampling, interview)
+        warnings += [f"{compare.source}: {describe(problem)}" for problem in compare.problems]
+    if votes is not None:
+        voters = score_against_votes(votes, chosen.clips, system.scores, chosen.speakers, resampling.seed)
+        warnings += _odd_votes(votes, voters)
+    official = scores[_FILE][0][OFFICIAL]
+    assert official is not None
+    card = Scorecard(
+        num_clips=len(chosen.clips),
+        num_speakers=len(set(chosen.speakers)),
+        missing=match.missing,
+        unknown=match.unknown,
+        unlabelled=match.unlabelled,
+        protocols=scores[_FILE][0],
+        baselines={name: scores[name][0] for name in BASELINES},
+        paired_differences={name: scores[name][1] for name in BASELINES},
+        comparison=comparison,
+        ceiling=None if lookup is None else ceiling(lookup.parts, interview),
+        groups=groups,
+        extremes=extremes,
+        training=None if train is None else _training(train, lookup),
+        votes=voters,
+        noise_corrected=None if voters is None else _noise_corrected(official, voters),
+        poles={name: POLES[name] for name in TARGETS if interview or name != INTERVIEW},
+        settings=Settings(
+            predictions=predictions.source,
+            labels=labels.source,
+            training=[part.source for part in training],
+            compare=None if compare is None else compare.source,
+            votes=None if votes is None else votes.source,
+            num_resamples=resampling.num_resamples,
+            seed=resampling.seed,
+        ),
+        warnings=warnings,
+    )
+    return card, Scored(chosen.clips, chosen.speakers, chosen.labels, system, masks)
+
+
+def _fit_training(
+    training: Sequence[LabelledClips], scored: Sequence[str]
+) -> tuple[LabelledClips | None, Lookup | None, list[str]]:
+    """Return the pooled training clips, the lookup of their labels, and warnings."""
+    if not training:
+        return None, None, []
+    train, warnings = pool_training(training, scored)
+    if not train.clips:
+        raise ManifestError(f"{train.source}: every training clip is also to be predicted; say which with --split")
+    if not np.isfinite(train.labels).any():
+        return train, None, [*warnings, f"{train.source}: no labels, so no baselines"]
+    return train, fit_lookup(train.labels, train.speakers), warnings
+
+
+_Protocols = tuple[dict[str, Panel | None], dict[str, Differences | None]]
+
+
+def _score_protocols(
+    chosen: LabelledClips,
+    systems: Mapping[str, System],
+    masks: Mapping[str, NDArray[np.bool_] | None],
+    resampling: Resampling,
+    interview: bool,
+) -> dict[str, _Protocols]:
+    """Return, of the first system and each baseline, the scores by protocol and how far the first is ahead."""
+    first = next(iter(systems))
+    out: dict[str, _Protocols] = {
+        name: (dict.fromkeys(PROTOCOLS), dict.fromkeys(PROTOCOLS)) for name in dict.fromkeys((*systems, *BASELINES))
+    }
     for protocol, mask in masks.items():
         if mask is None:
             continue
@@ -186,55 +272,13 @@ def build_scorecard(
             {name: s.of(rows) for name, s in systems.items()},
             [chosen.speakers[i] for i in rows],
             resampling,
-            differences_of=_FILE,
+            differences_of=first,
             interview=interview,
         )
-        protocols[protocol] = panels[_FILE]
-        for name in BASELINES:
-            if name in panels:
-                baselines[name][protocol] = panels[name]
-                paired[name][protocol] = differences[name]
-
-    groups = {}
-    memberships = {column: membership_of(chosen, column) for column in group_by}
-    for column, membership in memberships.items():
-        beside = {name: s for name, s in systems.items() if name != _FILE}
-        groups[column] = score_groups(chosen.labels, system, beside, chosen.speakers, membership, resampling, interview)
-        warnings += [f"{column}: {line}" for line in groups[column]["warnings"]]
-    extremes = None
-    if lookup is not None:
-        extremes = score_extremes(chosen.labels, systems, chosen.speakers, lookup.parts, resampling, interview)
-
-    card: dict[str, Any] = {
-        "num_clips": len(chosen.clips),
-        "num_speakers": len(set(chosen.speakers)),
-        "missing": match.missing,
-        "unknown": match.unknown,
-        "unlabelled": match.unlabelled,
-        "protocols": protocols,
-        "baselines": baselines,
-        "paired_differences": paired,
-        "comparison": None,
-        "ceiling": None if lookup is None else ceiling(lookup.parts, interview),
-        "groups": groups,
-        "extremes": extremes,
-        "training": None if train is None else _training(train, lookup),
-        "poles": {name: list(POLES[name]) for name in TARGETS if interview or name != INTERVIEW},
-        "settings": {
-            "predictions": predictions.source,
-            "labels": labels.source,
-            "training": [part.source for part in training],
-            "compare": None if compare is None else compare.source,
-            "num_resamples": resampling.num_resamples,
-            "seed": resampling.seed,
-        },
-        "warnings": warnings,
-    }
-    if compare is not None:
-        train_speakers = None if train is None else train.speakers
-        card["comparison"] = _compare(chosen, system, compare, train_speakers, memberships, resampling, interview)
-        warnings += [f"{compare.source}: {describe(problem)}" for problem in compare.problems]
-    return card, Scored(chosen.clips, chosen.speakers, chosen.labels, system, masks)
+        for name, panel in panels.items():
+            out[name][0][protocol] = panel
+            out[name][1][protocol] = differences.get(name)
+    return out
 
 
 def membership_of(clips: LabelledClips, column: str) -> list[str]:
@@ -249,15 +293,15 @@ def membership_of(clips: LabelledClips, column: str) -> list[str]:
         raise UsageError(f"{clips.source}, column {column}: {error}") from None
 
 
-def ceiling(parts: VarianceParts, interview: bool = True) -> dict[str, Any]:
+def ceiling(parts: VarianceParts, interview: bool = True) -> Ceiling:
     """Return what knowing each speaker's mean would score (see `lookup`), and the reliability it follows from."""
-    return {
-        "accuracy": by_target(parts.ceiling_accuracy, interview),
-        "r2": by_target(parts.icc, interview),
-        "icc": by_target(parts.icc, interview),
-        "within_speaker_sd": by_target(np.sqrt(parts.within), interview),
-        "between_speaker_sd": by_target(np.sqrt(parts.between), interview),
-    }
+    return Ceiling(
+        accuracy=by_target(parts.ceiling_accuracy, interview),
+        r2=by_target(parts.icc, interview),
+        icc=by_target(parts.icc, interview),
+        within_speaker_sd=by_target(np.sqrt(parts.within), interview),
+        between_speaker_sd=by_target(np.sqrt(parts.between), interview),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,24 +361,92 @@ def _baselines(lookup: Lookup, speakers: Sequence[str]) -> dict[str, System]:
     return {TRAINING_MEAN: System(mean), LOOKUP: System(lookup.predict(speakers))}
 
 
-def _training(train: LabelledClips, lookup: Lookup | None) -> dict[str, Any]:
-    return {
-        "num_clips": len(train.clips),
-        "num_speakers": len(set(train.speakers)),
-        "mean": None if lookup is None else by_target(lookup.parts.mean),
-        "sd": None if lookup is None else by_target(lookup.parts.sd),
-    }
+def _training(train: LabelledClips, lookup: Lookup | None) -> Training:
+    return Training(
+        num_clips=len(train.clips),
+        num_speakers=len(set(train.speakers)),
+        mean=None if lookup is None else by_target(lookup.parts.mean),
+        sd=None if lookup is None else by_target(lookup.parts.sd),
+    )
 
 
-def _turned_round(labels: Floats, scores: Floats) -> list[str]:
-    if len(labels) < 30:
+def _noise_corrected(panel: Panel, voters: Mapping[str, VoteScore]) -> NoiseCorrected:
+    """Return r over the root of the reliability and R² over it; None where the reliability is not above 0."""
+
+    def divided(values: Values, power: float) -> Values:
+        out: dict[str, float | None] = {}
+        for name, value in values.items():
+            known = voters[name].reliability if name in voters else None
+            out[name] = None if value is None or known is None or known <= 0 else value / known**power
+        return out
+
+    return NoiseCorrected(pcc=divided(panel["pcc"], 0.5), r2_share=divided(panel["r2"], 1.0))
+
+
+def _odd_votes(votes: Votes, voters: Mapping[str, VoteScore]) -> list[str]:
+    if not any(score.num_votes for score in voters.values()):
+        return [f"{votes.source}: no vote is about two scored clips; do both name the same clips?"]
+    beyond = [
+        name
+        for name, score in voters.items()
+        if name != "average" and score.equal_raters is None and score.others is not None and score.others > 0.5
+    ]
+    if not beyond:
         return []
-    return [
+    return [f"{', '.join(beyond)}: agrees with voters more often than any number of these votes would: no equal_raters"]
+
+
+def _odd_columns(labels: Floats, scores: Floats, targets: Sequence[str]) -> list[str]:
+    """Say which columns are absent, scored the other way round, or exchanged."""
+    absent = [name for name in TRAITS if name not in targets]
+    out = [f"no column for {', '.join(absent)}: there is no average over the five traits"] if absent else []
+    if len(labels) < _ENOUGH:
+        return out
+    out += [
         f"{name} correlates {r:.2f} with its labels: is it scored the other way round? "
         f"Here 1 is {POLES[name][1]}, 0 is {POLES[name][0]}"
         for name, r in zip(TARGETS, pcc(labels, scores), strict=True)
         if r < _TURNED_ROUND
     ]
+    present = [k for k, name in enumerate(TARGETS) if name in targets and np.isfinite(scores[:, k]).all()]
+    if len(present) < 2:
+        return out
+    order = swapped_columns(labels[:, present], scores[:, present])
+    moved = [(TARGETS[present[i]], TARGETS[present[j]]) for i, j in enumerate(order) if i != j]
+    if moved:
+        pairs = ", ".join(f"{label} is in column {column}" for label, column in moved)
+        out.append(f"columns seem exchanged: the labels fit better if {pairs}")
+    return out
+
+
+def swapped_columns(labels: Floats, scores: Floats) -> tuple[int, ...]:
+    """Return which column of scores each column of labels seems to be: (0, 1, ..., k - 1) where all are in place.
+
+    Of all orders of the columns the one with the highest sum of correlations, if it is ahead by more than chance:
+    traits correlate with each other, so every column that an order moves must gain, see `_CLEARLY`.
+
+    Args:
+        labels: (n, k), NaN where unknown.
+        scores: (n, k), no NaN.
+    """
+    size = labels.shape[1]
+    known = np.isfinite(labels).all(axis=1)
+    in_place = tuple(range(size))
+    if (
+        known.sum() < _ENOUGH
+        or (np.ptp(labels[known], axis=0) == 0).any()
+        or (np.ptp(scores[known], axis=0) == 0).any()
+    ):
+        return in_place
+    r = np.corrcoef(labels[known].T, scores[known].T)[:size, size:]
+    rows, needed = np.arange(size), _CLEARLY / np.sqrt(known.sum())
+
+    def gain(order: tuple[int, ...]) -> float:
+        moved = sum(i != j for i, j in enumerate(order))
+        return float(r[rows, order].sum() - r[rows, rows].sum()) - moved * needed
+
+    best = max(permutations(range(size)), key=gain)
+    return best if gain(best) > 0 else in_place
 
 
 def _compare(
@@ -345,43 +457,25 @@ def _compare(
     memberships: Mapping[str, Sequence[str]],
     resampling: Resampling,
     interview: bool,
-) -> dict[str, Any]:
+) -> Comparison:
     """Paired scores of two files on the clips that both score, and how they differ in groups."""
     match = _match(chosen, other)
     both = chosen.of(match.rows)
     interview = interview and _has_interview(both, other)
-    out: dict[str, Any] = {
-        "predictions": other.source,
-        "num_clips": len(match.rows),
-        "missing": match.missing,
-        "protocols": {},
-        "paired_differences": {},
-        "groups": {},
-    }
     pair = {_FILE: system.of(match.rows), "other": match.system}
-    for protocol, mask in protocol_masks(both.speakers, train_speakers).items():
-        out["protocols"][protocol] = out["paired_differences"][protocol] = None
-        if mask is None:
-            continue
-        rows = np.flatnonzero(mask).tolist()
-        panels, differences = score_systems(
-            both.labels[rows],
-            {name: s.of(rows) for name, s in pair.items()},
-            [both.speakers[i] for i in rows],
-            resampling,
-            differences_of=_FILE,
-            interview=interview,
-        )
-        out["protocols"][protocol] = panels["other"]
-        out["paired_differences"][protocol] = differences["other"]
+    masks = protocol_masks(both.speakers, train_speakers)
+    panels, differences = _score_protocols(both, pair, masks, resampling, interview)["other"]
+    groups: dict[str, GroupComparison] = {}
     for column, membership in memberships.items():
-        out["groups"][column] = compare_groups(
-            both.labels,
-            pair[_FILE],
-            pair["other"],
-            both.speakers,
-            [membership[i] for i in match.rows],
-            resampling,
-            interview,
+        mine = [membership[i] for i in match.rows]
+        groups[column] = compare_groups(
+            both.labels, pair[_FILE], pair["other"], both.speakers, mine, resampling, interview
         )
-    return out
+    return Comparison(
+        predictions=other.source,
+        num_clips=len(match.rows),
+        missing=match.missing,
+        protocols=panels,
+        paired_differences=differences,
+        groups=groups,
+    )

@@ -7,14 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thinslice.evaluate.metrics import score
+from thinslice.evaluate.metrics import HISTORY, metrics_in, score
 from thinslice.train.data import ScoringSet, Source, build_loader
 from thinslice.train.recipe import Mode
 
 Compute = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
-
-HEADLINES = ("accuracy", "r2", "pcc", "ccc")
-"""Metrics of `thinslice.evaluate.metrics` that every epoch reports."""
 
 
 def apply_to_clips(
@@ -85,6 +82,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def headline_scores(labels: np.ndarray, predictions: np.ndarray, targets: tuple[str, ...]) -> dict[str, float]:
     """Return history.csv's columns for predictions (n, k): the metrics' means over all targets, and each accuracy."""
     values = score(labels, predictions)
-    row = {name: float(np.mean(values[name])) for name in HEADLINES}
+    row = {name: float(np.mean(values[name])) for name in metrics_in(HISTORY)}
     row |= {f"accuracy_{target}": float(v) for target, v in zip(targets, values["accuracy"], strict=True)}
     return row | {f"r2_{target}": float(v) for target, v in zip(targets, values["r2"], strict=True)}
