@@ -19,6 +19,8 @@ Examples:
   thinslice predict talk.mp4 --transcript "Hi everyone, welcome back" --json
   thinslice predict *.mp4 --out report/ --workers 2
   thinslice predict lecture.mp4 --every 15 --out report/
+  thinslice predict talk.mp4 --only face,words
+  thinslice predict photo.jpg frames/
   thinslice predict --inputs inputs.csv --out scores/
 """
 
@@ -34,6 +36,8 @@ Examples:
 @click.option("--end", "end_s", type=float, help="End in the clip, seconds.")
 @click.option("--every", "every_s", type=float, help="Timeline: also score consecutive windows of this many seconds.")
 @click.option("--audio-track", type=click.IntRange(1), help="Sound track to hear, of several; counted from 1.")
+@click.option("--only", metavar="INPUT,...", help="Use only these of the model's inputs, such as voice,words.")
+@click.option("--without", metavar="INPUT,...", help="Use all inputs but these.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes for many clips.")
 def predict(
     clips: tuple[str, ...],
@@ -46,10 +50,13 @@ def predict(
     end_s: float | None,
     every_s: float | None,
     audio_track: int | None,
+    only: str | None,
+    without: str | None,
     workers: int,
 ) -> None:
     """Predict how strangers would judge the personality of the person in each CLIP.
 
+    A CLIP is a video, a sound file, a picture, or a folder of frames named by their numbers.
     The model voice-words listens and reads; it does not look. An interrupted run with --out goes on where it stopped.
     """
     if bool(clips) == bool(inputs):
@@ -69,11 +76,11 @@ def predict(
     if inputs:
         from thinslice.infer.inputs_table import predict_table
 
-        results = list(_progress(predict_table(predictor, inputs, explain=False), None))
+        results = list(_progress(predict_table(predictor, inputs, only=only, without=without), None))
     else:
         options: dict[str, Any] = {
             "transcript": transcript, "start_s": start_s, "end_s": end_s, "every_s": every_s,
-            "audio_track": audio_track, "explain": explain,
+            "audio_track": audio_track, "only": only, "without": without, "explain": explain,
         }  # fmt: skip
         results = _predict_clips(clips, predictor, workers, options, out)
 

@@ -15,7 +15,7 @@ from thinslice.features.face_align import REFERENCES, Face, alignment
 from thinslice.features.face_light import load_light_detector
 from thinslice.features.face_sample import sample_picture
 from thinslice.features.face_track import FaceTrack, follow_faces
-from thinslice.features.frames import frame_times
+from thinslice.features.frames import look_times
 from thinslice.media.source import Source
 
 FEW: Final = 1 / 3
@@ -24,15 +24,20 @@ FEW: Final = 1 / 3
 _PASSING = 0.25
 
 
-def extract_face_portraits(source: Source, num_frames: int = 8, reference: str = "portrait_176") -> np.ndarray:
+def extract_face_portraits(
+    source: Source, num_frames: int = 6, first_s: float = 8.0, reference: str = "portrait_176"
+) -> np.ndarray:
     """Return the main speaker's head, upright and of one size, at moments spread over a clip.
 
-    The frame in the middle of each of `num_frames` equal parts of the clip is looked at. Where several people are seen,
-    the one who is largest and most central over all frames is taken. Frames without this person's face are left out.
+    The frame in the middle of each of `num_frames` equal parts of the clip's first seconds is looked at; of still
+    pictures each, or that many evenly spread. Where several people are seen, the one who is largest and most central
+    over all frames is taken. Frames without this person's face are left out.
 
     Args:
         source: the window of a media file.
         num_frames: how many to look at.
+        first_s: how much of a video to look at, seconds; the portraits of First Impressions are of the first 8 s, and
+            what comes later need not be decoded.
         reference: of `thinslice.features.face_align.REFERENCES`.
 
     Returns:
@@ -48,7 +53,7 @@ def extract_face_portraits(source: Source, num_frames: int = 8, reference: str =
     frames: list[list[Face]] = []
     portraits: list[list[np.ndarray]] = []
     shown: np.ndarray | None = None
-    for frame in source.frames(list(frame_times(source.duration_s, num_frames))):
+    for frame in source.frames(look_times(source, num_frames, first_s)):
         if frame.image is shown:  # Fewer frames than asked for: each counts once.
             continue
         shown = frame.image

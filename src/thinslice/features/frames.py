@@ -18,6 +18,21 @@ def frame_times(duration_s: float, num_frames: int, placement: str = "centres") 
     return (np.arange(num_frames) + offset) * (duration_s / num_frames)
 
 
+def look_times(source: Source, num_frames: int, first_s: float) -> np.ndarray:
+    """Return float64 times at which to look at a clip's first seconds: as `frame_times`, or each still picture once.
+
+    Of more than `num_frames` still pictures that many are taken, evenly spread, the first and the last among them.
+    """
+    if source.pictures is None:
+        return frame_times(min(source.duration_s, first_s), num_frames)
+    times = np.array(source.pictures.times_s) - source.start_s
+    inside = times[(times >= 0) & (times < source.duration_s)]
+    if not len(inside):
+        return np.zeros(1)
+    chosen = np.linspace(0, len(inside) - 1, min(num_frames, len(inside))).round().astype(int)
+    return np.asarray(inside[chosen])
+
+
 def extract_frames(source: Source, num_frames: int, width: int, height: int, placement: str = "centres") -> np.ndarray:
     """Return frames spread evenly over a source, scaled without regard to their proportions.
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from thinslice.bundle import Bundle
 from thinslice.errors import UsageError
-from thinslice.infer.bundle import Bundle
 
 Labels = frozenset[str]
 
-LOOKING = ("face", "scene")
+LOOKING: Labels = frozenset({"face", "scene"})
 """Labels of the inputs that still pictures have, too."""
 
 
@@ -19,43 +19,39 @@ def chosen_labels(
 
     Args:
         bundles: of the predictor's members.
-        only: labels such as "face" and "words"; None for all.
-        without: labels to leave out.
+        only: labels such as "face" and "words", or one text with commas between; None for all.
+        without: labels to leave out, in the same form.
 
     Raises:
         UsageError: a label that no bundle has, nothing left, or no bundle that can do with what is left.
     """
     known = list(dict.fromkeys(entry.label for bundle in bundles for entry in bundle.inputs.values()))
     name = "+".join(bundle.name for bundle in bundles)
-    kept, dropped = _labels("only", only), _labels("without", without)
+    kept, dropped = _labels(only), _labels(without)
     unknown = [label for label in (*kept, *dropped) if label not in known]
     if unknown:
-        raise UsageError(f"bundle {name} has no input {unknown[0]!r}; its inputs are {', '.join(known)}")
+        raise UsageError(f"bundle {name} has no input {unknown[0]!r}; its inputs are: {', '.join(known)}")
     allowed = frozenset(label for label in (known if only is None else kept) if label not in dropped)
     if not allowed:
-        raise UsageError(f"bundle {name}: no input is left to use; its inputs are {', '.join(known)}")
-    needed = [_needs(bundle, allowed) for bundle in bundles]
+        raise UsageError(f"bundle {name}: no input is left to use; its inputs are: {', '.join(known)}")
+    needed = [_lacks(bundle, allowed) for bundle in bundles]
     if all(needed):
-        raise UsageError(f"bundle {name} cannot do without {', '.join(needed[0])}; choose another bundle, or use it")
+        raise UsageError(f"bundle {name} cannot do without {', '.join(needed[0])}")
     return allowed
 
 
 def restrict(bundle: Bundle, allowed: Labels) -> Bundle:
-    """Return a bundle that knows of no inputs but those allowed, for extracting and for finding out what is missing."""
-    return replace(bundle, inputs={name: entry for name, entry in bundle.inputs.items() if entry.label in allowed})
+    """Return a bundle whose features are only those of the inputs allowed."""
+    specs = {name: spec for name, spec in bundle.specs.items() if bundle.inputs[name].label in allowed}
+    return replace(bundle, specs=specs)
 
 
-def _labels(name: str, given: Iterable[str] | None) -> list[str]:
-    if isinstance(given, str):
-        given = given.split(",")
-    labels = [label.strip() for label in given or ()]
-    if given is not None and not all(labels):
-        raise UsageError(f"{name}: an empty name among the inputs; write for example face,words")
-    return labels
+def _labels(given: Iterable[str] | None) -> list[str]:
+    return [label.strip() for label in (given.split(",") if isinstance(given, str) else given or ())]
 
 
-def _needs(bundle: Bundle, allowed: Labels) -> list[str]:
-    """Return what a bundle lacks: the inputs it must have, or all where it has none."""
+def _lacks(bundle: Bundle, allowed: Labels) -> list[str]:
+    """Return the labels a bundle would need: of inputs it must have, or all where it has none that is allowed."""
     inputs = bundle.inputs.values()
     needed = [entry.label for entry in inputs if not entry.optional and entry.label not in allowed]
     return needed or ([] if any(entry.label in allowed for entry in inputs) else [entry.label for entry in inputs])

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from thinslice.documents import Document, format_document, parse_document
+from thinslice.errors import MediaError
+from thinslice.media.identity import media_stamp
 from thinslice.types import Prediction
 
 
@@ -52,8 +54,8 @@ class Journal:
 
     def _key(self, clip: str) -> str:
         try:
-            stat = Path(clip).stat()
-            state = f"{stat.st_size} {stat.st_mtime_ns}"
-        except OSError:
+            size, mtime_ns = media_stamp(clip)
+            state = f"{size} {mtime_ns}"
+        except (OSError, MediaError):
             state = "absent"
         return hashlib.sha256(f"{clip}\n{state}\n{self._settings}".encode()).hexdigest()

@@ -10,6 +10,7 @@ from thinslice.arrays import load_arrays
 from thinslice.bundle import TRANSCRIPT, Bundle, load_bundle
 from thinslice.errors import BundleError
 from thinslice.features import extract
+from thinslice.infer.choice import Labels, restrict
 from thinslice.types import Explanation, TraitScore
 
 
@@ -118,9 +119,11 @@ def _load_neutral(bundle: Bundle) -> dict[str, np.ndarray]:
     return arrays
 
 
-def reads_words(member: Member) -> bool:
-    """Return whether the model takes a transcript, or a feature of its words."""
-    return TRANSCRIPT in member.bundle.inputs or extract.reads_words(member.bundle.specs.values())
+def reads_words(member: Member, allowed: Labels) -> bool:
+    """Return whether the model takes a transcript, or a feature of its words, where these inputs are allowed."""
+    bundle = restrict(member.bundle, allowed)
+    transcript = bundle.inputs.get(TRANSCRIPT)
+    return bool(transcript and transcript.label in allowed) or extract.reads_words(bundle.specs.values())
 
 
 def trait_scores(bundle: Bundle, scores: np.ndarray, used: tuple[str, ...]) -> dict[str, TraitScore]:

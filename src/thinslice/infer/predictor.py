@@ -2,16 +2,17 @@
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from thinslice.bundle import DEFAULT_BUNDLE, TRANSCRIPT, Card
+from thinslice.bundle import DEFAULT_BUNDLE, TRANSCRIPT, Bundle, Card
 from thinslice.errors import MediaError, ThinsliceError, UsageError
 from thinslice.features.english import why_not_english
 from thinslice.features.transcript import clean_words, find_transcript
+from thinslice.infer.choice import LOOKING, Labels, chosen_labels, restrict
 from thinslice.infer.combine import (
     combine_explanations,
     combine_traits,
@@ -20,7 +21,7 @@ from thinslice.infer.combine import (
     join_transcripts,
 )
 from thinslice.infer.listening import find_first_speech, judge_profile, judge_sound
-from thinslice.infer.member_features import extract_member_features
+from thinslice.infer.member_features import MemberFeatures, extract_member_features
 from thinslice.infer.members import Member, Words, load_member, reads_words, trait_scores
 from thinslice.media.source import Source
 from thinslice.traits import TARGETS
@@ -37,6 +38,29 @@ HEARD = frozenset({"voice", "sound"})
 RECOGNISED_EXCESS = 1.07
 """The recogniser writes down fillers and repetitions that the edited transcripts of the training clips lack: so many
 times their words (`benchmarks/asr.py`). Without this, recognised speech would count as faster than it is."""
+
+
+VOICE = "voice_profile"
+"""Extractor of the 26 means that a table of inputs may bring along."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    """What is asked of every window of a clip.
+
+    Attributes:
+        transcript: the words, or a file of them, as given.
+        allowed: labels of the inputs that may be used.
+        audio_track: which sound track to hear; None for the usual one.
+        explain: whether to compute what moved the scores.
+        begin: called with what begins.
+    """
+
+    transcript: str | Path | None
+    allowed: Labels
+    audio_track: int | None
+    explain: bool
+    begin: Callable[[str], None]
 
 
 class Predictor:
@@ -57,10 +81,6 @@ class Predictor:
         self.members: list[Member] = [load_member(name, threads) for name in names]
 
     @property
-    def _listens(self) -> bool:
-        return any(entry.label in HEARD for member in self.members for entry in member.bundle.inputs.values())
-
-    @property
     def cards(self) -> dict[str, Card]:
         """Model cards by bundle name."""
         return {member.bundle.name: member.bundle.card for member in self.members}
@@ -74,13 +94,15 @@ class Predictor:
         end_s: float | None = None,
         every_s: float | None = None,
         audio_track: int | None = None,
+        only: Iterable[str] | None = None,
+        without: Iterable[str] | None = None,
         explain: bool = True,
         on_stage: Callable[[str], None] | None = None,
     ) -> Prediction:
-        """Score one media file.
+        """Score one clip.
 
         Args:
-            path: video or audio file.
+            path: video or audio file, a picture, or a folder of frames (`thinslice.media.pictures`).
             transcript: the words spoken, or a .txt, .srt or .vtt file of them. Without it, such a file beside the
                 clip is read, else the words are recognised where the `asr` extra is installed.
             start_s: where to start, seconds. With 0 and without an end, a model that listens skips silence or music
@@ -91,83 +113,97 @@ class Predictor:
                 mean over the windows.
             audio_track: which sound track to hear, counted from 1; None for the one marked as default, else the first
                 that is not silent.
+            only: labels of the only inputs to use, such as ("face", "words"); None for all that the bundle takes.
+            without: labels of inputs not to use.
             explain: whether to compute what moved the scores.
             on_stage: called with what begins: "words", an input's label such as "voice", "model", "explain".
 
         Returns:
-            Scores in [0, 1] with 80% prediction intervals and percentiles.
+            Scores in [0, 1] with the 80% prediction intervals of the inputs that were used, and percentiles.
 
         Raises:
             MediaError: the file cannot be used; the message says why.
-            UsageError: the window or the step makes no sense.
+            UsageError: the window or the step makes no sense; the bundle lacks an input named, or cannot do without.
         """
         started = time.perf_counter()
-        begin = on_stage or _tell_nobody
+        how = _How(
+            transcript=transcript,
+            allowed=chosen_labels([member.bundle for member in self.members], only, without),
+            audio_track=audio_track,
+            explain=explain,
+            begin=on_stage or _tell_nobody,
+        )
         if every_s is not None:
-            return self._predict_windows(
-                Path(path), transcript, start_s, end_s, every_s, audio_track, explain, started, begin
-            )
+            return self._predict_windows(Path(path), start_s, end_s, every_s, how, started)
         source, notes = _open_window(Path(path), start_s, end_s, audio_track)
-        skipped_s = find_first_speech(source) if self._listens and start_s == 0 and end_s is None else 0.0
+        listens = self._listens(how) and source.pictures is None
+        skipped_s = find_first_speech(source) if listens and start_s == 0 and end_s is None else 0.0
         if skipped_s:
             source, notes = _open_window(Path(path), skipped_s, None, audio_track)
             notes.insert(0, f"no speech in the first {skipped_s:.1f} s: they are left out; keep them with --end")
-        prediction = self._predict_source(source, transcript, explain, started, begin, skipped_s)
+        prediction = self._predict_source(source, how, started, skipped_s)
         return replace(prediction, warnings=(*notes, *prediction.warnings))
 
-    def _predict_source(
-        self,
-        source: Source,
-        given: str | Path | None,
-        explain: bool,
-        started: float,
-        begin: Callable[[str], None],
-        skipped_s: float = 0.0,
-    ) -> Prediction:
-        seconds: dict[str, float] = {}
-        begin("words")
-        words, text_notes = self._words(source, given, seconds, source.start_s - skipped_s)
-        source.transcript = words.text if words else ""
-        inputs = extract_member_features(source, [member.bundle for member in self.members], seconds, begin)
-        sound_notes = judge_sound(source) if self._listens else []
+    def _listens(self, how: "_How") -> bool:
+        return bool(self._labels() & how.allowed & HEARD)
 
-        begin("model")
+    def _predict_source(self, source: Source, how: "_How", started: float, skipped_s: float = 0.0) -> Prediction:
+        seconds: dict[str, float] = {}
+        how.begin("words")
+        words, notes = self._words(source, how, seconds, source.start_s - skipped_s)
+        source.transcript = words.text if words else ""
+        allowed = how.allowed
+        if source.pictures is not None and self._labels() & allowed & LOOKING:
+            allowed = allowed & LOOKING  # A picture has nothing to hear, and nobody need be told.
+        bundles = [restrict(member.bundle, allowed) for member in self.members]
+        inputs = extract_member_features(source, bundles, seconds, how.begin)
+        if all(_missing(member, its.arrays, words) for member, its in zip(self.members, inputs, strict=True)):
+            missing = _missing(self.members[0], inputs[0].arrays, words)
+            raise _nothing_to_score(source, missing, inputs[0].reasons, notes)
+        heard = judge_sound(source) if source.pictures is None and self._listens(how) else []
+        prediction = self._score(str(source.path), inputs, words, how, seconds, started)
+        # Messages name their file; beside the clip's own result that would only be repeated.
+        lines = [line.removeprefix(f"{source.path}: ") for line in (*source.warnings, *_reasons(inputs))]
+        return replace(prediction, warnings=tuple(dict.fromkeys((*lines, *heard, *notes, *prediction.warnings))))
+
+    def _score(
+        self,
+        clip: str,
+        inputs: Sequence[MemberFeatures],
+        words: Words | None,
+        how: "_How",
+        seconds: dict[str, float],
+        started: float,
+    ) -> Prediction:
+        """Score what each member has of a clip; one member at least must have what it needs."""
+        how.begin("model")
         began = time.perf_counter()
         parts: list[tuple[Member, dict[str, np.ndarray], dict[str, TraitScore]]] = []
         used: list[str] = []
-        problems: list[tuple[Member, list[str]]] = []
+        warnings = []
         for member, its in zip(self.members, inputs, strict=True):
             missing = _missing(member, its.arrays, words)
             if missing:
-                problems.append((member, missing))
+                warnings.append(f"{member.bundle.name} left out: it needs {', '.join(missing)}")
                 continue
             scores, labels = member.score(its.arrays, words)
             parts.append((member, its.arrays, trait_scores(member.bundle, scores, labels)))
             used += labels
-        if not parts:
-            raise _nothing_to_score(source, problems[0][1], inputs[0].reasons, text_notes)
         seconds["model"] = time.perf_counter() - began
-
         traits = [entry for *_, entry in parts]
         weights = inverse_variance_weights(traits)
         explanation = None
-        if explain:
-            begin("explain")
+        if how.explain:
+            how.begin("explain")
             began = time.perf_counter()
-            explanations = [member.explain(arrays, words) for member, arrays, _ in parts]
-            explanation = combine_explanations(explanations, weights)
+            explanation = combine_explanations([member.explain(its, words) for member, its, _ in parts], weights)
             seconds["explain"] = time.perf_counter() - began
-        # Messages name their file; beside the clip's own result that would only be repeated.
-        reasons = [line for its in inputs for line in its.reasons.values()]
-        warnings = [line.removeprefix(f"{source.path}: ") for line in (*source.warnings, *reasons)]
-        warnings += [*sound_notes, *text_notes]
-        warnings += [f"{member.bundle.name} left out: it needs {', '.join(names)}" for member, names in problems]
         return Prediction(
-            clip=str(source.path),
+            clip=clip,
             traits=_in_order(combine_traits(traits, weights, self._percentile)),
             used=tuple(dict.fromkeys(used)),
             transcript=words.text if words and "words" in used else None,
-            warnings=tuple(dict.fromkeys(warnings)),
+            warnings=tuple(warnings),
             seconds={**seconds, "total": time.perf_counter() - started},
             bundle=self._bundle([member for member, *_ in parts]),
             explanation=explanation,
@@ -176,25 +212,23 @@ class Predictor:
     def _predict_windows(
         self,
         path: Path,
-        given: str | Path | None,
         start_s: float,
         end_s: float | None,
         every_s: float,
-        audio_track: int | None,
-        explain: bool,
+        how: "_How",
         started: float,
-        begin: Callable[[str], None],
     ) -> Prediction:
         if not SHORTEST_WINDOW_S <= every_s <= LONGEST_WINDOW_S:
             raise UsageError(f"--every {every_s:g}: give {SHORTEST_WINDOW_S:g} to {LONGEST_WINDOW_S:g} seconds")
-        if isinstance(given, str) and not Path(given).suffix:
+        if isinstance(how.transcript, str) and not Path(how.transcript).suffix:
             raise UsageError("--every needs a timed transcript (.srt or .vtt); a plain text has no times to cut it by")
         end = _checked_end(Source(path), start_s, end_s)
         windows, scored, first_error = [], [], None
         for low, high in _window_bounds(start_s, end, every_s):
             try:
-                source = Source(path, low, high, audio_track=audio_track)
-                part = self._predict_source(source, given, explain, time.perf_counter(), begin)
+                part = self._predict_source(
+                    Source(path, low, high, audio_track=how.audio_track), how, time.perf_counter()
+                )
             except ThinsliceError as error:
                 first_error = first_error or error
                 windows.append(Window(low, high, {}, str(error)))
@@ -221,57 +255,81 @@ class Predictor:
         )
 
     def predict_inputs(
-        self, clip: str, voice_profile: np.ndarray | None, transcript: str | None, *, explain: bool = True
+        self,
+        clip: str,
+        voice_profile: np.ndarray | None = None,
+        transcript: str | None = None,
+        pictures: str | Path | None = None,
+        *,
+        only: Iterable[str] | None = None,
+        without: Iterable[str] | None = None,
+        explain: bool = True,
     ) -> Prediction:
-        """Score precomputed inputs, no media.
+        """Score inputs that were computed before, and pictures, without a recording.
 
         Args:
             clip: name for the result.
             voice_profile: 26 means in the order of `thinslice.features.voice.VOICE_PROFILE_COLUMNS`, or None.
             transcript: the words, or None.
+            pictures: a picture or a folder of frames (`thinslice.media.pictures`), or None.
+            only: as in `predict`.
+            without: as in `predict`.
             explain: whether to compute what moved the scores.
 
         Raises:
-            UsageError: the bundle needs more than these inputs.
-            MediaError: both inputs are missing.
+            UsageError: the bundle needs more than these inputs; `only` and `without` as in `predict`.
+            MediaError: there is nothing that the bundle uses, or the pictures show no face.
         """
         started = time.perf_counter()
-        (member, *others) = self.members
-        unknown = set(member.bundle.inputs) - {"voice_profile", TRANSCRIPT}
-        if others or unknown:
-            raise UsageError(f"bundle {member.bundle.name} needs the media itself; --inputs serves {DEFAULT_BUNDLE}")
-        if voice_profile is None and not (transcript and transcript.strip()):
-            raise MediaError(f"{clip}: neither a voice profile nor a transcript in its row; give one of them")
-        features = {} if voice_profile is None else {"voice_profile": voice_profile}
-        text = clean_words(transcript or "")
+        allowed = chosen_labels([member.bundle for member in self.members], only, without)
+        how = _How(transcript=transcript, allowed=allowed, audio_track=None, explain=explain, begin=_tell_nobody)
+        seconds: dict[str, float] = {}
+        reads = any(reads_words(member, allowed) for member in self.members)
+        text = clean_words(transcript or "") if reads else ""
         words = Words(text) if text else None
-        notes = [] if voice_profile is None else judge_profile(voice_profile)
-        scores, used = member.score(features, words)
-        scored_s = time.perf_counter() - started
-        return Prediction(
-            clip=clip,
-            traits=_in_order(trait_scores(member.bundle, scores, used)),
-            used=used,
-            transcript=text if "words" in used else None,
-            warnings=(*notes, *filter(None, [why_not_english(text)])),
-            seconds={"model": scored_s, "total": scored_s},
-            bundle=self._bundle([member]),
-            explanation=member.explain(features, words) if explain else None,
-        )
+        bundles = [restrict(member.bundle, allowed) for member in self.members]
+        usable = _usable(bundles, reads)
+        if not usable:
+            raise UsageError(f"bundle {self._bundle(self.members)['name']} needs the recording itself; give clips")
+        source = None if pictures is None else Source(pictures)
+        looking = [restrict(bundle, LOOKING) if source else replace(bundle, specs={}) for bundle in bundles]
+        inputs = extract_member_features(source or Source(clip), looking, seconds, how.begin)
+        if voice_profile is not None:
+            for bundle, its in zip(bundles, inputs, strict=True):
+                its.arrays.update(
+                    {name: voice_profile for name, spec in bundle.specs.items() if spec.extractor == VOICE}
+                )
+        if all(_missing(member, its.arrays, words) for member, its in zip(self.members, inputs, strict=True)):
+            reasons = _reasons(inputs)
+            raise MediaError(
+                reasons[0] if reasons else f"{clip}: its row lacks all that is used: {' or '.join(usable)}"
+            )
+        prediction = self._score(clip, inputs, words, how, seconds, started)
+        lines = [*(source.warnings if source else ()), *_reasons(inputs), *prediction.warnings]
+        if voice_profile is not None and self._listens(how):
+            lines += judge_profile(voice_profile)
+        lines += filter(None, [why_not_english(text)])
+        return replace(prediction, warnings=tuple(dict.fromkeys(lines)))
+
+    def _labels(self) -> Labels:
+        return frozenset(entry.label for member in self.members for entry in member.bundle.inputs.values())
 
     def _words(
-        self, source: Source, given: str | Path | None, seconds: dict[str, float], text_start_s: float
+        self, source: Source, how: "_How", seconds: dict[str, float], text_start_s: float
     ) -> tuple[Words | None, list[str]]:
         """Return the words given, found beside the clip or recognised, and what the user should know of them."""
-        if not any(reads_words(member) for member in self.members):
+        if not any(reads_words(member, how.allowed) for member in self.members):
             return None, []
         began = time.perf_counter()
         to_the_end = source.end_s is None or source.end_s >= source.info.duration_s
-        found = find_transcript(source.path, given, text_start_s, None if to_the_end else source.end_s)
+        found = find_transcript(source.path, how.transcript, text_start_s, None if to_the_end else source.end_s)
         if found is not None:
             seconds["transcript"] = time.perf_counter() - began
             notes = [*found.notes, *filter(None, [why_not_english(found.text)])]
-            return (Words(found.text, source.duration_s) if found.text.strip() else None), notes
+            duration_s = None if source.pictures else source.duration_s
+            return (Words(found.text, duration_s) if found.text.strip() else None), notes
+        if source.pictures is not None:
+            return None, []
         text, reason = _recognise(source, self._threads)
         seconds["speech_to_text"] = time.perf_counter() - began
         notes = [reason] if reason else []
@@ -315,7 +373,7 @@ def _checked_end(source: Source, start_s: float, end_s: float | None) -> float:
             f"{source.path}: no clip between {start_s:g} and {end_s if end_s is not None else duration_s:g} s; "
             f"it is {duration_s:.1f} s long"
         )
-    if end - start_s < SHORTEST_WINDOW_S:
+    if end - start_s < SHORTEST_WINDOW_S and not source.info.num_pictures:
         raise MediaError(f"{source.path}: {end - start_s:.2f} s is too short; give at least 1 s of speech")
     return end
 
@@ -325,6 +383,19 @@ def _window_bounds(start_s: float, end_s: float, every_s: float) -> list[tuple[f
     count = max(1, int((end_s - start_s) / every_s + 0.5))
     bounds = [start_s + index * every_s for index in range(count)] + [end_s]
     return list(itertools.pairwise(bounds))
+
+
+def _reasons(inputs: Sequence[MemberFeatures]) -> list[str]:
+    return [line for its in inputs for line in its.reasons.values()]
+
+
+def _usable(bundles: Sequence[Bundle], reads: bool) -> list[str]:
+    """Return what of a table's columns bundles can use, in words."""
+    specs = {name: spec for bundle in bundles for name, spec in bundle.specs.items()}
+    looks = any(bundle.inputs[name].label in LOOKING for bundle in bundles for name in bundle.specs)
+    hears = any(spec.extractor == VOICE for spec in specs.values())
+    said = {"pictures": looks, "a voice profile": hears, "a transcript": reads}
+    return [name for name, there in said.items() if there]
 
 
 def _missing(member: Member, features: Mapping[str, np.ndarray], words: Words | None) -> list[str]:
