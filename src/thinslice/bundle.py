@@ -29,8 +29,12 @@ PACKAGED: Final = Path(__file__).resolve().parent / "bundles"
 TRANSCRIPT: Final = "transcript"
 """The one input that is text, not an array."""
 
-Kind = Literal["voice_words", "onnx"]
-NEEDED_FILES: Final[Mapping[Kind, str]] = {"voice_words": "weights.npz", "onnx": "model.onnx"}
+Kind = Literal["voice_words", "face_voice_words", "onnx"]
+NEEDED_FILES: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "voice_words": ("weights.npz",),
+    "face_voice_words": ("weights.npz", "face.onnx", "picture.onnx"),
+    "onnx": ("model.onnx",),
+}
 
 MAX_NAME: Final = 100
 _REMEDY: Final = "install or export the bundle again"
@@ -190,7 +194,7 @@ class BundleDocument(Document, kw_only=True):
             quantiles = self.percentiles.get(target, ())
             if len(quantiles) < 2 or any(low > high for low, high in itertools.pairwise(quantiles)):
                 raise ValueError(f"its percentiles of {target} are missing or not in order")
-        needed = [NEEDED_FILES[self.kind], *([self.neutral] if self.neutral else [])]
+        needed = [*NEEDED_FILES[self.kind], *([self.neutral] if self.neutral else [])]
         missing = [name for name in needed if name not in self.files]
         if missing:
             raise ValueError(f"its files do not list {', '.join(missing)}")

@@ -38,6 +38,7 @@ Examples:
 @click.option("--audio-track", type=click.IntRange(1), help="Sound track to hear, of several; counted from 1.")
 @click.option("--only", metavar="INPUT,...", help="Use only these of the model's inputs, such as voice,words.")
 @click.option("--without", metavar="INPUT,...", help="Use all inputs but these.")
+@click.option("--no-faces", is_flag=True, help="Show no face in report.html.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes for many clips.")
 def predict(
     clips: tuple[str, ...],
@@ -52,6 +53,7 @@ def predict(
     audio_track: int | None,
     only: str | None,
     without: str | None,
+    no_faces: bool,
     workers: int,
 ) -> None:
     """Predict how strangers would judge the personality of the person in each CLIP.
@@ -81,6 +83,7 @@ def predict(
         options: dict[str, Any] = {
             "transcript": transcript, "start_s": start_s, "end_s": end_s, "every_s": every_s,
             "audio_track": audio_track, "only": only, "without": without, "explain": explain,
+            "pictures": out is not None and not no_faces,
         }  # fmt: skip
         results = _predict_clips(clips, predictor, workers, options, out)
 

@@ -13,6 +13,10 @@ A quarter of the face covers an eye or half a mouth; every square costs one run 
 """
 
 
+RAISED, LOWERED = np.array([27.0, 96.0, 148.0]), np.array([168.0, 71.0, 12.0])
+"""The report's --accent and --down (templates/style.css): one colour code for words, cues and faces."""
+
+
 def occlusion_map(
     score: Callable[[np.ndarray], np.ndarray],
     pictures: np.ndarray,
@@ -53,7 +57,7 @@ def occlusion_map(
 
 
 def draw_heat(image: np.ndarray, heat: np.ndarray, limit: float, scale: int = 2) -> bytes:
-    """Return a PNG of a picture under a heat map: red where the score was raised, blue where lowered.
+    """Return a PNG of a picture under a heat map, in the report's colours: blue raised the score, orange lowered it.
 
     Args:
         image: uint8 (rows, columns, 3).
@@ -62,7 +66,7 @@ def draw_heat(image: np.ndarray, heat: np.ndarray, limit: float, scale: int = 2)
         scale: whole factor by which the picture is enlarged.
     """
     strength = np.clip(heat / limit, -1.0, 1.0)[..., None]
-    colour = np.where(strength > 0, np.array([200.0, 30.0, 30.0]), np.array([30.0, 70.0, 200.0]))
+    colour = np.where(strength > 0, RAISED, LOWERED)
     alpha = 0.65 * np.abs(strength)
     grey = image.mean(axis=-1, keepdims=True)
     mixed = (1 - alpha) * grey + alpha * colour

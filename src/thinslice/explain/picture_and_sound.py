@@ -61,7 +61,7 @@ def _draw(
     limit = max(float(np.abs(heat).max()), SMALLEST_LIMIT)
     face = pictures[middle, pictures.shape[1] // 2]
     maps = [
-        Picture(f"{name}: red made it more {POLES[name][1]}, blue less", draw_heat(face, heat[..., index], limit))
+        Picture(f"{name}: blue made it more {POLES[name][1]}, orange less", draw_heat(face, heat[..., index], limit))
         for index, name in enumerate(outputs)
     ]
     strip = Picture("the aligned faces that were looked at", draw_strip(pictures[middle]))

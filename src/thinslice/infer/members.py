@@ -1,7 +1,7 @@
 """One bundle, ready to score: features and a transcript in, scores and their explanation out."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -36,8 +36,10 @@ class Member(Protocol):
         """Return the scores of one clip."""
         ...
 
-    def explain(self, features: Mapping[str, np.ndarray], words: Words | None) -> Explanation | None:
-        """Return what moved the scores, None where the model cannot say."""
+    def explain(
+        self, features: Mapping[str, np.ndarray], words: Words | None, with_pictures: bool
+    ) -> Explanation | None:
+        """Return what moved the scores, with what was looked at if asked; None where the model cannot say."""
         ...
 
 
@@ -60,13 +62,41 @@ class VoiceWordsMember:
         scores, used = self.model.predict(self._voice(features)[None], [words.text if words else None], durations_s)
         return scores[0], used[0]
 
-    def explain(self, features: Mapping[str, np.ndarray], words: Words | None) -> Explanation:
+    def explain(self, features: Mapping[str, np.ndarray], words: Words | None, with_pictures: bool) -> Explanation:
         """Return exact word shares and Shapley shares of the voice cues."""
         voice = features.get("voice_profile")
         return self.model.explain(voice, words.text if words else None, words.duration_s if words else None)
 
     def _voice(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
         return features.get("voice_profile", np.full(26, np.nan))
+
+
+class FaceVoiceWordsMember:
+    """Fixed networks and kernel functions on faces, a voice profile and a transcript; each may be missing."""
+
+    def __init__(self, bundle: Bundle, threads: int | None) -> None:
+        from thinslice.face_voice_words.model import load_face_voice_words
+
+        self.bundle = bundle
+        self.model = load_face_voice_words(bundle.folder, bundle.outputs, threads)
+
+    def score(self, features: Mapping[str, np.ndarray], words: Words | None) -> Scored:
+        """Return the scores of one clip."""
+        durations_s = [words.duration_s] if words and words.duration_s else None
+        voice = features.get("voice_profile", np.full(26, np.nan))
+        scores, used = self.model.predict([features.get("face")], voice[None], [_text(words)], durations_s)
+        return scores[0], used[0]
+
+    def explain(self, features: Mapping[str, np.ndarray], words: Words | None, with_pictures: bool) -> Explanation:
+        """Return exact shares of the inputs and words, Shapley shares of the voice cues, and heat maps of the face."""
+        face = features.get("face")
+        duration_s = words.duration_s if words else None
+        explanation = self.model.explain(face, features.get("voice_profile"), _text(words), duration_s)
+        if face is None or not with_pictures:
+            return explanation
+        from thinslice.explain.face_heat import draw_face
+
+        return replace(explanation, pictures=draw_face(self.model.face_scores, face, self.bundle.outputs))
 
 
 class OnnxMember:
@@ -87,20 +117,35 @@ class OnnxMember:
         present = [entry.label for name, entry in self.bundle.inputs.items() if name in features]
         return self.model.predict({**self.neutral, **features}), tuple(dict.fromkeys(present))
 
-    def explain(self, features: Mapping[str, np.ndarray], words: Words | None) -> Explanation | None:
+    def explain(
+        self, features: Mapping[str, np.ndarray], words: Words | None, with_pictures: bool
+    ) -> Explanation | None:
         """Return the shares of picture and sound and heat maps of the face, where these are the inputs."""
         if set(self.bundle.inputs) != {"pictures", "sound"} or set(self.neutral) != {"pictures", "sound"}:
             return None
         from thinslice.explain.picture_and_sound import explain_picture_and_sound
 
         known = {name: array for name, array in features.items() if name in self.bundle.inputs}
-        return explain_picture_and_sound(self.model.predict, known, self.neutral, self.bundle.outputs)
+        return explain_picture_and_sound(
+            self.model.predict, known, self.neutral, self.bundle.outputs, with_pictures=with_pictures
+        )
 
 
 def load_member(name_or_dir: str, threads: int | None) -> Member:
     """Load a bundle and the model in it; BundleError if either is unusable."""
     bundle = load_bundle(name_or_dir)
-    return VoiceWordsMember(bundle) if bundle.document.kind == "voice_words" else OnnxMember(bundle, threads)
+    return _MEMBERS[bundle.document.kind](bundle, threads)
+
+
+_MEMBERS: Mapping[str, Callable[[Bundle, int | None], Member]] = {
+    "voice_words": lambda bundle, threads: VoiceWordsMember(bundle),
+    "face_voice_words": FaceVoiceWordsMember,
+    "onnx": OnnxMember,
+}
+
+
+def _text(words: Words | None) -> str | None:
+    return words.text if words else None
 
 
 def _load_neutral(bundle: Bundle) -> dict[str, np.ndarray]:

@@ -53,6 +53,7 @@ class _How:
         allowed: labels of the inputs that may be used.
         audio_track: which sound track to hear; None for the usual one.
         explain: whether to compute what moved the scores.
+        pictures: whether the explanation shows what was looked at.
         begin: called with what begins.
     """
 
@@ -60,6 +61,7 @@ class _How:
     allowed: Labels
     audio_track: int | None
     explain: bool
+    pictures: bool
     begin: Callable[[str], None]
 
 
@@ -97,6 +99,7 @@ class Predictor:
         only: Iterable[str] | None = None,
         without: Iterable[str] | None = None,
         explain: bool = True,
+        pictures: bool = True,
         on_stage: Callable[[str], None] | None = None,
     ) -> Prediction:
         """Score one clip.
@@ -116,6 +119,8 @@ class Predictor:
             only: labels of the only inputs to use, such as ("face", "words"); None for all that the bundle takes.
             without: labels of inputs not to use.
             explain: whether to compute what moved the scores.
+            pictures: whether the explanation shows the face that was looked at, with heat maps; takes some seconds. A
+                timeline shows none.
             on_stage: called with what begins: "words", an input's label such as "voice", "model", "explain".
 
         Returns:
@@ -131,6 +136,7 @@ class Predictor:
             allowed=chosen_labels([member.bundle for member in self.members], only, without),
             audio_track=audio_track,
             explain=explain,
+            pictures=pictures and every_s is None,
             begin=on_stage or _tell_nobody,
         )
         if every_s is not None:
@@ -196,7 +202,8 @@ class Predictor:
         if how.explain:
             how.begin("explain")
             began = time.perf_counter()
-            explanation = combine_explanations([member.explain(its, words) for member, its, _ in parts], weights)
+            explained = [member.explain(its, words, how.pictures) for member, its, _ in parts]
+            explanation = combine_explanations(explained, weights)
             seconds["explain"] = time.perf_counter() - began
         return Prediction(
             clip=clip,
@@ -282,7 +289,14 @@ class Predictor:
         """
         started = time.perf_counter()
         allowed = chosen_labels([member.bundle for member in self.members], only, without)
-        how = _How(transcript=transcript, allowed=allowed, audio_track=None, explain=explain, begin=_tell_nobody)
+        how = _How(
+            transcript=transcript,
+            allowed=allowed,
+            audio_track=None,
+            explain=explain,
+            pictures=False,
+            begin=_tell_nobody,
+        )
         seconds: dict[str, float] = {}
         reads = any(reads_words(member, allowed) for member in self.members)
         text = clean_words(transcript or "") if reads else ""
