@@ -113,7 +113,7 @@ def test_a_table_of_inputs_may_name_pictures(bundle: Path, frames: Path, tmp_pat
     found = {entry["clip"]: entry for entry in json.loads(out)}
     assert [found[name]["used"] for name in ("both", "face", "voice")] == [["face", "voice"], ["face"], ["voice"]]
     assert found["face"]["traits"]["openness"]["score"] == pytest.approx(200 / 510, abs=1e-3)
-    assert "give pictures or a voice profile" in found["nothing"]["error"]
+    assert "its row lacks all that is used: pictures or a voice profile" in found["nothing"]["error"]
     assert "gone.jpg: no such file" in found["absent"]["error"]
     _, out, _ = run("predict", "--inputs", table, "--bundle", bundle, "--json", "--only", "voice")
     assert json.loads(out)[0]["used"] == ["voice"]
