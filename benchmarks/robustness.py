@@ -43,7 +43,7 @@ def score_frames(predictor: Predictor, frames: Frames) -> np.ndarray:
         return score_of(predictor, Path(folder))
 
 
-def frames_of(path: Path, num_frames: int = 6) -> Frames:
+def frames_of(path: Path, num_frames: int = 4) -> Frames:
     source = Source(path)
     return [frame.image for frame in source.frames(look_times(source, num_frames, FIRST_S))]
 

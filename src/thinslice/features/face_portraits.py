@@ -25,7 +25,7 @@ _PASSING = 0.25
 
 
 def extract_face_portraits(
-    source: Source, num_frames: int = 6, first_s: float = 8.0, reference: str = "portrait_176"
+    source: Source, num_frames: int = 4, first_s: float = 8.0, reference: str = "portrait_176"
 ) -> np.ndarray:
     """Return the main speaker's head, upright and of one size, at moments spread over a clip.
 
