@@ -1,6 +1,7 @@
 """Shares of inputs and occlusion maps: exact where the answer is known by hand."""
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from thinslice.explain.occlusion import draw_heat, draw_strip, encode_png, occlusion_map
+from thinslice.explain import occlusion
+from thinslice.explain.occlusion import LOWERED, RAISED, draw_heat, draw_strip, encode_png, occlusion_map
 from thinslice.explain.picture_and_sound import explain_picture_and_sound
 from thinslice.explain.shares import shapley_shares
 
@@ -129,8 +131,8 @@ def test_explanation_of_picture_and_sound():
     assert imread(BytesIO(strip.png)).shape[:2] == (112, 6 * 114 - 2)
     assert [entry.title.split(":")[0] for entry in maps] == list(OUTPUTS)
     openness, extraversion = (imread(BytesIO(entry.png))[..., :3] for entry in maps)
-    # Red in the corner that the first score looks at; the second score looks nowhere.
-    assert openness[10, 10, 0] > openness[10, 10, 2] + 0.2
+    # Blue, as all that raises a score, in the corner that the first score looks at; the second looks nowhere.
+    assert openness[10, 10, 2] > openness[10, 10, 0] + 0.2
     assert openness[200, 200, 0] == pytest.approx(openness[200, 200, 2])
     assert np.ptp(extraversion) == 0
 
@@ -145,6 +147,13 @@ def test_explanation_without_sound_and_without_pictures_drawn():
     assert total == pytest.approx({"openness": 0.7, "extraversion": 0.5})
 
 
+def test_heat_has_the_colours_of_the_report():
+    style = (Path(occlusion.__file__).parents[1] / "report" / "templates" / "style.css").read_text("utf-8")
+    raised, lowered = (f"#{bytes(colour.astype(np.uint8)).hex()}" for colour in (RAISED, LOWERED))
+    assert f"--accent: {raised}" in style
+    assert f"--down: {lowered}" in style
+
+
 def test_drawings_are_png_files_of_the_right_colours():
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     np.testing.assert_allclose(imread(BytesIO(encode_png(image)))[..., :3] * 255, image, atol=0.5)
@@ -152,7 +161,7 @@ def test_drawings_are_png_files_of_the_right_colours():
     heat[0, 0], heat[19, 29] = 1.0, -1.0
     drawn = imread(BytesIO(draw_heat(image, heat, limit=1.0, scale=3)))[..., :3]
     assert drawn.shape == (60, 90, 3)
-    assert drawn[0, 0, 0] > drawn[0, 0, 2]
-    assert drawn[59, 89, 2] > drawn[59, 89, 0]
+    assert drawn[0, 0, 2] > drawn[0, 0, 0]
+    assert drawn[59, 89, 0] > drawn[59, 89, 2]
     strip = imread(BytesIO(draw_strip(np.stack([image, image]), gap=4)))
     assert strip.shape[:2] == (20, 64)

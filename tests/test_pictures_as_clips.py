@@ -71,7 +71,10 @@ def test_portraits_of_an_official_clip_are_not_measured_by_its_checksum(tmp_path
 
 def test_the_store_knows_a_folder_by_its_pictures(corpus):
     folder = corpus / "portraits" / "train" / "ben"
-    store, spec = FeatureStore(corpus / "store"), FeatureSpec(extractor="frames")
+    store, spec = (
+        FeatureStore(corpus / "store"),
+        FeatureSpec(extractor="frames", params={"num_frames": 1, "width": 16, "height": 12}),
+    )
     store.remember("ben", folder, media_sha256(folder))
     assert store.media_of("ben", folder) == media_sha256(folder)
     store.write(media_sha256(folder), spec, np.zeros(3))
