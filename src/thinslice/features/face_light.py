@@ -50,11 +50,11 @@ class LightDetector:
         faces = []
         for score, points in self._detect(image)[:MAX_FACES]:
             left_eye, right_eye = points[2:4]
-            mesh, presence = self._fit_mesh(image, points[0], points[1], left_eye, right_eye)
+            mesh, presence = self.fit_mesh(image, points[0], points[1], left_eye, right_eye)
             if presence >= MIN_SCORE:
                 low, high = mesh.min(axis=0), mesh.max(axis=0)
                 eyes = mesh_point(mesh, "left_eye"), mesh_point(mesh, "right_eye")
-                mesh, presence = self._fit_mesh(image, low, high, *eyes)
+                mesh, presence = self.fit_mesh(image, low, high, *eyes)
             if presence >= MIN_SCORE:
                 faces.append(mesh_face(mesh, min(score, presence)))
         return sorted(faces, key=lambda face: -face.score)
@@ -78,7 +78,7 @@ class LightDetector:
         points = place_detections(places, self._anchors[sure]) * max(height, width) + corner - 0.5
         return merge_detections(1 / (1 + np.exp(-logits[sure])), points)
 
-    def _fit_mesh(
+    def fit_mesh(
         self, image: np.ndarray, low: np.ndarray, high: np.ndarray, left_eye: np.ndarray, right_eye: np.ndarray
     ) -> tuple[np.ndarray, float]:
         """Return float64 (468, 2) mesh points and how sure the network is that they are a face."""

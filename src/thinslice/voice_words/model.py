@@ -14,10 +14,11 @@ import numpy as np
 from thinslice.arrays import load_arrays
 from thinslice.errors import BundleError, MediaError, UsageError
 from thinslice.traits import TARGETS
-from thinslice.types import CueShare, Explanation, WordShare
+from thinslice.types import Explanation
+from thinslice.voice_words.shares import Shares, add_voice, add_words, explanation
 from thinslice.voice_words.spoken_words import split_words
-from thinslice.voice_words.text_function import PACE_CUE, TextFunction
-from thinslice.voice_words.voice_cues import VoiceReference, cue_levels, shapley_shares
+from thinslice.voice_words.text_function import TextFunction
+from thinslice.voice_words.voice_cues import VoiceReference
 from thinslice.voice_words.voice_function import VoiceFunction
 
 MODES = ("voice+words", "voice", "words")
@@ -63,7 +64,7 @@ class VoiceWords:
             MediaError: a clip has neither voice nor words.
             UsageError: the shapes disagree, or a voice profile has some values that are not finite.
         """
-        profiles, has_voice = _checked_voice(voice, len(transcripts))
+        profiles, has_voice = checked_voice(voice, len(transcripts))
         texts = [split_words(transcript) for transcript in transcripts]
         has_words = np.array([bool(words) for words in texts], dtype=bool)
         if not (has_voice | has_words).all():
@@ -101,37 +102,12 @@ class VoiceWords:
         durations_s = None if duration_s is None else [duration_s]
         scores, (used,) = self.predict(row, [transcript], durations_s)
         mode = "+".join(used)
-        inputs: dict[str, np.ndarray] = {}
-        cues: list[tuple[str, float | None, np.ndarray, str]] = []
-        words: list[tuple[str, int, np.ndarray]] = []
+        shares = Shares()
         if "voice" in used and row is not None:
-            shares = shapley_shares(self.voice[mode], row[0], self.reference)
-            levels = cue_levels(self.voice[mode], row[0], self.reference)
-            cues += [(name, levels[name], share, "voice") for name, share in shares.items()]
-            inputs["voice"] = np.sum(list(shares.values()), axis=0)
+            add_voice(shares, self.voice[mode], row[0], self.reference)
         if "words" in used and transcript is not None:
-            parts = self.words[mode].explain(split_words(transcript), duration_s)
-            words = [
-                (transcript[word.start : word.end], word.start, share)
-                for word, share in zip(parts.places, parts.words, strict=True)
-            ]
-            level = self.reference.pace_level(parts.num_words)
-            cues += [(name, level if name == PACE_CUE else None, share, "words") for name, share in parts.rest.items()]
-            inputs["words"] = parts.words.sum(axis=0) + np.sum(list(parts.rest.values()), axis=0)
-        baseline = self.baseline[mode]
-        moved = np.sum(list(inputs.values()), axis=0)
-        shorten = np.ones_like(moved)
-        np.divide(scores[0] - baseline, moved, out=shorten, where=np.abs(moved) > 1e-9)
-
-        def named(share: np.ndarray) -> dict[str, float]:
-            return dict(zip(TARGETS, (share * shorten).tolist(), strict=True))
-
-        return Explanation(
-            baseline=dict(zip(TARGETS, baseline.tolist(), strict=True)),
-            inputs={name: named(share) for name, share in inputs.items()},
-            words=tuple(WordShare(text, start, named(share)) for text, start, share in words),
-            cues=tuple(CueShare(name, level, named(share), source) for name, level, share, source in cues),
-        )
+            add_words(shares, self.words[mode], transcript, duration_s, self.reference)
+        return explanation(self.baseline[mode], scores[0], shares)
 
 
 def load_voice_words(folder: Path, outputs: Sequence[str]) -> VoiceWords:
@@ -177,7 +153,8 @@ def _pick(values: Sequence[float] | None, rows: np.ndarray) -> list[float] | Non
     return None if values is None else [values[row] for row in rows]
 
 
-def _checked_voice(voice: np.ndarray | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+def checked_voice(voice: np.ndarray | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return profiles (count, 26), NaN where there are none, and bool (count,), which there are; UsageError if odd."""
     if voice is None:
         voice = np.full((count, 26), np.nan)
     profiles = np.asarray(voice, dtype=np.float64)

@@ -368,7 +368,7 @@ def train_voice_words(
             "transcript": {"extractor": "transcript", "version": 1, "params": {}, "optional": True, "label": "words"},
         },
         "files": {weights.name: hashlib.sha256(weights.read_bytes()).hexdigest()},
-        "intervals": _intervals(data, grouped),
+        "intervals": intervals(data, grouped),
         "percentiles": {
             target: np.quantile(data.labels[:, index], np.linspace(0, 1, 101)).round(6).tolist()
             for index, target in enumerate(TARGETS)
@@ -406,7 +406,8 @@ def coverages(
     return result
 
 
-def _intervals(data: TrainingData, predictions: Mapping[str, np.ndarray]) -> dict[str, dict[str, list[float]]]:
+def intervals(data: TrainingData, predictions: Mapping[str, np.ndarray]) -> dict[str, dict[str, list[float]]]:
+    """Return mode -> target -> offsets of the interval, from predictions (n, 6) with speakers apart."""
     result = {}
     for mode, scores in predictions.items():
         rows = np.isfinite(scores).all(axis=1)
@@ -432,10 +433,15 @@ def summary(labels: np.ndarray, scores: np.ndarray) -> dict[str, dict[str, float
 
 
 def code_digest() -> str:
-    """Return the sha256 of the source that makes the model what it is, imports left out: a move changes nothing."""
+    """Return `digest_of_sources` of what makes this model what it is."""
+    return digest_of_sources(SOURCES)
+
+
+def digest_of_sources(names: Sequence[str]) -> str:
+    """Return the sha256 of source files of the package, imports left out: a move changes nothing."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for name in SOURCES:
+    for name in names:
         text = (root / name).read_text("utf-8")
         lines = text.splitlines(keepends=True)
         for node in ast.walk(ast.parse(text)):

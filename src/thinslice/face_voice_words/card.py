@@ -1,0 +1,169 @@
+"""Writes the bundle ``face-voice-words``: its weights, networks, intervals, and a card that says what it is."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from thinslice import __version__
+from thinslice.face_voice_words.descriptor import NETWORKS
+from thinslice.features.spec import FeatureSpec
+from thinslice.traits import TARGETS
+from thinslice.voice_words.trainer import (
+    COVERAGE,
+    TrainingData,
+    coverages,
+    digest_of_sources,
+    grouped_folds,
+    intervals,
+    random_folds,
+    summary,
+)
+
+if TYPE_CHECKING:
+    from thinslice.face_voice_words.trainer import Settings
+
+NAME: Final = "face-voice-words"
+VERSION: Final = "1.0.0"
+KIND: Final = "face_voice_words"
+NUM_FRAMES: Final = 8
+SOURCES: Final = (
+    "face_voice_words/trainer.py",
+    "face_voice_words/portraits.py",
+    "face_voice_words/descriptor.py",
+    "face_voice_words/face_function.py",
+    "face_voice_words/model.py",
+    "features/face_light.py",
+    "features/face_sample.py",
+    "features/face_portraits.py",
+    "voice_words/trainer.py",
+    "voice_words/additive.py",
+    "voice_words/conformal.py",
+    "voice_words/voice_function.py",
+    "voice_words/text_function.py",
+    "voice_words/spoken_words.py",
+)
+
+
+def write_bundle(
+    out_dir: Path,
+    networks: Path,
+    data: TrainingData,
+    portraits: Path,
+    arrays: Mapping[str, np.ndarray],
+    settings: "Settings",
+    seed: int,
+    num_folds: int,
+    cross_predict: Callable[[np.ndarray], dict[str, np.ndarray]],
+) -> Path:
+    """Cross-validate, calibrate and write the bundle.
+
+    Args:
+        out_dir: the bundle's folder; made if need be.
+        networks: folder with the files of `NETWORKS`.
+        data: the training clips.
+        portraits: folder with the zip files that the faces came from.
+        arrays: of ``weights.npz``.
+        settings: the trainer's.
+        seed: of the folds.
+        num_folds: of each cross-validation.
+        cross_predict: folds (n,) -> mode -> predictions (n, 6), each by a model fitted on the other folds.
+
+    Returns:
+        `out_dir`.
+    """
+    grouped = cross_predict(grouped_folds(data.speakers, num_folds, seed))
+    shuffled = cross_predict(random_folds(len(data.clips), num_folds, seed))
+    out_dir.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(out_dir / "weights.npz", **arrays)  # type: ignore[arg-type]  # NumPy names allow_pickle
+    for name in NETWORKS:
+        if networks.resolve() != out_dir.resolve():
+            shutil.copyfile(networks / name, out_dir / name)
+    document = {
+        "format": 1,
+        "name": NAME,
+        "version": VERSION,
+        "kind": KIND,
+        "outputs": list(TARGETS),
+        "inputs": _inputs(),
+        "files": {name: _digest(out_dir / name) for name in ("weights.npz", *NETWORKS)},
+        "intervals": intervals(data, grouped),
+        "percentiles": {
+            target: np.quantile(data.labels[:, index], np.linspace(0, 1, 101)).round(6).tolist()
+            for index, target in enumerate(TARGETS)
+        },
+        "card": _card(data, portraits, settings, seed, num_folds, grouped, shuffled),
+    }
+    (out_dir / "bundle.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return out_dir
+
+
+def _inputs() -> dict[str, Any]:
+    specs = {
+        "face": (FeatureSpec(extractor="face_portraits", params={"num_frames": NUM_FRAMES}), "face"),
+        "voice_profile": (FeatureSpec(extractor="voice_profile"), "voice"),
+        "transcript": (FeatureSpec(extractor="transcript"), "words"),
+    }
+    return {name: {**spec.to_dict(), "optional": True, "label": label} for name, (spec, label) in specs.items()}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _card(
+    data: TrainingData,
+    portraits: Path,
+    settings: "Settings",
+    seed: int,
+    num_folds: int,
+    grouped: Mapping[str, np.ndarray],
+    shuffled: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    def figures(predictions: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {mode: summary(data.labels, scores) for mode, scores in predictions.items()}
+
+    num_speakers = len(np.unique(data.speakers))
+    archives = {path.name: _digest(path) for path in sorted(portraits.glob("*.zip"))}
+    return {
+        "summary": "Apparent Big Five and interview score from a face, a voice (its first 7 s) and the words spoken; "
+        "any of the three may be missing.",
+        "trained_on": f"ChaLearn First Impressions V2, training split: {len(data.clips)} clips of about 15 s from "
+        f"{num_speakers} YouTube videos of people speaking English to a camera; of each about four portraits",
+        "data_credit": "Ponce-Lopez et al. 2016; Escalante et al. 2020; CC BY-NC 4.0, research use. The networks under "
+        "the face: faceres of @vladmandic/human (MIT; A. Savchenko's HSE FaceRec, trained on VGGFace2) and the first "
+        "blocks of EfficientNet-lite0 (Apache-2.0; ImageNet), both unchanged.",
+        "licence": "CC BY-NC 4.0 for these weights, since they were made from data under it: research use only; the "
+        "code is Apache-2.0",
+        "limits": [
+            "What strangers see in 15 s, not what a person is: apparent, not actual, personality.",
+            "It judges looks, as strangers do: apparent age, gender, hair, skin and light move its scores. Its groups' "
+            "gaps are in docs/groups.md; look at them before comparing people who differ in these.",
+            "English speech to a camera; few children, few people over 60, few people with dark skin, few speakers of "
+            "other languages.",
+            "The labels themselves are noisy: their split-half reliability is 0.45 (agreeableness) to 0.69 "
+            "(conscientiousness), so R2 cannot go much beyond 0.6.",
+            "Never for hiring, credit, policing, health or any other decision about a person.",
+        ],
+        "method": "Gaussian-process regression with an additive kernel (face, voice, pace of speech, n-grams) on fixed "
+        "descriptors and a shared noise per speaker; see docs/bundled-model.md",
+        "intervals": f"{COVERAGE:.0%}, split-conformal from {num_folds}-fold residuals, folds and weights by speaker",
+        "scores": {
+            "what": f"{num_folds}-fold cross-validation on the training split; accuracy is 1 - mean absolute error, "
+            "average is over the five traits",
+            "unseen_speakers": figures(grouped),
+            "seen_speakers": figures(shuffled),
+            "training_mean": summary(data.labels, np.broadcast_to(data.labels.mean(axis=0), data.labels.shape)),
+        },
+        "coverage": coverages(data, grouped, shuffled, seed),
+        "settings": json.loads(json.dumps(asdict(settings))),
+        "seed": seed,
+        "digests": {**data.digests, **archives},
+        "code_version": f"thinslice {__version__}, sources sha256 {digest_of_sources(SOURCES)}",
+    }
