@@ -3,8 +3,8 @@
     python benchmarks/face_voice_words.py agreement BUNDLE DATA
     python benchmarks/face_voice_words.py speed BUNDLE
 
-DATA holds ``first_impressions_v2/clips`` and ``portraits/*.zip`` of the same clips. Differences are in score units, means of
-absolute values over the five traits, for the face alone.
+DATA holds ``first_impressions_v2/clips`` and ``portraits/*.zip`` of the same clips. Differences are in score units,
+means of absolute values over the five traits, for the face alone.
 """
 
 import io

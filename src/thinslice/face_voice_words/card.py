@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 NAME: Final = "face-voice-words"
 VERSION: Final = "1.0.0"
 KIND: Final = "face_voice_words"
-NUM_FRAMES: Final = 8
 SOURCES: Final = (
     "face_voice_words/trainer.py",
     "face_voice_words/portraits.py",
@@ -104,12 +103,13 @@ def write_bundle(
 
 
 def _inputs() -> dict[str, Any]:
-    specs = {
-        "face": (FeatureSpec(extractor="face_portraits", params={"num_frames": NUM_FRAMES}), "face"),
-        "voice_profile": (FeatureSpec(extractor="voice_profile"), "voice"),
-        "transcript": (FeatureSpec(extractor="transcript"), "words"),
+    face = FeatureSpec(extractor="face_portraits").to_dict()
+    voice = FeatureSpec(extractor="voice_profile").to_dict()
+    return {
+        "face": {**face, "optional": True, "label": "face"},
+        "voice_profile": {**voice, "optional": True, "label": "voice"},
+        "transcript": {"extractor": "transcript", "version": 1, "params": {}, "optional": True, "label": "words"},
     }
-    return {name: {**spec.to_dict(), "optional": True, "label": label} for name, (spec, label) in specs.items()}
 
 
 def _digest(path: Path) -> str:
