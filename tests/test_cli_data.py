@@ -127,6 +127,15 @@ def test_import_of_ones_own_folder(tmp_path: Path) -> None:
     assert load_manifest(tmp_path / "o.csv").path(0).resolve() == (tmp_path / "m" / "a.mp4").resolve()
 
 
+@pytest.mark.parametrize(("scale", "code"), [("1:7", 0), ("0,5:5,5", 0), ("7", 2), ("7:1", 2), ("a:b", 2)])
+def test_a_scale_has_two_ends(tmp_path: Path, scale: str, code: int) -> None:
+    (tmp_path / "t.csv").write_text("clip,openness\na,4\n")
+    (tmp_path / "m").mkdir()
+    out = tmp_path / "o.csv"
+    done = _run("import-folder", tmp_path / "m", "--labels", tmp_path / "t.csv", "--out", out, "--scale", scale)
+    assert done.exit_code == code, done.output
+
+
 def test_errors_in_a_manifest_are_one_line_and_exit_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,7 +244,7 @@ def test_flags_are_frozen() -> None:
     }
     assert flags == {
         "import-first-impressions": ["--extract-to", "--json", "--labels", "--out", "--password"],
-        "import-folder": ["--json", "--labels", "--out"],
+        "import-folder": ["--json", "--labels", "--out", "--scale"],
         "verify": ["--decode", "--fresh", "--json", "--memory", "--no-media", "--out", "--workers"],
         "resplit": ["--apply-split", "--folds", "--json", "--only", "--out", "--save-split", "--seed", "--shares"],
     }

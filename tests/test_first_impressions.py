@@ -595,8 +595,8 @@ def test_own_folder_without_speakers_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("clip,openness\na,1.5\n", "t.csv, line 2: openness is 1.5, outside [0, 1]"),
-        ('clip;openness\na;0.5\nb;"0,5"\n', "t.csv, line 3: openness is '0,5', not a number"),
+        ("clip,openness\na,1.5\n", "t.csv, line 2: openness is 1.5, outside [0, 1]; if that is the scale, name"),
+        ("clip;openness\na;0.5\nb;0,5,1\n", "t.csv, line 3: openness is '0,5,1', not a number"),
         ("clip,openness\na,0.5\na,0.5\n", "t.csv, line 3: a stands there twice, first at "),
         ("clip,openness\n,0.5\n", "t.csv, line 2: clip is empty"),
         ("clip,openness,ValueOpenness\na,0.5,0.5\n", "both openness and ValueOpenness are openness"),
@@ -610,6 +610,33 @@ def test_mistakes_in_ones_own_table(tmp_path: Path, table: str | bytes, message:
     with pytest.raises(ManifestError) as caught:
         import_folder(root / "m", [root / "t.csv"])
     assert message in str(caught.value)
+
+
+def test_own_ratings_on_another_scale_with_commas_and_letters(tmp_path: Path) -> None:
+    table = "Clip;O;c;E;A;N;Interview;Charm\na;1;7;4;2,5;;5,5;so so\n"
+    root = _write(tmp_path, {"m/a.mp4": b"", "t.csv": table})
+    imported = import_folder(root / "m", [root / "t.csv"], scale=(1.0, 7.0))
+    labels = imported.manifest.labels()[0]
+    assert labels == pytest.approx([0.0, 1.0, 0.5, 0.25, float("nan"), 0.75], nan_ok=True)
+    assert imported.manifest.columns["Charm"] == ("so so",)
+    said = "\n".join(imported.notes)
+    assert "decimal commas read as points in agreeableness, interview" in said
+    assert "brought from 1-7 to 0-1" in said
+    assert "kept as text, not recognised: Charm" in said
+    with pytest.raises(ManifestError, match=r"openness of a is 1, outside the scale 3 to 7"):
+        import_folder(root / "m", [root / "t.csv"], scale=(3.0, 7.0))
+
+
+def test_letters_stand_for_traits_only_where_there_are_several(tmp_path: Path) -> None:
+    root = _write(tmp_path, {"m/a.mp4": b"", "t.csv": "clip,E,N\na,0.5,0.25\n"})
+    imported = import_folder(root / "m", [root / "t.csv"])
+    assert dict(imported.manifest.columns) == {"E": ("0.5",), "N": ("0.25",)}
+    assert any("no column of a trait" in note for note in imported.notes)
+
+
+def test_which_way_round_neuroticism_is_meant_is_said(tmp_path: Path) -> None:
+    root = _write(tmp_path, {"m/a.mp4": b"", "t.csv": "clip,NEUROTICISM\na,0.5\n"})
+    assert any("1 is comfortable" in note for note in import_folder(root / "m", [root / "t.csv"]).notes)
 
 
 def test_two_clips_may_not_mean_one_file_unnoticed(tmp_path: Path) -> None:

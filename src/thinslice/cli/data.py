@@ -99,22 +99,29 @@ def import_first_impressions_command(
     "import-folder",
     epilog="""\b
 Example:
-  thinslice data import-folder interviews/ --labels ratings.csv --out interviews.csv
+  thinslice data import-folder interviews/ --labels ratings.csv --scale 1:7 --out interviews.csv
 """,
 )
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--labels", multiple=True, required=True, type=_PATH, metavar="CSV", help="Table of labels; repeatable.")
+@click.option("--scale", metavar="LOW:HIGH", help="Of the ratings, such as 1:7; else they lie between 0 and 1.")
 @click.option("--out", required=True, type=_PATH, metavar="MANIFEST.csv", help="The manifest to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def import_folder_command(folder: Path, labels: tuple[Path, ...], out: Path, as_json: bool) -> None:
+def import_folder_command(folder: Path, labels: tuple[Path, ...], scale: str | None, out: Path, as_json: bool) -> None:
     """Make a manifest of your own media below DIR and your own tables.
 
-    A table has a column clip (or file_name, VideoName, ...) and any of a manifest's columns. Give it a column speaker:
-    without one no split can keep speakers apart.
+    A table has a column clip (or file_name, VideoName, ...) and any of a manifest's columns, in any case; the traits
+    may be O, C, E, A and N. Decimal commas are read. Give it a column speaker: without one no split can keep speakers
+    apart. What was converted or not recognised is reported.
     """
     from thinslice.data.first_impressions import import_folder
+    from thinslice.data.own_ratings import parse_scale
 
-    _finish_import(import_folder(folder, labels), out, as_json)
+    try:
+        ends = None if scale is None else parse_scale(scale)
+    except ValueError:
+        raise click.UsageError(f"--scale {scale}: write the lowest and the highest rating, such as 1:7") from None
+    _finish_import(import_folder(folder, labels, ends), out, as_json)
 
 
 @data.command(

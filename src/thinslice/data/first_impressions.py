@@ -147,7 +147,11 @@ def import_first_impressions(
     return _assemble(root, media, sources, found, password, extract_to, on_extracted, speaker_of)
 
 
-def import_folder(folder: str | os.PathLike[str], labels: Sequence[str | os.PathLike[str]]) -> Imported:
+def import_folder(
+    folder: str | os.PathLike[str],
+    labels: Sequence[str | os.PathLike[str]],
+    scale: tuple[float, float] | None = None,
+) -> Imported:
     """Make a manifest of one's own folder of media and tables of labels.
 
     Numbers and words are taken as they stand. A clip is named in the tables as its file is, with or without suffix, or
@@ -160,6 +164,7 @@ def import_folder(folder: str | os.PathLike[str], labels: Sequence[str | os.Path
     Args:
         folder: holds the media, at any depth.
         labels: CSV files with a column that names clips.
+        scale: lowest and highest rating of the traits and the interview in these files; None for 0 to 1.
 
     Raises:
         ManifestError: no such folder, no media and no labels, a mistake in a table.
@@ -167,7 +172,7 @@ def import_folder(folder: str | os.PathLike[str], labels: Sequence[str | os.Path
     found = _Findings()
     root = checked_folder(folder)
     everything = scan_folder(root, None, found.problems)
-    sources = [_read_explicit(path, codes=False, found=found) for path in labels]
+    sources = [_read_explicit(path, codes=False, found=found, scale=scale) for path in labels]
     files = [file for file in everything if file.is_media]
     no_recordings = not files
     named = {stem_of(clip) for source in sources for clip in source.clips}
@@ -210,7 +215,9 @@ def _read_all(files: Iterable[CorpusFile], password: str | None, found: _Finding
     return sources
 
 
-def _read_explicit(path: str | os.PathLike[str], *, codes: bool, found: _Findings) -> LabelFile:
+def _read_explicit(
+    path: str | os.PathLike[str], *, codes: bool, found: _Findings, scale: tuple[float, float] | None = None
+) -> LabelFile:
     """Read a table the user named; what is wrong with it stops the import."""
     where = os.fspath(path)
     try:
@@ -218,7 +225,7 @@ def _read_explicit(path: str | os.PathLike[str], *, codes: bool, found: _Finding
     except OSError as error:
         raise ManifestError(f"{where}: cannot be read ({error.strerror})") from None
     try:
-        source = parse_labels_csv(data, where, trusted=True, codes=codes)
+        source = parse_labels_csv(data, where, trusted=True, codes=codes, scale=scale)
     except NotLabelsError as why:
         raise ManifestError(f"{where}: {why}") from None
     # Only the file's own name may say a split: what the folders above it are called is the user's affair.

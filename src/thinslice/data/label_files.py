@@ -7,6 +7,7 @@ from typing import Final
 
 from thinslice.data.manifest import NUMERIC_COLUMNS, REQUIRED_COLUMNS, number_problem
 from thinslice.data.official import AGE_GROUPS, ETHNICITIES, GENDERS
+from thinslice.data.own_ratings import letter_headers, read_numbers
 from thinslice.data.table import Table, decode_utf8, parse_table
 from thinslice.errors import ManifestError
 from thinslice.formats.python2_pickle import parse_annotations, parse_transcripts
@@ -111,7 +112,9 @@ def parse_pickle(data: bytes, where: str) -> LabelFile:
     raise NotLabelsError("a pickle whose name says neither annotation nor transcription")
 
 
-def parse_labels_csv(data: bytes, where: str, *, trusted: bool = False, codes: bool = True) -> LabelFile:
+def parse_labels_csv(
+    data: bytes, where: str, *, trusted: bool = False, codes: bool = True, scale: tuple[float, float] | None = None
+) -> LabelFile:
     """Read a CSV file with one row per clip, under the headers of `COLUMN_HEADERS`, separated by commas or semicolons.
 
     Args:
@@ -120,7 +123,9 @@ def parse_labels_csv(data: bytes, where: str, *, trusted: bool = False, codes: b
         trusted: a table the user named. Its trait columns are labels whatever its name; otherwise only a name such as
             "training_gt.csv" makes them labels, since a file of *predictions* has the same columns. Columns that
             thinslice does not know are kept too, as text under their own names.
-        codes: turn First Impressions' number codes of age, gender, ethnicity and mood into words and [-1, 1].
+        codes: turn First Impressions' number codes of age, gender, ethnicity and mood into words and [-1, 1]; else the
+            table is one's own, and read with `thinslice.data.own_ratings`.
+        scale: lowest and highest rating in one's own table; None for 0 to 1.
 
     Raises:
         ManifestError: a table, but one with a mistake.
@@ -131,7 +136,7 @@ def parse_labels_csv(data: bytes, where: str, *, trusted: bool = False, codes: b
     table = parse_table(data, where, delimiter=delimiter)
     if set(REQUIRED_COLUMNS) <= set(table.header) and not trusted:
         raise NotLabelsError("a manifest")
-    clip_header, columns = _columns_of(table)
+    clip_header, columns = _columns_of(table, letters=not codes)
     known = [name for name in columns if name not in ("split", "speaker")]
     if not known and not trusted:
         raise NotLabelsError("no column that a manifest has")
@@ -147,10 +152,16 @@ def parse_labels_csv(data: bytes, where: str, *, trusted: bool = False, codes: b
         texts = table.column(header)
         texts = texts if name == "transcript" else tuple(text.strip() for text in texts)
         cells[name] = {clip: text for clip, text in zip(clips, texts, strict=True) if text}
-    notes = _decode_columns(cells, table.header, where) if codes else []
+    numbers = tuple(NUMERIC_COLUMNS)
+    notes = _decode_columns(cells, table.header, where) if codes else read_numbers(cells, numbers, scale, where)
     ignored = [name for name in table.header if name != clip_header and name not in columns.values()]
     if trusted:
-        for header in [name for name in ignored if name not in (*REQUIRED_COLUMNS, *cells)]:
+        kept = [name for name in ignored if name not in (*REQUIRED_COLUMNS, *cells)]
+        if kept:
+            notes.append(f"{where}: kept as text, not recognised: {', '.join(kept)}")
+        if not codes and not traits:
+            notes.append(f"{where}: no column of a trait; call them {', '.join(TARGETS)}, or O, C, E, A, N")
+        for header in kept:
             cells[header] = {clip: text for clip, text in zip(clips, table.column(header), strict=True) if text}
             ignored.remove(header)
     if ignored:
@@ -160,7 +171,10 @@ def parse_labels_csv(data: bytes, where: str, *, trusted: bool = False, codes: b
         for clip, text in cells.get(name, {}).items():
             problem = number_problem(name, text)
             if problem:
-                raise ManifestError(f"{table.where(rows[clip])}: {problem}")
+                hint = (
+                    "; if that is the scale, name it: --scale 1:7" if not codes and "outside [0, 1]" in problem else ""
+                )
+                raise ManifestError(f"{table.where(rows[clip])}: {problem}{hint}")
     makes_rows = trusted or bool(traits) or "transcript" in columns or _key(clip_header) == "filename"
     return LabelFile(where, cells, clips if makes_rows else (), split_of(where), tuple(notes))
 
@@ -169,8 +183,13 @@ def _key(header: str) -> str:
     return re.sub(r"[\s_\-]+", "", header).lower()
 
 
-def _columns_of(table: Table) -> tuple[str, dict[str, str]]:
-    """Return the header that names clips, and manifest column -> header of the others that are known."""
+def _columns_of(table: Table, letters: bool) -> tuple[str, dict[str, str]]:
+    """Return the header that names clips, and manifest column -> header of the others that are known.
+
+    Args:
+        table: the file.
+        letters: whether O, C, E, A and N stand for traits.
+    """
     by_key: dict[str, str] = {}
     for header in table.header:
         by_key.setdefault(_key(header), header)
@@ -178,8 +197,9 @@ def _columns_of(table: Table) -> tuple[str, dict[str, str]]:
     if clip_key is None:
         raise NotLabelsError("no column that names clips")
     columns: dict[str, str] = {}
+    meanings = COLUMN_HEADERS | (letter_headers(by_key) if letters else {})
     for key, header in by_key.items():
-        name = COLUMN_HEADERS.get(key)
+        name = meanings.get(key)
         if name is None or key == clip_key:
             continue
         if name in columns:

@@ -73,6 +73,8 @@ def load_run_data(
         "features_digest": clips.features.digest(),
         "left_out": [[entry.clip, entry.split, entry.why] for entry in left_out],
     }
+    if any(is_planted(clip) for clip in table.clips):
+        facts["synthetic"] = True
     others = {}
     for name, path in (companions or {}).items():
         if name not in recipe.companions:

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ WARNING: Final = (
     "learn from which input. It says nothing about accuracy on people."
 )
 
+_PLANTED_NAME = re.compile(r"planted\d{4,}\.\d{3}(\.\w+)?")
 _OFFICIAL_NAMES: Final = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -108,6 +110,11 @@ def plant(
     write_atomically(root / "README.md", _readme(about).encode())
     save_manifest(manifest, root / "manifest.csv")
     return manifest
+
+
+def is_planted(clip: str) -> bool:
+    """Return whether a clip is one of `plant`'s, by its name."""
+    return _PLANTED_NAME.fullmatch(clip.rpartition("/")[2]) is not None
 
 
 def _check(num_clips: int, num_speakers: int, seed: int, form: Format, workers: int) -> None:
