@@ -1,10 +1,12 @@
 """From a media file to its traits: windows, missing inputs, explanations, batches."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from scipy.io import wavfile
 
 import thinslice
@@ -214,6 +216,17 @@ def test_predictions_become_a_data_frame(wav: Callable[..., Path]) -> None:
     frame = thinslice.predict(wav(), transcript=WORDS).to_pandas()
     assert list(frame.columns[:7]) == ["clip", *TARGETS]
     assert frame.loc[0, "openness_low"] < frame.loc[0, "openness"] < frame.loc[0, "openness_high"]
+
+
+def test_a_model_of_synthetic_clips_says_so_with_every_prediction(wav: Callable[..., Path]) -> None:
+    trained = Predictor()
+    line = f"{trained.members[0].bundle.name} was trained on synthetic clips: its scores say nothing about people"
+    assert line not in trained.predict(wav(), transcript=WORDS).warnings
+    bundle = trained.members[0].bundle
+    card = replace(bundle.card, synthetic=True)
+    trained.members[0].bundle = dataclasses.replace(bundle, document=replace(bundle.document, card=card))
+    assert trained.predict(wav(), transcript=WORDS).warnings[0] == line
+    assert trained.predict_inputs("a", None, WORDS).warnings == (line,)
 
 
 def test_an_unknown_bundle_names_those_there_are() -> None:

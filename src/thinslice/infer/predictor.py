@@ -151,7 +151,9 @@ class Predictor:
         return replace(prediction, warnings=(*notes, *prediction.warnings))
 
     def _listens(self, how: "_How") -> bool:
-        return bool(self._labels() & how.allowed & HEARD)
+        """Whether sound is used, by a model that learned from real voices: then it is judged by them first."""
+        real = [member for member in self.members if not member.bundle.card.synthetic]
+        return any(entry.label in how.allowed & HEARD for member in real for entry in member.bundle.inputs.values())
 
     def _predict_source(self, source: Source, how: "_How", started: float, skipped_s: float = 0.0) -> Prediction:
         seconds: dict[str, float] = {}
@@ -170,7 +172,7 @@ class Predictor:
         prediction = self._score(str(source.path), inputs, words, how, seconds, started)
         # Messages name their file; beside the clip's own result that would only be repeated.
         lines = [line.removeprefix(f"{source.path}: ") for line in (*source.warnings, *_reasons(inputs))]
-        return replace(prediction, warnings=tuple(dict.fromkeys((*lines, *heard, *notes, *prediction.warnings))))
+        return replace(prediction, warnings=tuple(dict.fromkeys((*prediction.warnings, *lines, *heard, *notes))))
 
     def _score(
         self,
@@ -195,6 +197,10 @@ class Predictor:
             scores, labels = member.score(its.arrays, words)
             parts.append((member, its.arrays, trait_scores(member.bundle, scores, labels)))
             used += labels
+            if member.bundle.card.synthetic:
+                warnings.append(
+                    f"{member.bundle.name} was trained on synthetic clips: its scores say nothing about people"
+                )
         seconds["model"] = time.perf_counter() - began
         traits = [entry for *_, entry in parts]
         weights = inverse_variance_weights(traits)
@@ -319,7 +325,7 @@ class Predictor:
                 reasons[0] if reasons else f"{clip}: its row lacks all that is used: {' or '.join(usable)}"
             )
         prediction = self._score(clip, inputs, words, how, seconds, started)
-        lines = [*(source.warnings if source else ()), *_reasons(inputs), *prediction.warnings]
+        lines = [*prediction.warnings, *(source.warnings if source else ()), *_reasons(inputs)]
         if voice_profile is not None and self._listens(how):
             lines += judge_profile(voice_profile)
         lines += filter(None, [why_not_english(text)])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from thinslice.data.manifest import SPLITS, WEIGHT, Manifest, load_manifest
+from thinslice.data.planted.names import is_planted
 from thinslice.errors import UsageError
 from thinslice.extraction.run import FAILURES, Outcome, extract
 from thinslice.features.extract import reads_words

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from thinslice.data.planted.causes import (
 )
 from thinslice.data.planted.clip import Format, write_clip
 from thinslice.data.planted.drawing import STYLES
+from thinslice.data.planted.names import speaker_name
 from thinslice.data.planted.official_files import annotation_pickle, transcription_pickle
 from thinslice.data.planted.words import write_transcript
 from thinslice.data.splits import resplit
@@ -44,7 +44,6 @@ WARNING: Final = (
     "learn from which input. It says nothing about accuracy on people."
 )
 
-_PLANTED_NAME = re.compile(r"planted\d{4,}\.\d{3}(\.\w+)?")
 _OFFICIAL_NAMES: Final = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -112,11 +111,6 @@ def plant(
     return manifest
 
 
-def is_planted(clip: str) -> bool:
-    """Return whether a clip is one of `plant`'s, by its name."""
-    return _PLANTED_NAME.fullmatch(clip.rpartition("/")[2]) is not None
-
-
 def _check(num_clips: int, num_speakers: int, seed: int, form: Format, workers: int) -> None:
     if num_speakers < len(SPLITS):
         raise UsageError(f"{num_speakers} speakers cannot be divided among {len(SPLITS)} splits; take 3 or more")
@@ -134,7 +128,7 @@ def _check(num_clips: int, num_speakers: int, seed: int, form: Format, workers: 
 
 def _manifest(root: Path, causes: Causes, seed: int) -> Manifest:
     """Return the manifest; names are as long as those of First Impressions, and not among them."""
-    speakers = [f"planted{speaker:04d}" for speaker in causes.speakers.tolist()]
+    speakers = [speaker_name(speaker) for speaker in causes.speakers.tolist()]
     counts: dict[str, int] = {}
     clips = []
     for speaker in speakers:
