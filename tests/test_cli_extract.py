@@ -282,3 +282,15 @@ def test_no_ray_cluster_there(manifest: Manifest, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra ray is not installed")
     with pytest.raises(UsageError, match="no cluster there"):
         extract(manifest, SPECS, tmp_path / "store", ray_address="nonsense://x")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_media_that_became_a_pipe_is_a_failure_and_nothing_waits(tmp_path: Path) -> None:
+    manifest = make_manifest(tmp_path, 2)
+    extract(manifest, SPECS, tmp_path / "store")
+    (tmp_path / "clip1.mp4").unlink()
+    os.mkfifo(tmp_path / "clip1.mp4")
+    extracted = extract(manifest, SPECS, tmp_path / "store")
+    [(clip, _, _, why)] = extracted.failures
+    assert clip == "clip1"
+    assert "is not an ordinary file" in why

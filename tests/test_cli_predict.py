@@ -1,6 +1,7 @@
 """``thinslice predict`` as other programs call it: exit codes, stdout, JSON keys, files."""
 
 import csv
+import itertools
 import json
 import subprocess
 import sys
@@ -108,20 +109,17 @@ def test_an_interrupted_batch_resumes(
     import thinslice.infer.batch as batch
 
     clips, out = [wav("a.wav"), wav("b.wav"), wav("c.wav")], tmp_path / "out"
-    scored: list[str] = []
-    original = batch._predict_one
+    original = batch.predict_unordered
 
-    def interrupted(predictor, path, options):  # type: ignore[no-untyped-def]
-        if len(scored) == 2:
-            raise KeyboardInterrupt
-        scored.append(path)
-        return original(predictor, path, options)
+    def interrupted(*arguments, **options):  # type: ignore[no-untyped-def]
+        yield from itertools.islice(original(*arguments, **options), 2)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(batch, "_predict_one", interrupted)
-    assert run("predict", *clips, "--out", out).exit_code != 0
-    assert scored == [str(clip) for clip in clips[:2]]
-
-    monkeypatch.setattr(batch, "_predict_one", original)
+    monkeypatch.setattr(batch, "predict_unordered", interrupted)
+    stopped = run("predict", *clips, "--out", out)
+    assert stopped.exit_code == 130
+    assert "goes on where this one stopped" in stopped.stderr
+    monkeypatch.setattr(batch, "predict_unordered", original)
     again = run("predict", *clips, "--out", out)
     assert again.exit_code == 0
     assert "2 of 3 clips were scored by an earlier run" in again.stderr

@@ -38,12 +38,12 @@ def prediction(clip: Path) -> Prediction:
 
 
 def test_a_finished_prediction_comes_back_whole(tmp_path: Path, clip: Path) -> None:
-    Journal(tmp_path / "j", {"bundle": "a"}).add(prediction(clip))
+    Journal(tmp_path / "j", {"bundle": "a"}).add(str(clip), prediction(clip))
     assert Journal(tmp_path / "j", {"bundle": "a"}).get(str(clip)) == prediction(clip)
 
 
 def test_other_settings_or_a_changed_file_are_scored_again(tmp_path: Path, clip: Path) -> None:
-    Journal(tmp_path / "j", {"bundle": "a"}).add(prediction(clip))
+    Journal(tmp_path / "j", {"bundle": "a"}).add(str(clip), prediction(clip))
     assert Journal(tmp_path / "j", {"bundle": "b"}).get(str(clip)) is None
     clip.write_bytes(b"other media")
     assert Journal(tmp_path / "j", {"bundle": "a"}).get(str(clip)) is None
@@ -51,12 +51,12 @@ def test_other_settings_or_a_changed_file_are_scored_again(tmp_path: Path, clip:
 
 def test_a_line_cut_short_by_a_kill_is_passed_over(tmp_path: Path, clip: Path) -> None:
     journal = Journal(tmp_path / "j", {})
-    journal.add(prediction(clip))
+    journal.add(str(clip), prediction(clip))
     whole = (tmp_path / "j").read_bytes()
     (tmp_path / "j").write_bytes(whole + whole[: len(whole) // 2])
     reread = Journal(tmp_path / "j", {})
     assert reread.get(str(clip)) == prediction(clip)
     other = tmp_path / "other.mp4"
     other.write_bytes(b"media")
-    reread.add(prediction(other))
+    reread.add(str(other), prediction(other))
     assert Journal(tmp_path / "j", {}).get(str(other)) == prediction(other)

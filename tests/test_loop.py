@@ -122,7 +122,7 @@ class TestResume:
         train(toy_recipe(toy_stage(epochs=1)), toy_data(), tmp_path / "run", SETTINGS)
         with open(tmp_path / "run" / ".lock", "w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            with pytest.raises(UsageError, match="another program is training"):
+            with pytest.raises(UsageError, match="another program is writing into it"):
                 train(toy_recipe(toy_stage(epochs=1)), toy_data(), tmp_path / "run", replace(SETTINGS, resume=True))
 
 

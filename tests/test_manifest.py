@@ -22,7 +22,7 @@ from thinslice.data.manifest import (
     speaker_of,
 )
 from thinslice.data.table import MAX_CELL_CHARS, parse_table
-from thinslice.errors import ManifestError
+from thinslice.errors import ManifestError, OutputError
 from thinslice.traits import TARGETS, TRAITS
 
 HEADER = "clip,path,split,speaker"
@@ -252,11 +252,11 @@ def test_saving_is_atomic_and_follows_links(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ManifestError, match=r"m\.csv: cannot be written \(No space left on device\)"):
+    with pytest.raises(OutputError, match=r"m\.csv: cannot be written \(No space left on device\)"):
         save_manifest(_manifest(3), target)
     assert target.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link.csv", "m.csv"]
-    with pytest.raises(ManifestError, match="is a folder; name a file"):
+    with pytest.raises(OutputError, match="is a folder; name a file"):
         save_manifest(_manifest(3), tmp_path)
 
 

@@ -10,7 +10,8 @@ from media_files import grey
 from thinslice.errors import MediaError
 from thinslice.features.frames import extract_frames
 from thinslice.media.identity import media_sha256, media_stamp
-from thinslice.media.pictures import MAX_PIXELS, is_pictures
+from thinslice.media.limits import MAX_PIXELS
+from thinslice.media.pictures import is_pictures
 from thinslice.media.source import Source
 
 ORIENTATION = 0x0112

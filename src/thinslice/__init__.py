@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thinslice import no_telemetry as _no_telemetry  # before anything that reads its switches
 from thinslice.traits import INTERVIEW, POLES, TARGETS, TRAITS
 from thinslice.types import Failure, Prediction, TraitScore, predictions_to_pandas
+
+_no_telemetry.switch_off()
 
 if TYPE_CHECKING:
     from thinslice.infer.predictor import Predictor

@@ -4,6 +4,17 @@
 class ThinsliceError(Exception):
     """Base of all errors that are the input's fault, not the program's; its text is one line for the user."""
 
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    r"""Return a text that any file and terminal takes: bytes of a file's name that are no UTF-8 become ``\xe9``."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character, as Windows allows in names
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
 
 class MediaError(ThinsliceError):
     """A media file that cannot be read, or lacks what was asked of it."""
@@ -26,7 +37,15 @@ class MissingExtraError(ThinsliceError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional part of thinslice: pip install 'thinslice[{extra}]'")
+        self._arguments = (what, extra)
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        return type(self), self._arguments  # crosses from a worker process to its parent
 
 
 class UsageError(ThinsliceError):
     """Arguments that contradict each other or are out of range."""
+
+
+class OutputError(UsageError):
+    """A place that cannot be written: no space, no permission, a folder where a file should be."""

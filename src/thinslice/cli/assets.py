@@ -1,7 +1,6 @@
 """``thinslice assets``: which pretrained files there are, where they were found, and how to get them."""
 
 import importlib
-import json
 import shutil
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from thinslice.assets import (
     locate,
     remove_asset,
 )
+from thinslice.cli.output import print_json
 from thinslice.errors import ThinsliceError
 
 ALSO_NEEDED = {"bimodal": "face_landmarker"}
@@ -107,13 +107,18 @@ def remove(names: tuple[str, ...]) -> None:
 
 
 @assets.command()
-def clear() -> None:
+@click.option("--all", "bundles_too", is_flag=True, help="The bundles made from them, too: all that thinslice keeps.")
+def clear(bundles_too: bool) -> None:
     """Delete every asset from thinslice's cache; bundles made from them stay.
 
     \b
-    Example:
+    Examples:
       thinslice assets clear
+      thinslice assets clear --all
     """
+    for bundle in [bundle for name in BUNDLES for bundle in _bundles_of(name)] if bundles_too else []:
+        shutil.rmtree(bundle)
+        click.echo(f"removed bundle {bundle}", err=True)
     click.echo("cleared" if clear_assets() else f"nothing in {cache_dir()}", err=True)
 
 
@@ -146,7 +151,7 @@ def _bundles_of(name: str) -> list[Path]:
 def _print_list(as_json: bool) -> None:
     rows = [_row(asset) for asset in ASSETS.values()]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     from rich.console import Console
     from rich.padding import Padding

@@ -1,11 +1,12 @@
 """``thinslice audit``: what a dataset's splits give away before any model looks at a clip."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+
+from thinslice.cli.output import print_json
 
 EPILOG = """\b
 Examples:
@@ -33,7 +34,7 @@ def audit(manifest: Path, train_split: str, as_json: bool) -> None:
     found = audit_splits(table.speakers, table.splits, table.labels(), train_split)
     found = {"manifest": str(manifest), "digest": table.digest} | found
     if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(found)
         return
     from thinslice.cli.show_table import print_tables
 

@@ -1,11 +1,12 @@
 """``thinslice calibrate``: a prediction file whose groups are placed neither too high nor too low."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+
+from thinslice.cli.output import print_json
 
 EPILOG = """\b
 Examples:
@@ -53,9 +54,9 @@ def calibrate(
     they thought of a group it says of the group (docs/groups.md).
     """
     from thinslice.cli.labelled import read_labelled
-    from thinslice.data.table import write_atomically
     from thinslice.evaluate.calibration import cross_calibrate, fit_calibration
     from thinslice.evaluate.predictions import read_predictions
+    from thinslice.files import write_atomically
 
     columns = [name.strip() for name in by.split(",") if name.strip()]
     if not columns:
@@ -150,7 +151,7 @@ def _report(fitted: Any, file: Any, rows: Sequence[int], groups: Sequence[str], 
                 for name in fitted.centres
             },
         }
-        click.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(document)
         return
     body = [("(everybody: slope)", "", "", *(f"{value:.2f}" for value in fitted.slope[: len(TRAITS)]))]
     for name in fitted.centres:

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from thinslice.cli.output import print_json
 
 if TYPE_CHECKING:
     from thinslice.data.first_impressions import Imported
@@ -380,7 +381,8 @@ def _print_splits(document: dict[str, Any]) -> None:
 
 
 def _write_findings(findings: Sequence["Finding"], out: Path) -> None:
-    from thinslice.data.table import format_table, write_atomically
+    from thinslice.data.table import format_table
+    from thinslice.files import write_atomically
 
     rows = [
         (finding.severity, finding.check, clip, finding.message)
@@ -442,4 +444,4 @@ def _progress(what: str, shown: bool, in_bytes: bool = False) -> Iterator[Callab
 
 
 def _print_json(document: Any) -> None:
-    click.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+    print_json(document)

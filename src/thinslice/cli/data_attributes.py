@@ -31,15 +31,16 @@ def attributes(manifest: Path, store: Path, out: Path, workers: int) -> None:
     a network perceives, not what a person is or feels. Exit code 1 if any clip fails; the others are written.
     """
     from thinslice.data.manifest import load_manifest
-    from thinslice.data.table import format_table, write_atomically
+    from thinslice.data.table import format_table
     from thinslice.extraction.run import extract
     from thinslice.features.spec import FeatureSpec
     from thinslice.features.store import open_reader
+    from thinslice.files import write_atomically
 
     params: dict[str, Any] = {"age": True, "gender": True, "emotion": True, "detector": "landmarker"}
     specs = {"attributes": FeatureSpec(extractor="attributes", params=params)}
     table = load_manifest(manifest)
-    extracted = extract(table, specs, store, workers)
+    extracted = extract(table, specs, store, workers, isolated=True)
     reader, _ = open_reader(store, specs, zip(table.clips, table.media, strict=True))
     there = set(reader.clips)
     rows = [(clip, *_cells(reader.read(clip, "attributes"))) for clip in table.clips if clip in there]

@@ -1,11 +1,12 @@
 """``thinslice data import-emotion``: data sets of valence and arousal as manifests."""
 
-import json
 import sys
 from collections import Counter
 from pathlib import Path
 
 import click
+
+from thinslice.cli.output import print_json
 
 _PATH = click.Path(path_type=Path)
 
@@ -78,7 +79,7 @@ def import_emotion(
             "notes": imported.notes,
             "problems": imported.problems,
         }
-        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        print_json(document)
     else:
         for note in imported.notes[:NUM_SHOWN]:
             click.echo(f"note: {note}", err=True)

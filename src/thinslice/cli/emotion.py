@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from thinslice.cli.output import make_folder, print_json
+from thinslice.files import write_atomically
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -47,7 +50,6 @@ def emotion(
         import lightning  # noqa: F401
     except ImportError:
         raise MissingExtraError("emotion", "train") from None
-    from thinslice.cli.predict import make_folder
     from thinslice.errors import MediaError, UsageError
     from thinslice.explain.emotion_map import draw_disks
     from thinslice.systems.persemon.emotion import load_system, relationship_of
@@ -73,9 +75,9 @@ def emotion(
         seen = _of_pictures(system, pictures, clips, store, out, document)
     if system.has_relationship:
         draw_disks(relationship_of(system), TRAITS, out / "disks.png", seen)
-    (out / "emotion.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    write_atomically(out / "emotion.json", f"{json.dumps(document, indent=1, ensure_ascii=False)}\n".encode())
     if as_json:
-        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        print_json(document)
     else:
         _print(document)
         click.echo(f"wrote {out}", err=True)
@@ -84,7 +86,7 @@ def emotion(
 
 def _of_clip(system: Any, path: Path, num_frames: int, out: Path) -> dict[str, Any]:
     """Write a clip's table and timeline; return its means."""
-    from thinslice.data.table import format_table, write_atomically
+    from thinslice.data.table import format_table
     from thinslice.explain.emotion_map import draw_timeline
     from thinslice.systems.persemon.emotion import emotion_of_clip
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from thinslice.cli.output import print_json
+
 EPILOG = """\b
 Examples:
   thinslice evaluate predictions.csv --labels test.csv --train train.csv
@@ -109,7 +111,7 @@ def evaluate(
     if out is not None:
         _write(out, card, scored)
     if as_json:
-        click.echo(json.dumps(card.to_dict(), indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(card.to_dict())
     else:
         from thinslice.cli.show_table import print_tables
         from thinslice.evaluate.tables import build_tables
@@ -128,9 +130,8 @@ def evaluate(
 
 
 def _write(out: Path, card: Any, scored: Any) -> None:
-    from thinslice.data.table import write_atomically
-    from thinslice.errors import ThinsliceError
     from thinslice.evaluate import figures, tables
+    from thinslice.files import write_atomically
 
     built = tables.build_tables(card)
     texts = {
@@ -141,11 +142,8 @@ def _write(out: Path, card: Any, scored: Any) -> None:
     }
     for name, text in texts.items():
         write_atomically(out / name, text.encode())
-    try:
-        figures.save_figure(figures.plot_accuracy_r2(card), out / "accuracy_r2")
-        figures.save_figure(figures.plot_scatter(scored, card), out / "scatter")
-    except OSError as error:
-        raise ThinsliceError(f"{out}: cannot be written ({error.strerror})") from None
+    figures.save_figure(figures.plot_accuracy_r2(card), out / "accuracy_r2")
+    figures.save_figure(figures.plot_scatter(scored, card), out / "scatter")
     click.echo(f"wrote {', '.join(texts)}, accuracy_r2 and scatter (.png, .svg) to {out}", err=True)
 
 

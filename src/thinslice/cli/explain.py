@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from thinslice.cli.output import make_folder
+from thinslice.files import write_atomically
 from thinslice.types import Explanation
 
 EPILOG = """\b
@@ -27,7 +29,6 @@ def explain(clip: str, bundle: str, transcript: str | None, out: Path) -> None:
     Baseline and shares sum to each score. Shares of single words and of named voice cues for voice-words; shares of
     picture and sound, and occlusion maps of the face, for bimodal.
     """
-    from thinslice.cli.predict import make_folder
     from thinslice.infer.predictor import Predictor
     from thinslice.report.html import write_report
 
@@ -38,9 +39,9 @@ def explain(clip: str, bundle: str, transcript: str | None, out: Path) -> None:
     if explanation is None:
         raise click.UsageError(f"bundle {bundle} cannot say what moved its scores")
     document = {**prediction.to_dict(), "explanation": _document(explanation)}
-    (out / "explanation.json").write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
+    write_atomically(out / "explanation.json", json.dumps(document, indent=1, ensure_ascii=False).encode())
     for index, picture in enumerate(explanation.pictures):
-        (out / f"picture_{index:02d}.png").write_bytes(picture.png)
+        write_atomically(out / f"picture_{index:02d}.png", picture.png)
     write_report([prediction], [], predictor.cards, out / "report.html")
     click.echo(f"wrote {out / 'explanation.json'} and {out / 'report.html'}", err=True)
 

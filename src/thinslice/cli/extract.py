@@ -1,12 +1,13 @@
 """``thinslice extract``: the features that a recipe needs, of a whole dataset."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from thinslice.cli.output import print_json
 
 if TYPE_CHECKING:
     from thinslice.extraction.run import Extracted, Outcome
@@ -69,11 +70,7 @@ def extract(
                     return
                 bar.console.print(f"failed: {why}", markup=False, highlight=False)
 
-        try:
-            extracted = extract_manifest(table, specs, store, workers, ray_address, step)
-        except KeyboardInterrupt:
-            click.echo("interrupted; the same call goes on where this one stopped", err=True)
-            sys.exit(130)
+        extracted = extract_manifest(table, specs, store, workers, ray_address, step, isolated=True)
     if as_json:
         document: dict[str, Any] = asdict(extracted)
         document["failures"] = [
@@ -81,7 +78,7 @@ def extract(
         ]
         document["store"] = str(store)
         document["features"] = {name: spec.to_dict() for name, spec in specs.items()}
-        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        print_json(document)
     else:
         _print(extracted, specs, store)
     if extracted.failures:

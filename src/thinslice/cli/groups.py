@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from thinslice.cli.output import print_json
+
 EPILOG = """\b
 Examples:
   thinslice groups audio=audio.csv visual=visual.csv both=both.csv --labels fi.csv --split test
@@ -89,7 +91,7 @@ def groups(
     if out is not None:
         _write(out, tables, document, clips, found, confidence)
     if as_json:
-        click.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(document)
     else:
         from thinslice.cli.show_table import print_tables
 
@@ -130,12 +132,11 @@ def _part(card: Any) -> dict[str, Any]:
 def _write(
     out: Path, tables: Sequence[Any], document: Mapping[str, Any], clips: Any, found: Mapping[str, str], confidence: str
 ) -> None:
-    from thinslice.data.table import write_atomically
-    from thinslice.errors import ThinsliceError
     from thinslice.evaluate.attribute_figures import plot_ages, plot_emotions
     from thinslice.evaluate.figures import save_figure
     from thinslice.evaluate.groups import ordered_groups
     from thinslice.evaluate.tables import to_latex, to_markdown
+    from thinslice.files import write_atomically
 
     texts = {
         "groups.md": to_markdown(tables),
@@ -145,15 +146,12 @@ def _write(
     for name, text in texts.items():
         write_atomically(out / name, text.encode())
     written = list(texts)
-    try:
-        if "age" in found:
-            ages = clips.columns[found["age"]]
-            save_figure(plot_ages(ordered_groups(ages), ages, clips.speakers), out / "ages")
-            written.append("ages (.png, .svg)")
-        if "emotion" in found:
-            sure = clips.columns.get(confidence, ("",) * len(clips.clips))
-            save_figure(plot_emotions(clips.columns[found["emotion"]], sure), out / "emotions")
-            written.append("emotions (.png, .svg)")
-    except OSError as error:
-        raise ThinsliceError(f"{out}: cannot be written ({error.strerror})") from None
+    if "age" in found:
+        ages = clips.columns[found["age"]]
+        save_figure(plot_ages(ordered_groups(ages), ages, clips.speakers), out / "ages")
+        written.append("ages (.png, .svg)")
+    if "emotion" in found:
+        sure = clips.columns.get(confidence, ("",) * len(clips.clips))
+        save_figure(plot_emotions(clips.columns[found["emotion"]], sure), out / "emotions")
+        written.append("emotions (.png, .svg)")
     click.echo(f"wrote {', '.join(written)} to {out}", err=True)

@@ -1,14 +1,15 @@
 """``thinslice predict``: clips, or a table of their inputs, to traits."""
 
-import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
+from thinslice.cli.output import make_folder, print_json
+from thinslice.files import locked, write_atomically
 from thinslice.types import Failure, Prediction, predictions_csv
 
 Result = Prediction | Failure
@@ -69,42 +70,49 @@ def predict(
         raise click.UsageError("--inputs needs --out DIR (or --json)")
     if out is not None:
         make_folder(out)
-
-    from thinslice.infer.predictor import Predictor
-
-    predictor = Predictor(bundle)
-    explain = not as_json or out is not None
-    results: list[Result]
-    if inputs:
-        from thinslice.infer.inputs_table import predict_table
-
-        results = list(_progress(predict_table(predictor, inputs, only=only, without=without), None))
-    else:
+    with nullcontext() if out is None else locked(out):
         options: dict[str, Any] = {
             "transcript": transcript, "start_s": start_s, "end_s": end_s, "every_s": every_s,
-            "audio_track": audio_track, "only": only, "without": without, "explain": explain,
+            "audio_track": audio_track, "only": only, "without": without,
             "pictures": out is not None and not no_faces,
         }  # fmt: skip
-        results = _predict_clips(clips, predictor, workers, options, out)
-
-    predictions = [entry for entry in results if isinstance(entry, Prediction)]
-    failures = [entry for entry in results if isinstance(entry, Failure)]
-    if out is not None:
-        _write_csv(out / "predictions.csv", predictions)
-        from thinslice.report.html import write_report
-
-        write_report(predictions, failures, predictor.cards, out / "report.html")
-        (out / JOURNAL).unlink(missing_ok=True)
-        click.echo(f"wrote {out / 'predictions.csv'} and {out / 'report.html'}", err=True)
+        results, cards = _results(clips, inputs, bundle, options, workers, out, as_json)
+        predictions = [entry for entry in results if isinstance(entry, Prediction)]
+        failures = [entry for entry in results if isinstance(entry, Failure)]
+        if out is not None:
+            _write(out, predictions, failures, cards)
     if as_json:
-        click.echo(json.dumps([entry.to_dict() for entry in results], indent=1, ensure_ascii=False, allow_nan=False))
+        print_json([entry.to_dict() for entry in results])
     elif not inputs:
-        _print_table(predictions, failures, predictor.cards)
+        _print_table(predictions, failures, cards)
     for failure in failures:
         click.echo(f"failed: {failure.error}", err=True)
     if not as_json and not inputs and bundle == "voice-words" and predictions:
         click.echo("voice-words does not look; a model that also looks: thinslice assets get bimodal", err=True)
     sys.exit(1 if failures else 0)
+
+
+def _results(
+    clips: tuple[str, ...],
+    inputs: Path | None,
+    bundle: str,
+    options: dict[str, Any],
+    workers: int,
+    out: Path | None,
+    as_json: bool,
+) -> tuple[list[Result], dict[str, Any]]:
+    """Return the results of all clips, or rows of a table, in their order, and the models' cards."""
+    from thinslice.infer.predictor import Predictor
+
+    predictor = Predictor(bundle)
+    if inputs:
+        from thinslice.infer.inputs_table import predict_table
+
+        return list(
+            _progress(predict_table(predictor, inputs, only=options["only"], without=options["without"]), None)
+        ), predictor.cards
+    options["explain"] = not as_json or out is not None
+    return _predict_clips(clips, predictor, workers, options, out), predictor.cards
 
 
 JOURNAL = ".finished.jsonl"
@@ -115,27 +123,29 @@ def _predict_clips(
 ) -> list[Result]:
     """Score what an earlier, interrupted run with the same settings has not scored yet."""
     from thinslice import __version__
-    from thinslice.infer.batch import predict_batch
-
-    if out is None or len(clips) == 1:
-        return list(_progress(predict_batch(clips, bundle=predictor, workers=workers, options=options), len(clips)))
-
+    from thinslice.infer.batch import predict_unordered
     from thinslice.infer.journal import Journal
 
-    versions = [(member.bundle.name, member.bundle.document.version) for member in predictor.members]
-    journal = Journal(out / JOURNAL, {"thinslice": __version__, "bundles": versions, **options})
-    finished: dict[str, Result] = {clip: done for clip in clips if (done := journal.get(clip))}
-    todo = [clip for clip in dict.fromkeys(clips) if clip not in finished]
-    if finished:
-        click.echo(f"{len(finished)} of {len(clips)} clips were scored by an earlier run", err=True)
-    for result in _progress(predict_batch(todo, bundle=predictor, workers=workers, options=options), len(todo)):
-        if isinstance(result, Prediction):
-            journal.add(result)
-        finished[result.clip] = result
-    return [finished[clip] for clip in dict.fromkeys(clips)]
+    names = list(clips if out is None else dict.fromkeys(clips))
+    journal = None
+    if out is not None and len(names) > 1:
+        versions = [(member.bundle.name, member.bundle.document.version) for member in predictor.members]
+        journal = Journal(out / JOURNAL, {"thinslice": __version__, "bundles": versions, **options})
+    found: dict[int, Result] = {i: done for i, name in enumerate(names) if journal and (done := journal.get(name))}
+    if found:
+        click.echo(f"{len(found)} of {len(names)} clips were scored by an earlier run", err=True)
+    todo = [i for i in range(len(names)) if i not in found]
+    scored = predict_unordered(
+        [names[i] for i in todo], bundle=predictor, workers=workers, options=options, isolated=len(names) > 1
+    )
+    for place, result in _progress(scored, len(todo)):
+        if journal and isinstance(result, Prediction):
+            journal.add(names[todo[place]], result)
+        found[todo[place]] = result
+    return [found[i] for i in range(len(names))]
 
 
-def _progress(results: Iterable[Result], total: int | None) -> Iterator[Result]:
+def _progress(results: Iterable[Any], total: int | None) -> Iterator[Any]:
     """Draw a bar on stderr where a person waits for more than one clip."""
     if total == 1 or not sys.stderr.isatty():
         yield from results
@@ -146,19 +156,14 @@ def _progress(results: Iterable[Result], total: int | None) -> Iterator[Result]:
     yield from track(results, "predict", total=total, console=Console(stderr=True))
 
 
-def make_folder(out: Path) -> None:
-    """Create a folder for results; UsageError where that cannot be."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise click.UsageError(f"--out {out}: cannot make that folder ({error.strerror})") from None
+def _write(out: Path, predictions: list[Prediction], failures: list[Failure], cards: dict[str, Any]) -> None:
+    """Write the prediction file and the report, each whole or not at all; then what is kept of the run may go."""
+    from thinslice.report.html import write_report
 
-
-def _write_csv(path: Path, predictions: list[Prediction]) -> None:
-    """Write a prediction file, whole or not at all."""
-    partial = path.with_suffix(".csv.part")
-    partial.write_text(predictions_csv(predictions), "utf-8", newline="")
-    os.replace(partial, path)
+    write_atomically(out / "predictions.csv", predictions_csv(predictions).encode())
+    write_report(predictions, failures, cards, out / "report.html")
+    (out / JOURNAL).unlink(missing_ok=True)
+    click.echo(f"wrote {out / 'predictions.csv'} and {out / 'report.html'}", err=True)
 
 
 def _print_table(predictions: list[Prediction], failures: list[Failure], cards: Any) -> None:

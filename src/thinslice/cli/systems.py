@@ -1,10 +1,11 @@
 """``thinslice systems``: recipes and systems of the literature, their published figures beside measured ones."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+
+from thinslice.cli.output import print_json
 
 EPILOG = """\b
 Examples:
@@ -33,7 +34,7 @@ def systems(names: tuple[str, ...], as_json: bool) -> None:
             raise click.UsageError(f"no system {', '.join(unknown)}; there are {', '.join(known)}")
         found = [entry for entry in found if entry["name"] in names]
     if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(found)
         return
     from thinslice.cli.show_table import print_tables
 

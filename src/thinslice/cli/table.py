@@ -4,13 +4,14 @@ A recipe's module says which tables it has: ``TABLES``, table -> variant -> the 
 its systems are scored by more than the traits, ``further_scores`` says what a finished run's other scores are.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+from thinslice.cli.output import print_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +113,7 @@ def table(
         "rows": compare(name, {variant: names[variant] for variant in scores}, scores),
     }
     if as_json:
-        click.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(document)
     else:
         print_tables([show(document)])
 

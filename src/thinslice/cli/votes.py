@@ -1,10 +1,11 @@
 """``thinslice votes``: people's votes or ratings made into scores, with errors and their reliability."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
+
+from thinslice.cli.output import print_json
 
 EPILOG = """\b
 Examples:
@@ -65,7 +66,7 @@ def votes(votes: Path, out: Path, clips: Path | None, scale: str | None, seed: i
         click.echo(f"warning: {line}", err=True)
     click.echo(f"wrote the scores of {len(manifest):,} clips to {out}", err=True)
     if as_json:
-        click.echo(json.dumps(sheet.to_dict(), indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(sheet.to_dict())
     else:
         from thinslice.cli.show_table import print_tables
 

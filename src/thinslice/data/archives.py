@@ -23,6 +23,11 @@ from thinslice.errors import ManifestError
 MAX_DEPTH = 3
 """How deep archives may lie within archives; the official ones have two levels."""
 
+MAX_RATIO = 200
+_HARMLESS_BYTES = 100 * 2**20
+"""An archive whose files unpack to more than this, and to over `MAX_RATIO` times its size, is refused; media do not
+shrink, and tables of labels by a tenth of that."""
+
 _LOCAL_HEADER = struct.Struct("<26x2H")  # APPNOTE.TXT, section 4.3.7: the lengths of name and extra field
 _MEMORY_BYTES = 16 * 2**20
 
@@ -188,6 +193,7 @@ def _opened_zip(path: Path, chain: tuple[str, ...], password: str | None) -> Ite
     """Open an archive on disk, or the one that `chain` leads to inside it."""
     if not chain:
         with zipfile.ZipFile(path) as archive:
+            _refuse_bomb(archive, path.stat().st_size, str(path))
             yield archive
         return
     with _opened_zip(path, chain[:-1], password) as outer:
@@ -195,6 +201,7 @@ def _opened_zip(path: Path, chain: tuple[str, ...], password: str | None) -> Ite
         if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 0x1:
             # An archive stored as it is can be read in place; anything else has to be unpacked first to be seekable.
             with zipfile.ZipFile(_Window(outer.fp, info)) as archive:
+                _refuse_bomb(archive, info.compress_size, f"{path}/{'/'.join(chain)}")
                 yield archive
             return
         if info.file_size > shutil.disk_usage(tempfile.gettempdir()).free:
@@ -204,7 +211,16 @@ def _opened_zip(path: Path, chain: tuple[str, ...], password: str | None) -> Ite
                 shutil.copyfileobj(file, unpacked, 2**20)
             unpacked.seek(0)
             with zipfile.ZipFile(unpacked) as archive:
+                _refuse_bomb(archive, info.compress_size, f"{path}/{'/'.join(chain)}")
                 yield archive
+
+
+def _refuse_bomb(archive: zipfile.ZipFile, num_bytes: int, shown: str) -> None:
+    """Raise ManifestError where the files of an archive of `num_bytes` bytes unpack to absurdly more."""
+    unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > max(_HARMLESS_BYTES, MAX_RATIO * num_bytes):
+        sizes = f"{num_bytes / 1e6:.1f} MB that unpack to {unpacked / 1e6:,.0f} MB"
+        raise ManifestError(f"{shown}: {sizes}, as no corpus does; unpack it yourself if you trust it")
 
 
 class _Window(io.RawIOBase):

@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 
 from thinslice.data.manifest import MEDIA_SUFFIXES, Manifest, speaker_of
-from thinslice.data.table import read_table, write_atomically
+from thinslice.data.table import read_table
 from thinslice.errors import ManifestError, MediaError, MissingExtraError
+from thinslice.files import write_atomically
 from thinslice.media.pictures import PICTURE_SUFFIXES, opencv
 from thinslice.media.source import Source
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thinslice.data.table import format_table, read_table, write_atomically
+from thinslice.data.table import format_table, read_table
 from thinslice.errors import ManifestError
+from thinslice.files import write_atomically
 from thinslice.traits import SCORE_RANGE, TARGETS
 
 REQUIRED_COLUMNS = ("clip", "path", "split", "speaker")

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thinslice.data.manifest import Manifest, normalise_clip
-from thinslice.data.table import format_table, read_table, write_atomically
+from thinslice.data.table import format_table, read_table
 from thinslice.errors import ManifestError, UsageError
+from thinslice.files import write_atomically
 from thinslice.traits import TARGETS
 
 NUM_BINS: Final = 5

@@ -4,7 +4,6 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,32 +118,6 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         writer.writerow(cells)
         out.append(buffer.getvalue()[:-2])
     return "\n".join(out) + "\n"
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file so that a reader, also after a crash, finds the old content or the new, never a part.
-
-    Missing folders above it are made. A symbolic link is followed, not replaced.
-
-    Raises:
-        ManifestError: the place cannot be written.
-    """
-    target = Path(path).resolve()
-    part = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
-    try:
-        if target.is_dir():
-            raise ManifestError(f"{os.fspath(path)}: is a folder; name a file")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    except OSError as error:
-        raise ManifestError(f"{os.fspath(path)}: cannot be written ({error.strerror})") from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def decode_utf8(data: bytes, source: str) -> str:

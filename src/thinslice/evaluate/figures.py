@@ -13,6 +13,7 @@ from thinslice.evaluate.card import Scorecard, Scores
 from thinslice.evaluate.protocols import OFFICIAL, PROTOCOLS, SEEN, UNSEEN
 from thinslice.evaluate.scorecard import LOOKUP, TRAINING_MEAN, Scored
 from thinslice.evaluate.tables import PROTOCOL_NAMES
+from thinslice.files import atomic_path
 from thinslice.traits import POLES, TARGETS
 
 if TYPE_CHECKING:
@@ -174,7 +175,8 @@ def save_figure(figure: "Figure", stem: str | os.PathLike[str]) -> list[Path]:
     with mpl.rc_context(STYLE):
         for suffix, options in ((".png", {"metadata": {"Software": None}}), (".svg", {"metadata": {"Date": None}})):
             path = Path(f"{os.fspath(stem)}{suffix}")
-            figure.savefig(path, dpi=300, **options)  # type: ignore[arg-type]
+            with atomic_path(path) as part:
+                figure.savefig(part, format=suffix[1:], dpi=300, **options)  # type: ignore[arg-type]
             out.append(path)
     return out
 

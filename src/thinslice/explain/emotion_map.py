@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from thinslice.errors import MissingExtraError, UsageError
+from thinslice.files import atomic_path
 
 Relationship = Callable[[np.ndarray], np.ndarray]
 """Valence and arousal (n, 2) -> scores (n, traits)."""
@@ -77,7 +78,8 @@ def draw_disks(
         axes.tick_params(labelsize=7)
         axes.set_aspect("equal")
     panels[0].set_ylabel("arousal", fontsize=8)
-    figure.savefig(path, dpi=130)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=130)
     return path
 
 
@@ -117,7 +119,8 @@ def draw_timeline(times_s: np.ndarray, emotions: np.ndarray, path: Path, title: 
     axes.set_xlabel("time, s")
     axes.set_title(title, fontsize=9)
     axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower right")
-    figure.savefig(path, dpi=130)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=130)
     return path
 
 
@@ -224,5 +227,6 @@ def draw_domains(
         axes.set_xticks([])
         axes.set_yticks([])
         axes.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=130)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=130)
     return path

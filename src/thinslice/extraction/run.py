@@ -2,27 +2,26 @@
 
 One clip is one unit of work: its media are hashed once, its sound is decoded once for all features, what is already
 stored is left out. Units share nothing but the store, so that any number of processes, on any machines that see the
-same folders, may work on them; at most two units per process are under way, whatever the size of the manifest.
+same folders, may work on them; a process has one unit at a time, whatever the size of the manifest.
 """
 
-import multiprocessing
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from thinslice.data.manifest import Manifest
-from thinslice.data.table import format_table, read_table, write_atomically
+from thinslice.data.table import format_table, read_table
 from thinslice.errors import ManifestError, UsageError
 from thinslice.extraction.job import Job, Outcome, extract_clip
 from thinslice.features.extract import reads_words
 from thinslice.features.spec import FeatureSpec
 from thinslice.features.store import FeatureStore, open_reader
+from thinslice.files import write_atomically
+from thinslice.processes import Died, run_in_processes
 
 FAILURES: Final = "failures.csv"
 """Table in the store's folder: what could not be extracted, and why."""
@@ -64,6 +63,7 @@ def extract(
     workers: int = 1,
     ray_address: str | None = None,
     on_done: Callable[[Outcome], None] = lambda outcome: None,
+    isolated: bool = False,
 ) -> Extracted:
     """Compute features of all clips that have media, and keep them in a store.
 
@@ -80,6 +80,7 @@ def extract(
         ray_address: compute on that Ray cluster instead, whose nodes must see the media and the store under the same
             paths; "local" starts one on this machine.
         on_done: called after each clip.
+        isolated: whether a single worker, too, is a process of its own, which a clip may crash without harm.
 
     Raises:
         ManifestError: no clip has media, nor the words that would do.
@@ -104,7 +105,7 @@ def extract(
     written = present = 0
     seconds_of = dict.fromkeys(specs, 0.0)
     failures: list[tuple[str, str, str, str]] = []
-    for outcome in _run(jobs, workers, ray_address):
+    for outcome in _run(jobs, workers, ray_address, isolated):
         written += len(outcome.written)
         present += len(outcome.present)
         for name, seconds in outcome.seconds.items():
@@ -130,58 +131,28 @@ def extract(
     )
 
 
-def _run(jobs: Sequence[Job], workers: int, ray_address: str | None) -> Iterator[Outcome]:
+def _run(jobs: Sequence[Job], workers: int, ray_address: str | None, isolated: bool) -> Iterator[Outcome]:
     """Yield the outcome of every job, in any order."""
     if ray_address is not None:
         from thinslice.extraction.ray import run_on_ray
 
         return run_on_ray(extract_clip, jobs, ray_address)
-    if workers == 1 or len(jobs) < 2:
+    if workers == 1 and not isolated:
         return map(extract_clip, jobs)
     return _run_in_processes(jobs, workers)
 
 
 def _run_in_processes(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
-    """Yield outcomes; jobs whose process dies are tried once more, each alone, and then count as failed."""
-    waiting = deque(jobs)
-    while waiting:
-        suspects: list[Job] = []
-        with _pool(workers) as pool:
-            running: dict[Future[Outcome], Job] = {}
-            try:
-                while waiting or running:
-                    while waiting and len(running) < 2 * workers:
-                        job = waiting.popleft()
-                        suspects.append(job)
-                        running[pool.submit(extract_clip, job)] = job
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        outcome = future.result()
-                        suspects.remove(running.pop(future))
-                        yield outcome
-            except BrokenProcessPool:
-                pass
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        for job in suspects:
-            try:
-                with _pool(1) as alone:
-                    outcome = alone.submit(extract_clip, job).result()
-            except BrokenProcessPool:
-                why = f"{job.path}: the process that read it died (out of memory, or a crash in a decoder)"
-                outcome = Outcome(job, failures=(("", why),))
-            yield outcome
+    """Yield outcomes; a job whose process dies twice counts as failed."""
+    for place, outcome in run_in_processes(partial(_identity, extract_clip), jobs, workers):
+        if isinstance(outcome, Died):
+            why = f"the process that read it died twice ({outcome.why}): out of memory, or a crash in a decoder"
+            outcome = Outcome(jobs[place], failures=(("", f"{jobs[place].path}: {why}"),))
+        yield outcome
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: the parent may hold threads (PyTorch, a progress bar) that a fork would break.
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-
-
-def _start_worker() -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
+def _identity(work: Callable[[Job], Outcome]) -> Callable[[Job], Outcome]:
+    return work
 
 
 def _write_failures(path: Path, manifest: Manifest, failures: Sequence[tuple[str, str, str, str]]) -> None:

@@ -16,7 +16,6 @@ import io
 import json
 import os
 import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ import numpy as np
 from thinslice.errors import MediaError, MissingExtraError, UsageError
 from thinslice.features.extractor import find_extractor
 from thinslice.features.spec import FeatureSpec
+from thinslice.files import write_atomically
 from thinslice.media.identity import media_sha256, media_stamp
 
 FORMAT: Final = 1
@@ -137,7 +137,7 @@ class FeatureStore:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, schema) as writer:
             writer.write_batch(pa.record_batch([column], schema=schema))
-        _write_atomically(self.path(media_sha256, spec), sink.getvalue())
+        write_atomically(self.path(media_sha256, spec), sink.getvalue())
         return stored
 
     def about(self, media_sha256: str, spec: FeatureSpec) -> StoredFeature:
@@ -213,7 +213,7 @@ class FeatureStore:
         with suppress(OSError):
             if target.read_text(encoding="utf-8") == text:
                 return
-        _write_atomically(target, text.encode("utf-8", "surrogateescape"))
+        write_atomically(target, text.encode("utf-8", "surrogateescape"))
 
     def media_of(self, clip: str, path: str | os.PathLike[str] | None = None) -> str | None:
         """Return the hash of a clip's media file as extraction saw it; None if extraction never saw it.
@@ -231,12 +231,17 @@ class FeatureStore:
         if not records:
             return None
         if path is not None:
-            with suppress(OSError, MediaError):
+            try:
                 here = (os.path.abspath(path), *media_stamp(path))
                 for record in records:
                     if (record["path"], record["size"], record["mtime_ns"]) == here:
                         return str(record["media_sha256"])
                 sha256 = media_sha256(path)
+            except MediaError:
+                return None  # It is there, and is no recording: a pipe, or empty.
+            except OSError:
+                pass  # It is not there.
+            else:
                 return sha256 if any(record["media_sha256"] == sha256 for record in records) else None
         if len(records) > 1:
             raise UsageError(
@@ -455,22 +460,6 @@ def _decode(data: Any) -> np.ndarray:
     from PIL import Image
 
     return np.asarray(Image.open(io.BytesIO(data)))
-
-
-def _write_atomically(target: Path, data: Any) -> None:
-    part = target.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    except OSError as error:
-        raise UsageError(f"{target.parent}: the feature store cannot be written ({error.strerror})") from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def _pyarrow() -> Any:

@@ -13,8 +13,11 @@ from thinslice.features.subtitles import cut_cues, is_timed, parse_cues
 from thinslice.media.source import Source
 
 SUFFIXES = (".txt", ".srt", ".vtt")
-MAX_BYTES = 8 << 20
-"""Longest transcript that is read; two hours of subtitles take about 0.3 MB."""
+MAX_BYTES = 2 << 20
+"""Longest subtitle file that is read; two hours take about 0.3 MB."""
+
+MAX_CHARS = 200_000
+"""Longest text that is scored: a chapter of a book, two hundred times the words of a training clip."""
 
 _LANGUAGES = ("", ".en", ".en-US", ".en-GB", ".en-orig")
 """What players and downloaders put before the suffix of English subtitles."""
@@ -95,8 +98,17 @@ def find_transcript(
 def transcript_of(source: Source) -> Transcript | None:
     """Return the words of a source: those it was made with, else those in a file beside it, as `find_transcript`."""
     if source.transcript is not None:
-        return Transcript(clean_words(source.transcript), "given")
+        return Transcript(clean_words(check_length(source.transcript, source.path)), "given")
     return find_transcript(source.path, None, source.start_s, source.end_s)
+
+
+def check_length(text: str, where: object) -> str:
+    """Return a transcript; MediaError, naming where it is from, if it is longer than `MAX_CHARS`."""
+    if len(text) > MAX_CHARS:
+        raise MediaError(
+            f"{where}: {len(text):,} characters, over {MAX_CHARS:,}, are too long; give the words of this clip only"
+        )
+    return text
 
 
 def clean_words(text: str) -> str:
@@ -118,10 +130,11 @@ def _transcript(
         cues = [replace(cue, text=clean_words(cue.text)) for cue in parse_cues(text)]
         early = sum(cue.start_s < 0 for cue in cues)
         notes = (f"{early} of the transcript's {len(cues)} cues start before 0 s; they are taken to start at 0",)
-        return Transcript(cut_cues(cues, start_s, end_s), source, path, notes if early else ())
+        said = check_length(cut_cues(cues, start_s, end_s), path or "the transcript given")
+        return Transcript(said, source, path, notes if early else ())
     if path is not None and path.suffix.lower() in (".srt", ".vtt") and text.strip():
         raise MediaError(f"{path}: no subtitles in it (no line '00:00:01,000 --> 00:00:02,000'); call plain text .txt")
-    return Transcript(clean_words(text), source, path)
+    return Transcript(clean_words(check_length(text, path or "the transcript given")), source, path)
 
 
 def _as_file(given: str | os.PathLike[str]) -> Path | None:

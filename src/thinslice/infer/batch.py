@@ -1,16 +1,14 @@
-"""Many clips, one result each, in order: a bad file never stops the rest."""
+"""Many clips, one result each: a bad file never stops the rest, not even one that crashes its decoder."""
 
-import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from thinslice.errors import ThinsliceError, UsageError
+from thinslice.errors import ThinsliceError, UsageError, printable
 from thinslice.infer.predictor import Predictor
+from thinslice.processes import Died, run_in_processes
 from thinslice.types import Failure, Prediction
-
-_worker_predictor: Predictor | None = None
 
 
 def predict_batch(
@@ -34,40 +32,68 @@ def predict_batch(
     Raises:
         UsageError: the options are wrong for every clip.
     """
+    early: dict[int, Prediction | Failure] = {}
+    position = 0
+    for index, result in predict_unordered(paths, bundle=bundle, workers=workers, options=options):
+        early[index] = result
+        while position in early:
+            yield early.pop(position)
+            position += 1
+
+
+def predict_unordered(
+    paths: Sequence[str | Path],
+    *,
+    bundle: str | Path | Predictor,
+    workers: int = 1,
+    options: Mapping[str, Any] | None = None,
+    isolated: bool = False,
+) -> Iterator[tuple[int, Prediction | Failure]]:
+    """Score clips and yield (place in `paths`, result) as soon as each is done; as `predict_batch` otherwise.
+
+    Args:
+        paths: media files.
+        bundle: as in `predict_batch`.
+        workers: number of processes.
+        options: keyword arguments of `Predictor.predict`.
+        isolated: whether one worker or one clip, too, has a process of its own, which a clip may crash without harm.
+    """
     options = dict(options or {})
     if workers < 1:
         raise UsageError(f"workers={workers}: give at least 1")
-    if workers == 1 or len(paths) < 2:
+    if not isolated and (workers == 1 or len(paths) < 2):
         predictor = bundle if isinstance(bundle, Predictor) else Predictor(bundle)
-        for path in paths:
-            yield _predict_one(predictor, str(path), options)
+        for index, path in enumerate(paths):
+            yield index, _predict_one(predictor, options, str(path))
         return
     name = "+".join(str(member.bundle.folder) for member in bundle.members) if isinstance(bundle, Predictor) else bundle
-    # Spawned, not forked: the parent may hold threads (ONNX Runtime, a progress bar) that a fork would break.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(name,)) as pool:
-        yield from pool.map(_work, [(str(path), options) for path in paths])
+    threads = None if workers == 1 else 1  # several processes share the processors
+    names = [str(path) for path in paths]
+    for index, result in run_in_processes(partial(_start_worker, name, threads, options), names, workers):
+        yield index, _died(names[index], result) if isinstance(result, Died) else result
 
 
-def _start_worker(bundle: str | Path) -> None:
-    global _worker_predictor
-    _worker_predictor = Predictor(bundle, threads=1)  # the processes share the processors
+def _start_worker(
+    bundle: str | Path, threads: int | None, options: dict[str, Any]
+) -> Callable[[str], Prediction | Failure]:
+    return partial(_predict_one, Predictor(bundle, threads), options)
 
 
-def _work(job: tuple[str, dict[str, Any]]) -> Prediction | Failure:
-    assert _worker_predictor is not None
-    return _predict_one(_worker_predictor, *job)
+def _died(path: str, died: Died) -> Failure:
+    why = f"{path}: the process that scored it died twice ({died.why}): out of memory, or a crash in a decoder"
+    return Failure(printable(path), printable(why))
 
 
-def _predict_one(predictor: Predictor, path: str, options: dict[str, Any]) -> Prediction | Failure:
+def _predict_one(predictor: Predictor, options: dict[str, Any], path: str) -> Prediction | Failure:
     try:
         return predictor.predict(path, **options)
     except UsageError:
         raise
     except ThinsliceError as error:
-        return Failure(path, str(error))
+        why = str(error)
     except MemoryError:
-        return Failure(path, f"{path}: not enough memory to score it; try a shorter window with --start/--end")
+        why = f"{path}: not enough memory to score it; try a shorter window with --start/--end"
     except Exception as error:  # a batch goes on whatever one file does to a decoder
         reason = (str(error).splitlines() or [""])[0]
-        return Failure(path, f"{path}: unexpected {type(error).__name__}: {reason}; please report this")
+        why = f"{path}: unexpected {type(error).__name__}: {reason}; please report this"
+    return Failure(printable(path), printable(why))

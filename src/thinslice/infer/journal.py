@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from thinslice.documents import Document, format_document, parse_document
 from thinslice.errors import MediaError
+from thinslice.files import append_line
 from thinslice.media.identity import media_stamp
 from thinslice.types import Prediction
 
@@ -39,14 +39,13 @@ class Journal:
         """Return the finished prediction of a file that has not changed since, else None."""
         return self._known.get(self._key(clip))
 
-    def add(self, prediction: Prediction) -> None:
-        """Append one finished prediction; it is on disk when this returns."""
-        line = format_document(JournalLine(key=self._key(prediction.clip), prediction=prediction))
-        with self._path.open("a", encoding="utf-8") as file:
-            # Begins with the line break, so that a line cut short before it stays a line of its own.
-            file.write("\n" + line)
-            file.flush()
-            os.fsync(file.fileno())
+    def add(self, clip: str, prediction: Prediction) -> None:
+        """Append the finished prediction of a file; it is on disk when this returns.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        append_line(self._path, format_document(JournalLine(key=self._key(clip), prediction=prediction)).encode())
 
     def close(self) -> None:
         """Remove the file: the batch is complete and its results are written."""
@@ -58,4 +57,4 @@ class Journal:
             state = f"{size} {mtime_ns}"
         except (OSError, MediaError):
             state = "absent"
-        return hashlib.sha256(f"{clip}\n{state}\n{self._settings}".encode()).hexdigest()
+        return hashlib.sha256(f"{clip}\n{state}\n{self._settings}".encode("utf-8", "backslashreplace")).hexdigest()

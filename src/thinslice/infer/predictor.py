@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from thinslice.bundle import DEFAULT_BUNDLE, TRANSCRIPT, Bundle, Card
-from thinslice.errors import MediaError, ThinsliceError, UsageError
+from thinslice.errors import MediaError, ThinsliceError, UsageError, printable
 from thinslice.features.english import why_not_english
-from thinslice.features.transcript import clean_words, find_transcript
+from thinslice.features.transcript import check_length, clean_words, find_transcript
 from thinslice.infer.choice import LOOKING, Labels, chosen_labels, restrict
 from thinslice.infer.combine import (
     combine_explanations,
@@ -139,16 +139,26 @@ class Predictor:
             pictures=pictures and every_s is None,
             begin=on_stage or _tell_nobody,
         )
+        notes: list[str] = []
         if every_s is not None:
-            return self._predict_windows(Path(path), start_s, end_s, every_s, how, started)
-        source, notes = _open_window(Path(path), start_s, end_s, audio_track)
+            prediction = self._predict_windows(Path(path), start_s, end_s, every_s, how, started)
+        else:
+            prediction, notes = self._predict_whole(Path(path), start_s, end_s, how, started)
+        # As the caller wrote it, but for bytes that no text takes.
+        warnings = tuple(map(printable, (*notes, *prediction.warnings)))
+        return replace(prediction, clip=printable(str(path)), warnings=warnings)
+
+    def _predict_whole(
+        self, path: Path, start_s: float, end_s: float | None, how: "_How", started: float
+    ) -> tuple[Prediction, list[str]]:
+        """Score a window at once; return also what the user should know of it."""
+        source, notes = _open_window(path, start_s, end_s, how.audio_track)
         listens = self._listens(how) and source.pictures is None
         skipped_s = find_first_speech(source) if listens and start_s == 0 and end_s is None else 0.0
         if skipped_s:
-            source, notes = _open_window(Path(path), skipped_s, None, audio_track)
+            source, notes = _open_window(path, skipped_s, None, how.audio_track)
             notes.insert(0, f"no speech in the first {skipped_s:.1f} s: they are left out; keep them with --end")
-        prediction = self._predict_source(source, how, started, skipped_s)
-        return replace(prediction, warnings=(*notes, *prediction.warnings))
+        return self._predict_source(source, how, started, skipped_s), notes
 
     def _listens(self, how: "_How") -> bool:
         """Whether sound is used, by a model that learned from real voices: then it is judged by them first."""
@@ -305,7 +315,7 @@ class Predictor:
         )
         seconds: dict[str, float] = {}
         reads = any(reads_words(member, allowed) for member in self.members)
-        text = clean_words(transcript or "") if reads else ""
+        text = clean_words(check_length(transcript or "", f"{clip}: its transcript")) if reads else ""
         words = Words(text) if text else None
         bundles = [restrict(member.bundle, allowed) for member in self.members]
         usable = _usable(bundles, reads)

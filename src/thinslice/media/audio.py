@@ -8,6 +8,7 @@ import av
 import numpy as np
 
 from thinslice.errors import MediaError
+from thinslice.media.limits import MAX_RATE_HZ, MIN_RATE_HZ
 from thinslice.media.mixing import Channels, Mix, choose_mix, is_silent, mix_down, to_16_bits
 from thinslice.media.probe import DECODING_ERRORS, audio_stream, audio_tracks, only, open_media, origin_s
 
@@ -140,6 +141,8 @@ class MonoReader:
         clock = _Clock(self.start_s, self.end_s)
         for frame, time_s, remaining_s in self._frames():
             rate = frame.sample_rate
+            if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
+                raise MediaError(f"{self.path}: its sound has a rate of {rate:,} Hz, as no recording has; convert it")
             if not self.rate_hz:
                 self.rate_hz = rate
             num_samples = frame.samples if rate == self.rate_hz else round(frame.samples * self.rate_hz / rate)

@@ -21,12 +21,10 @@ import numpy as np
 from thinslice.errors import MediaError, MissingExtraError
 from thinslice.media.check import check_file
 from thinslice.media.frame import Frame
+from thinslice.media.limits import MAX_PIXELS
 
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 """Lower-case endings of the pictures that a folder of frames may hold."""
-
-MAX_PIXELS: Final = 40_000_000
-"""A larger picture is refused."""
 
 FRAME_RATE_HZ: Final = 30.0
 """Frames a second where a folder does not say; that of most First Impressions clips."""
@@ -61,6 +59,8 @@ def is_pictures(path: Path) -> bool:
     """Return whether a path is a folder or, by its name or its first bytes, a picture."""
     if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
         return True
+    if not path.is_file():  # A pipe would keep whoever opens it waiting.
+        return False
     try:
         with open(path, "rb") as file:
             head = file.read(16)

@@ -1,5 +1,6 @@
 """Opening a media file: what is in it, and one clear line where it cannot be read."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import av.stream
 
 from thinslice.errors import MediaError
 from thinslice.media.check import check_file
+from thinslice.media.limits import MAX_PIXELS, MAX_THREADS
 from thinslice.media.mp4 import find_protection, read_tracks
 from thinslice.media.orientation import pixel_aspect, read_matrix, rotation_deg, shown_width, swaps_sides
 from thinslice.media.pictures import Pictures, picture_size
@@ -82,12 +84,15 @@ def open_media(path: Path, pictures: bool = True) -> Iterator[av.container.Input
     """
     check_file(path)
     try:
-        quick = not pictures and _head(path)[4:8] in _MP4_BOXES
+        is_mp4 = _head(path)[4:8] in _MP4_BOXES
+        if is_mp4:
+            read_tracks(path)  # More boxes than it takes, and FFmpeg would be busy with them for seconds.
+        quick = not pictures and is_mp4
         # The prefix keeps a name such as "Talk: part 1.mp4" from being taken for a network address.
         container = av.open(
             f"file:{path}",
             container_options={"protocol_whitelist": "file"},
-            options={"skip_frame": "all"} if quick else {},
+            options={"max_pixels": str(MAX_PIXELS)} | ({"skip_frame": "all"} if quick else {}),
         )
     except (*DECODING_ERRORS, OSError) as error:
         raise MediaError(f"{path}: {_why_unreadable(path, error)}") from None
@@ -137,6 +142,12 @@ def only(container: av.container.InputContainer, stream: Any) -> None:
     for other in container.streams:
         if other.index != stream.index:
             other.discard = av.stream.Discard.all
+
+
+def bound(decoder: Any) -> None:
+    """Bound what a decoder of pictures may take; a picture may be larger than the file's head says."""
+    decoder.thread_count = min(os.cpu_count() or 1, MAX_THREADS)
+    decoder.options = {"max_pixels": str(MAX_PIXELS)}
 
 
 def probe(path: Path) -> MediaInfo:
@@ -219,7 +230,9 @@ def _picture_fields(video: Any, matrix: Sequence[int]) -> dict[str, Any]:
 def _decoded_picture_fields(path: Path) -> dict[str, Any]:
     with open_media(path) as container:
         video = video_stream(container)
+        assert video is not None  # the caller has seen it
         only(container, video)
+        bound(video.codec_context)
         matrix: tuple[int, ...] = ()
         try:
             for frame in container.decode(video):

@@ -12,8 +12,9 @@ import numpy as np
 
 from thinslice.errors import MediaError
 from thinslice.media.frame import Frame
+from thinslice.media.limits import MAX_PIXELS
 from thinslice.media.orientation import pixel_aspect, shown_width, swaps_sides, turn_upright
-from thinslice.media.probe import DECODING_ERRORS, frame_matrix, only, open_media, origin_s, video_stream
+from thinslice.media.probe import DECODING_ERRORS, bound, frame_matrix, only, open_media, origin_s, video_stream
 
 SEEK_FROM_S = 30.0
 """Windows that start later than this are reached by seeking to the key frame before them."""
@@ -117,6 +118,10 @@ def _stream(path: Path, container: av.container.InputContainer) -> Any:
     stream = video_stream(container)
     if stream is None:
         raise MediaError(f"{path}: has no pictures; give a video")
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > MAX_PIXELS:
+        most = MAX_PIXELS // 1_000_000
+        raise MediaError(f"{path}: its pictures are {width} x {height}, over {most} megapixels; scale them down")
     only(container, stream)
     return stream
 
@@ -191,6 +196,7 @@ def _decode(path: Path, plan: _Plan) -> Iterator[tuple[Any, float, float]]:
         stream = _stream(path, container)
         stream.thread_type = "AUTO"
         decoder = stream.codec_context
+        bound(decoder)
         origin, unit = origin_s(container), float(stream.time_base)
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         if plan.seek_s is not None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from thinslice.files import atomic_path
+
 
 def draw_errors(labels: np.ndarray, predictions: Mapping[str, np.ndarray], path: Path, title: str = "") -> Path:
     """Draw the absolute error of each clip against its label, one colour for each of several predictions.
@@ -33,7 +35,8 @@ def draw_errors(labels: np.ndarray, predictions: Mapping[str, np.ndarray], path:
     axes.set_ylabel("absolute error")
     axes.set_title(title)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    with atomic_path(path) as part:
+        figure.savefig(part, format="png", dpi=150)
     return path
 
 
@@ -59,5 +62,6 @@ def draw_heat_maps(pictures: Sequence[np.ndarray], heats: Sequence[np.ndarray], 
         rows[1, column].imshow(heat, cmap="jet", vmin=0, vmax=1)
     for axes in rows.flat:
         axes.set_axis_off()
-    figure.savefig(path, dpi=150)
+    with atomic_path(path) as part:
+        figure.savefig(part, format="png", dpi=150)
     return path

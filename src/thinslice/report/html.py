@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thinslice.bundle import Card
-from thinslice.errors import UsageError
+from thinslice.files import write_atomically
 from thinslice.types import Failure, Prediction
 
 if TYPE_CHECKING:
@@ -30,15 +30,10 @@ def write_report(
         path: file to write; its folder is made if need be.
 
     Raises:
-        UsageError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
-    page = render_report(predictions, failures, cards)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A file name may hold bytes that are no UTF-8; whatever is left of them must not cost the report.
-        path.write_bytes(page.encode("utf-8", "replace"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot write the report ({error.strerror}); give another --out") from None
+    # A file name may hold bytes that are no UTF-8; whatever is left of them must not cost the report.
+    write_atomically(path, render_report(predictions, failures, cards).encode("utf-8", "replace"))
 
 
 def render_report(predictions: Sequence[Prediction], failures: Sequence[Failure], cards: Mapping[str, Card]) -> str:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from thinslice.errors import UsageError
 from thinslice.features.store import Index
+from thinslice.processes import end_with_parent
 from thinslice.train.recipe import Arrays, Batch, ClipReader, Mode, Sample
 
 
@@ -340,5 +341,6 @@ def build_loader(
 
 
 def _one_thread(worker: int) -> None:
+    end_with_parent()
     # Workers work side by side: each of them taking all cores would slow down the training itself.
     torch.set_num_threads(1)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from thinslice.data.table import write_atomically
+from thinslice.files import clear_write_errors, write_atomically
 
 STEP_COLUMNS: Final = ("stage", "epoch", "step", "update", "loss", "rate")
 
@@ -56,7 +56,7 @@ class History:
         if not self._steps.exists():
             writer.writeheader()
         writer.writerows(rows)
-        with open(self._steps, "a", encoding="utf-8", newline="") as file:
+        with clear_write_errors(self._steps), open(self._steps, "a", encoding="utf-8", newline="") as file:
             file.write(text.getvalue())
         for row in rows:
             self._show(row["stage"], f"step/{row['update']}", row["loss"], row["step"])

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -25,6 +26,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Stra
 from torch import Tensor, nn
 
 from thinslice.errors import UsageError
+from thinslice.files import LOCK
 from thinslice.train.data import (
     ArrayReader,
     Batches,
@@ -37,7 +39,6 @@ from thinslice.train.data import (
 from thinslice.train.history import History
 from thinslice.train.recipe import Arrays, ClipReader, FitStage, Mode, Predict, Recipe, Stage
 from thinslice.train.run import (
-    LOCK,
     RunFolder,
     check_same,
     describe_labels,
@@ -390,7 +391,13 @@ def _fit(trainer: L.Trainer, module: StageModule, loader: Any, checkpoint: Path 
         for message in (".*in eval mode at the start of training.*", ".*does not have many workers.*"):
             warnings.filterwarnings("ignore", message=message)
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-        trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+        try:
+            trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit as ended:
+            if isinstance(ended.__context__, KeyboardInterrupt):  # Lightning makes an exit with 1 of it.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                raise KeyboardInterrupt from None
+            raise
 
 
 def _stage_sources(context: _Context, stage: Stage, model: nn.Module) -> tuple[dict[str, Source], Predict]:

@@ -19,8 +19,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,13 +29,13 @@ from typing import Any, Final
 import numpy as np
 
 from thinslice import __version__
-from thinslice.data.table import format_table, write_atomically
+from thinslice.data.table import format_table
 from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
+from thinslice.files import locked, write_atomically
 from thinslice.train.recipe import Recipe, describe
 
 FORMAT: Final = 1
-LOCK: Final = ".lock"
 PACKAGES: Final = ("torch", "lightning", "numpy", "scipy", "scikit-learn", "onnx", "av", "soxr")
 
 
@@ -54,28 +54,9 @@ class RunFolder:
         """Return whether a run was begun here."""
         return self.document_path.is_file()
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other programs from training in this folder; the system ends the lock with the process, even killed.
-
-        Raises:
-            UsageError: another program does; or the folder cannot be made.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / LOCK, "w")  # noqa: SIM115
-        except OSError as error:
-            raise UsageError(f"{self.path}: cannot be written ({error.strerror or error})") from None
-        with file:
-            try:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except ImportError:
-                pass  # Windows: two trainings in one folder are the user's to avoid.
-            except OSError:
-                raise UsageError(f"{self.path}: another program is training in it; wait for it, or end it") from None
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other programs from training in this folder, see `thinslice.files.locked`."""
+        return locked(self.path)
 
     def stage(self, name: str) -> Path:
         """Return a stage's folder."""

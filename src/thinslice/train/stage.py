@@ -1,9 +1,10 @@
 """The optimiser steps of one stage, as the module that Lightning's trainer drives: the same one for every system."""
 
+import io
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from thinslice.errors import ThinsliceError, UsageError
+from thinslice.files import atomic_path, write_atomically
 from thinslice.train.data import random_state
 from thinslice.train.history import History
 from thinslice.train.recipe import Batch, Stage, Update
@@ -267,18 +269,21 @@ class StageModule(L.LightningModule):
 
 
 def save_checkpoint(module: StageModule, path: Path) -> None:
-    """Write all that the stage needs to go on; the old file stays whole until the new one is."""
-    part = path.with_name(f".{path.name}.part")
-    module.trainer.save_checkpoint(part, weights_only=False)
-    if module.global_rank == 0:
-        os.replace(part, path)
+    """Write all that the stage needs to go on; the old file stays whole until the new one is.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    # All processes take part, the first one writes.
+    with atomic_path(path) if module.global_rank == 0 else nullcontext(path) as part:
+        module.trainer.save_checkpoint(part, weights_only=False)
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a network's parameters and buffers, nothing else."""
-    part = path.with_name(f".{path.name}.part")
-    torch.save({name: value.detach().cpu() for name, value in model.state_dict().items()}, part)
-    os.replace(part, path)
+    """Write a network's parameters and buffers, nothing else; OutputError where that cannot be."""
+    buffer = io.BytesIO()
+    torch.save({name: value.detach().cpu() for name, value in model.state_dict().items()}, buffer)
+    write_atomically(path, buffer.getvalue())
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

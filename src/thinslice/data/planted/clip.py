@@ -1,6 +1,5 @@
 """One planted clip: a drawn person who sways and speaks before a scene, as an mp4 file (H.264 and AAC)."""
 
-import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from thinslice.data.planted.drawing import Expression, draw_appearance, draw_person, render
 from thinslice.data.planted.scene import draw_scene
 from thinslice.data.planted.voice import RATE_HZ, draw_timbre, speak
+from thinslice.files import atomic_path
 from thinslice.media.audio import resample
 from thinslice.traits import TRAITS
 
@@ -93,12 +93,8 @@ def write_clip(path: Path, cues: np.ndarray, speaker_seed: list[int], clip_seed:
         frame += grain * of_clip.standard_normal((form.height, form.width, 1), dtype=np.float32)
         frames.append(np.clip(frame, 0, 255).astype(np.uint8))
     sound = resample(voice.samples, RATE_HZ, SOUND_RATE_HZ)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with atomic_path(path) as part:
         _encode(part, frames, form.rate_hz, sound)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _crop(picture: np.ndarray, left: float, top: float, width: int, height: int) -> np.ndarray:

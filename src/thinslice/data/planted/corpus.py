@@ -32,8 +32,9 @@ from thinslice.data.planted.names import speaker_name
 from thinslice.data.planted.official_files import annotation_pickle, transcription_pickle
 from thinslice.data.planted.words import write_transcript
 from thinslice.data.splits import resplit
-from thinslice.data.table import format_table, write_atomically
+from thinslice.data.table import format_table
 from thinslice.errors import UsageError
+from thinslice.files import write_atomically
 from thinslice.traits import TARGETS, TRAITS
 
 GENERATOR_VERSION: Final = 1

@@ -19,8 +19,8 @@ from thinslice.data.planted.causes import BEST_R2, LIMIT
 from thinslice.data.planted.drawing import STYLES, Expression, draw_appearance, draw_person, render
 from thinslice.data.planted.scene import draw_scene
 from thinslice.data.splits import resplit
-from thinslice.data.table import write_atomically
 from thinslice.errors import UsageError
+from thinslice.files import atomic_path, write_atomically
 
 SD: Final = 0.4
 """Standard deviation of valence and of arousal."""
@@ -90,7 +90,8 @@ def planted_emotion(
         scene = draw_scene(float(of_image.normal()), size, size, of_image)
         picture = scene * (1 - drawn[..., 3:]) + drawn[..., :3]
         picture += of_image.uniform(1, 3) * of_image.standard_normal((size, size, 1), dtype=np.float32)
-        Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(root / "images" / clip)
+        with atomic_path(root / "images" / clip) as part:
+            Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(part, "PNG")
     about = {
         "warning": "SYNTHETIC: drawn faces with made-up labels; nothing here is about people.",
         "arguments": {"images": num_images, "seed": seed, "style": style, "size": size},

@@ -1,0 +1,149 @@
+"""Damaged and hostile files end in a result or in one line that names the file, within bounds."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hostile import (
+    absurd_sounds,
+    damaged,
+    manifest_text,
+    many_boxes,
+    nested_boxes,
+    predictions_text,
+    sound_files,
+    subtitles_text,
+    zip_bomb,
+)
+from media_files import numbered, voice_like, write_media
+from thinslice.data import archives
+from thinslice.data.archives import list_members
+from thinslice.data.manifest import load_manifest
+from thinslice.errors import MediaError, ThinsliceError
+from thinslice.evaluate.predictions import read_predictions
+from thinslice.features.transcript import MAX_CHARS, find_transcript
+from thinslice.infer.batch import predict_batch
+from thinslice.infer.predictor import Predictor
+from thinslice.media.source import Source
+from thinslice.types import Failure
+
+EXPLAINED = ("unexpected", "please report", "\n")
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor("voice-words")
+
+
+def complaints(results: object) -> list[str]:
+    """Return the errors that are none of the file's."""
+    errors = [result.error for result in results if isinstance(result, Failure)]  # type: ignore[attr-defined]
+    return [error for error in errors if any(word in error for word in EXPLAINED)]
+
+
+def error_of(read: Callable[[Path], object], path: Path) -> str:
+    """Return what the user is told of a file; "" where it is read."""
+    try:
+        read(path)
+    except ThinsliceError as error:
+        return str(error)
+    return ""
+
+
+def test_damaged_recordings_are_scored_or_explained(tmp_path: Path, predictor: Predictor) -> None:
+    rng = np.random.default_rng(18)
+    whole = sound_files(tmp_path)
+    paths = []
+    for number in range(30):
+        source = whole[number % len(whole)]
+        paths.append(tmp_path / f"{number}{source.suffix}")
+        paths[-1].write_bytes(damaged(source.read_bytes(), rng)[1])
+    options = {"transcript": "so happy to be here", "explain": False}
+    assert complaints(predict_batch(paths, bundle=predictor, options=options)) == []
+    for path in paths:
+        line = error_of(lambda path: list(Source(path).frames([0.0, 0.3])), path)
+        assert not line or str(path) in line
+
+
+def test_recordings_that_claim_absurd_forms_are_scored_or_explained(tmp_path: Path, predictor: Predictor) -> None:
+    paths = []
+    for name, data in absurd_sounds():
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(data)
+    results = list(predict_batch(paths, bundle=predictor, options={"transcript": "hello there", "explain": False}))
+    assert complaints(results) == []
+
+
+def test_boxes_are_read_to_a_bounded_depth_and_number(tmp_path: Path) -> None:
+    whole = write_media(tmp_path / "a.mp4", [voice_like(1.5, 16_000)], rate_hz=16_000).read_bytes()
+    (tmp_path / "deep.mp4").write_bytes(whole + nested_boxes(1_100))
+    assert Source(tmp_path / "deep.mp4").info.duration_s > 1
+    (tmp_path / "many.mp4").write_bytes(whole + many_boxes(100_001))
+    with pytest.raises(MediaError, match=r"many\.mp4: over 100,000 parts \(boxes\) in it"):
+        Source(tmp_path / "many.mp4").audio(16_000)
+
+
+def test_pictures_over_the_bound_are_not_decoded_and_the_sound_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.mp4", "a.mkv"):
+        path = write_media(tmp_path / name, [voice_like(1.5, 16_000)], numbered(12), rate_hz=16_000)
+        monkeypatch.setattr("thinslice.media.video.MAX_PIXELS", 4_000)
+        monkeypatch.setattr("thinslice.media.probe.MAX_PIXELS", 3_000)  # 64 x 48 is more
+        with pytest.raises(MediaError, match="its pictures cannot be decoded"):
+            list(Source(path).frames([0.0]))  # As if the head of the file said less.
+        monkeypatch.setattr("thinslice.media.video.MAX_PIXELS", 3_000)
+        with pytest.raises(MediaError, match=r"its pictures are 64 x 48, over 0 megapixels; scale them down"):
+            list(Source(path).frames([0.0]))
+        assert len(Source(path).audio(16_000)) > 16_000
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_and_devices_are_refused_at_once(tmp_path: Path, predictor: Predictor) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    results = list(predict_batch([tmp_path / "pipe.mp4", "/dev/zero"], bundle=predictor))
+    refused = [isinstance(result, Failure) and "is not an ordinary file" in result.error for result in results]
+    assert refused == [True, True]
+    with pytest.raises(MediaError, match="is not an ordinary file"):
+        Source(tmp_path / "pipe.mp4").sha256()
+
+
+def test_more_words_than_a_chapter_are_refused(tmp_path: Path) -> None:
+    clip = tmp_path / "a.mp4"
+    (tmp_path / "a.txt").write_text("word " * (MAX_CHARS // 5 + 1))
+    with pytest.raises(MediaError, match=r"a\.txt: 200,005 characters, over 200,000, are too long"):
+        find_transcript(clip)
+    (tmp_path / "a.txt").write_text("word " * (MAX_CHARS // 5))
+    assert find_transcript(clip) is not None
+    with pytest.raises(MediaError, match="the transcript given"):
+        find_transcript(clip, "word " * MAX_CHARS)
+
+
+def test_archives_that_unpack_to_absurdly_more_are_left_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "_HARMLESS_BYTES", 1_000_000)
+    for levels in (1, 2):
+        (tmp_path / "bomb.zip").write_bytes(zip_bomb(3_000_000, levels))
+        problems: list[str] = []
+        assert list_members(tmp_path / "bomb.zip", None, problems) == []
+        assert [("bomb.zip" in line, "MB that unpack to" in line) for line in problems] == [(True, True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (manifest_text(), load_manifest),
+        (predictions_text(), read_predictions),
+        (subtitles_text(), lambda path: find_transcript("x.mp4", path)),
+    ],
+    ids=["manifest", "predictions", "subtitles"],
+)
+def test_damaged_tables_are_read_or_explained(text: str, read: Callable[[Path], object], tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    path = tmp_path / "t.srt"
+    for _ in range(60):
+        path.write_bytes(damaged(text.encode(), rng)[1])
+        line = error_of(read, path)
+        assert not line or ("t.srt" in line and "\n" not in line)

@@ -1,0 +1,73 @@
+"""Nothing leaves the machine: no connection, no look-up of a name, no file outside thinslice's own folders."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from media_files import voice_like, write_media
+
+TESTS = Path(__file__).parents[1]
+TRAIN_AND_EXPORT = """
+import sys
+from pathlib import Path
+from test_loop import data, toy
+from thinslice.train.export import export_run
+from thinslice.train.loop import train
+"""
+
+
+def run_traced(folder: Path, *call: str, trace: bool = True) -> tuple[str, set[str]]:
+    """Run a program with an empty home and temporary folder; return its network calls, and the files it left there."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("needs strace to see the calls of native code")
+    home, temporary = folder / "home", folder / "tmp"
+    home.mkdir(exist_ok=True)
+    temporary.mkdir(exist_ok=True)
+    environment = {
+        name: value for name, value in os.environ.items() if not re.match(r"CI$|XDG_|THINSLICE_C|MPL|ORT_", name)
+    }
+    environment |= {
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]),
+    }
+    log = folder / "calls"
+    process = subprocess.run(
+        [strace, "-f", "-qq", "-e", "trace=network", "-e", "signal=none", "-o", str(log), *call],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    if "ptrace" in process.stderr and "not permitted" in process.stderr:
+        pytest.skip("needs strace, which may not look here")
+    assert process.returncode == 0, process.stderr
+    left = {str(path.relative_to(folder)) for top in (home, temporary) for path in top.rglob("*") if path.is_file()}
+    return log.read_text("utf-8", "replace"), left
+
+
+def connections(calls: str) -> list[str]:
+    """Return the calls that reach for something: a packet or connection of the internet's families, but to itself."""
+    reaching = re.compile(r"\b(connect|sendto|sendmsg|sendmmsg)\(.*AF_INET")
+    return [
+        line for line in calls.splitlines() if reaching.search(line) and "127.0.0.1" not in line and '"::1"' not in line
+    ]
+
+
+def test_the_trace_sees_a_look_up(tmp_path: Path) -> None:
+    code = "import socket\ntry: socket.getaddrinfo('thinslice.invalid', 80)\nexcept OSError: pass"
+    hosts = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.connect(('192.0.2.1', 53))"
+    calls, _ = run_traced(tmp_path, sys.executable, "-c", f"{code}\ntry:\n {hosts}\nexcept OSError: pass")
+    assert connections(calls)
+
+
+def test_predict_reaches_for_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        write_media(tmp_path / name, [voice_like(1.5, 16_000)], rate_hz=16_000, audio_codec="pcm_s16le")
+    call = ("-m", "thinslice", "predict", "a.wav", "b.wav", "--workers", "2", "--out", "out")
+    calls, left = run_traced(tmp_path, sys.executable, *call)
+    assert connections(calls) == []
+    assert {name for name in left if not name.startswith("home/.cache/thinslice/")} == set()
