@@ -25,11 +25,11 @@ $(DEMO)/.ready: pyproject.toml constraints/ci.txt
 	touch $@
 
 test: $(TEST)/.ready
-	$(TEST)/bin/python -m pytest -n auto $(if $(DATA),--data $(DATA))
+	$(TEST)/bin/python -m pytest -n auto $(if $(DATA),--data=$(DATA))
 
 # The tests under branch coverage; fails below the floor in pyproject.toml.
 coverage: $(TEST)/.ready
-	$(TEST)/bin/python -m pytest -n auto --cov --cov-report=term:skip-covered $(if $(DATA),--data $(DATA))
+	$(TEST)/bin/python -m pytest -n auto --cov --cov-report=term:skip-covered $(if $(DATA),--data=$(DATA))
 
 lint: $(TEST)/.ready
 	$(TEST)/bin/ruff check .

@@ -22,7 +22,7 @@ DATA_FIXTURES = {
     "published",
 }
 
-NO_DATA = "needs the research data: pytest --data DIR"
+NO_DATA = "needs the research data: pytest --data=DIR"
 SLOW = "takes over 20 s: pytest --slow"
 PERMITTED_SKIPS = {
     "research data": re.compile(r"needs the research data|not in the research data"),
@@ -106,7 +106,7 @@ def _present(path: Path, what: str) -> Path:
 
 @pytest.fixture(scope="session")
 def data_dir(request: pytest.FixtureRequest) -> Path:
-    """Folder of the research data, as `pytest --data DIR` names it; without the option, the test is skipped."""
+    """Folder of the research data, as `pytest --data=DIR` names it; without the option, the test is skipped."""
     given = request.config.getoption("data")
     if given is None:
         pytest.skip(NO_DATA)
