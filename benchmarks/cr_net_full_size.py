@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from thinslice.bundle import load_bundle
 from thinslice.traits import TARGETS
 
 THINSLICE = [sys.executable, "-m", "thinslice"]
@@ -70,7 +71,7 @@ def main(corpus: Path, count: int) -> None:
                 print(f"  one step of stage {row['stage']} on {len(clips)} clips: {float(row['seconds']):.1f} s")
         call("export", [*THINSLICE, "export", run, "--out", str(bundle)])
         print(f"  model.onnx: {(bundle / 'model.onnx').stat().st_size / 2**20:.0f} MiB")
-        print(" ", json.loads((bundle / "bundle.json").read_text())["card"]["compared_with_pytorch"])
+        print(" ", load_bundle(bundle).card.compared_with_pytorch)
         words = ["--transcript", "I think that we should all be friends.", "--json"]
         printed = call("predict", [*WITHOUT_TORCH, "predict", str(clips[0]), "--bundle", str(bundle), *words])
         (prediction,) = json.loads(printed)

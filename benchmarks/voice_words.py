@@ -354,12 +354,6 @@ def measure_speed(data: TrainingData) -> None:
         print(f"{name}: median {median:.2f} ms of processor time a clip, 95% under {most:.2f} ms")
 
 
-def _document() -> dict:
-    import json
-
-    return json.loads((BUNDLE / "bundle.json").read_text(encoding="utf-8"))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)

@@ -385,7 +385,7 @@ def test_the_report_finds_the_published_r2(tmp_path):
     )
     assert r2_of(prediction, {bundle.name: bundle.card}) == recipe.PUBLISHED_AVERAGE_R2
     assert "R² about 0.44" in honest_line(r2_of(prediction, {bundle.name: bundle.card}))
-    assert set(bundle.card.notes["scores_by_trait"]["r2, published, official test"]) == set(TRAITS)
+    assert set(bundle.card.scores[0].r2) == {*TRAITS, "average"}
 
 
 def test_label_table_is_that_of_the_training_labels(real_data):

@@ -1,5 +1,6 @@
 """bundle.json is read whole and typed or refused in one line; a hostile bundle costs neither memory nor time."""
 
+import ast
 import io
 import json
 import os
@@ -9,14 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from media_files import tone, write_media
-from thinslice import arrays
+from thinslice import arrays, bundle
 from thinslice.arrays import load_arrays
-from thinslice.bundle import PACKAGED, Card, load_bundle
-from thinslice.errors import BundleError
+from thinslice.bundle import PACKAGED, BundleDocument, Card, load_bundle, save_bundle
+from thinslice.errors import BundleError, UsageError
 from thinslice.infer import onnx_model
 from thinslice.infer.predictor import Predictor
 from toy_bundles import toy_document, write_toy_bundle
@@ -312,3 +314,70 @@ def test_a_bundle_of_format_1_keeps_its_card_and_the_r2_it_was_quoted_by(package
     assert card.r2_for(("words",)) is None
     change(packaged, card={"summary": "", "scores": {"published": {"accuracy": 0.9, "r2": 0.44}}})
     assert load_bundle(packaged).card.r2_for(("face",)) == 0.44
+
+
+# Writing
+
+
+def in_code(source: str) -> set[str]:
+    """Return the strings of a module that are no docstrings."""
+    tree = ast.parse(source)
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docs)
+    return {node.value for node in constants if isinstance(node.value, str)}
+
+
+def test_one_module_reads_and_writes_bundle_json() -> None:
+    root = Path(bundle.__file__).parent
+    naming = [path for path in root.rglob("*.py") if any(text == "bundle.json" for text in in_code(path.read_text()))]
+    assert naming == [root / "bundle.py"]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> tuple[Path, BundleDocument]:
+    document = load_bundle("voice-words").document
+    content = (PACKAGED / "voice-words" / "weights.npz").read_bytes()
+    return save_bundle(tmp_path / "deep" / "mine", document, {"weights.npz": content}), document
+
+
+def test_what_is_written_is_read_back_and_replaces_what_was_there(written, tmp_path: Path) -> None:
+    folder, document = written
+    assert load_bundle(folder).document == document
+    renamed = msgspec.structs.replace(document, name="renamed")
+    save_bundle(folder, renamed, {"weights.npz": b"other"})
+    assert load_bundle(folder).name == "renamed"
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+    (tmp_path / "mine.txt").write_text("a novel")
+    for taken in (tmp_path / "mine.txt", tmp_path):
+        with pytest.raises(UsageError, match="is no bundle; choose another name"):
+            save_bundle(taken, document, {"weights.npz": b""})
+
+
+@pytest.mark.parametrize("fails_at", ["bundle.json", "weights.npz", "new"])
+def test_a_write_that_fails_leaves_the_bundle_that_was_there(written, monkeypatch, fails_at: str) -> None:
+    folder, document = written
+    real_write, real_replace = bundle._write, os.replace
+
+    def write(path: Path, content: bytes) -> None:
+        if path.name == fails_at:
+            raise OSError(28, "No space left on device")
+        real_write(path, content)
+
+    def replace(source: Path, target: Path) -> None:
+        if Path(source).name == fails_at:
+            raise OSError(5, "Input/output error")
+        real_replace(source, target)
+
+    monkeypatch.setattr(bundle, "_write", write)
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(UsageError, match="cannot be written"):
+        save_bundle(folder, msgspec.structs.replace(document, name="new"), {"weights.npz": b"new"})
+    assert load_bundle(folder).document == document
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+def test_what_would_not_load_is_not_written(written, tmp_path: Path) -> None:
+    _, document = written
+    with pytest.raises(ValueError, match="no interval"):
+        save_bundle(tmp_path / "other", msgspec.structs.replace(document, intervals={}), {"weights.npz": b""})
+    assert not (tmp_path / "other").exists()

@@ -24,10 +24,10 @@ from thinslice.systems.deep_impression.graph import build_deep_impression_graph 
 from thinslice.systems.deep_impression.network import PICTURES, SOUND, FiveNetworks, RecurrentImpression  # noqa: E402
 from thinslice.systems.deep_impression.recipe import deep_impression  # noqa: E402
 from thinslice.train.data import ClipData, random_state  # noqa: E402
-from thinslice.train.export import export_run, load_trained  # noqa: E402
+from thinslice.train.export import build_card, export_run, load_trained  # noqa: E402
 from thinslice.train.loop import RunData, Settings, train  # noqa: E402
 from thinslice.train.recipe import Arrays  # noqa: E402
-from thinslice.train.run import RunFolder  # noqa: E402
+from thinslice.train.run import RunFolder, load_json  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 from toy_recipe import toy_clips, toy_data, toy_recipe, toy_stage  # noqa: E402
 
@@ -125,7 +125,14 @@ def test_bundle_says_what_the_run_was(trained, tmp_path: Path) -> None:  # type:
         assert bundle.percentile(trait, np.median(labels[:, k])) == pytest.approx(50, abs=1)
         low, high = np.quantile(validation.labels[:, k] - predicted[:, k], [0.1, 0.9])
         assert bundle.interval(("sound", "scene"), trait) == pytest.approx((min(low, 0), max(high, 0)), abs=1e-3)
-    assert bundle.card.digests["labels"] == run.load()["data"]["labels"]["digest"]
+    document = run.load()
+    assert bundle.card.digests["labels"] == document["data"]["labels"]["digest"]
+    assert bundle.card.num_training_clips == len(labels)
+    splits = load_json(run.path / "scores.json", "")["splits"]
+    assert bundle.card.r2_for(("scene", "sound")) == pytest.approx(splits["test"]["r2"], abs=1e-4)
+    assert not bundle.card.synthetic
+    drawn = {**document, "data": {**document["data"], "synthetic": True}}
+    assert build_card(recipe, drawn, splits).synthetic
     scores = OnnxModel(bundle.folder).predict(samples_of(recipe, data.splits["test"])[1])
     theirs = np.loadtxt(run.predictions("test"), delimiter=",", skiprows=1, usecols=range(1, 6))[1]
     np.testing.assert_allclose(scores, theirs, atol=1e-4)

@@ -1,6 +1,5 @@
 """The bundled model: its contract, its explanations, and what the shipped weights do."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thinslice.bundle import load_bundle
 from thinslice.errors import BundleError, MediaError, ThinsliceError, UsageError
 from thinslice.traits import TARGETS
 from thinslice.voice_words.model import MODES, load_voice_words
@@ -15,7 +15,7 @@ from thinslice.voice_words.spoken_words import split_words
 from thinslice.voice_words.voice_cues import CUES
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "thinslice" / "bundles" / "voice-words"
-DOCUMENT = json.loads((FOLDER / "bundle.json").read_text(encoding="utf-8"))
+DOCUMENT = load_bundle(FOLDER).document
 MODEL = load_voice_words(FOLDER, TARGETS)
 TEXT = "So I'm really [inaudible 00:00:04] excited, about my new make-up and this camera. I don't know zzxqy!"
 
@@ -166,21 +166,21 @@ def test_damaged_weights_are_named(tmp_path):
 
 def test_the_bundle_keeps_its_promises():
     assert (FOLDER / "weights.npz").stat().st_size < 4 * 2**20
-    assert set(DOCUMENT["intervals"]) == set(MODES)
-    for offsets in DOCUMENT["intervals"].values():
+    assert set(DOCUMENT.intervals) == set(MODES)
+    for offsets in DOCUMENT.intervals.values():
         assert all(low < 0 < high for low, high in offsets.values())
-    width = {mode: np.mean([high - low for low, high in DOCUMENT["intervals"][mode].values()]) for mode in MODES}
+    width = {mode: np.mean([high - low for low, high in DOCUMENT.intervals[mode].values()]) for mode in MODES}
     assert width["voice+words"] < width["voice"] < width["words"]
-    for quantiles in DOCUMENT["percentiles"].values():
+    for quantiles in DOCUMENT.percentiles.values():
         assert len(quantiles) == 101
-        assert quantiles == sorted(quantiles)
+        assert list(quantiles) == sorted(quantiles)
 
 
 def test_the_weights_were_made_by_this_code():
     pytest.importorskip("scipy")
     from thinslice.voice_words.trainer import code_digest
 
-    assert code_digest() in DOCUMENT["card"]["code_version"], "train the bundle again: its code has changed"
+    assert code_digest() in DOCUMENT.card.code_version, "train the bundle again: its code has changed"
 
 
 def test_real_labels_are_predicted_better_than_by_their_mean(real_data):

@@ -37,6 +37,7 @@ NEEDED_FILES: Final[Mapping[Kind, tuple[str, ...]]] = {
 }
 
 MAX_NAME: Final = 100
+_FILE: Final = "bundle.json"
 _REMEDY: Final = "install or export the bundle again"
 
 
@@ -57,12 +58,22 @@ class BundleInput(Document, kw_only=True):
     label: str
     optional: bool = False
 
+    @classmethod
+    def of(cls, spec: FeatureSpec, label: str, optional: bool = False) -> "BundleInput":
+        """Return the input that a feature is."""
+        return cls(
+            extractor=spec.extractor, version=spec.version, params=dict(spec.params), label=label, optional=optional
+        )
+
     @property
     def spec(self) -> FeatureSpec | None:
         """How it is computed from a clip; None for the transcript. UsageError where this thinslice cannot."""
         if self.extractor == TRANSCRIPT:
             return None
         return FeatureSpec.from_dict({"extractor": self.extractor, "version": self.version, "params": self.params})
+
+
+TRANSCRIPT_INPUT: Final = BundleInput(extractor=TRANSCRIPT, version=1, label="words", optional=True)
 
 
 class Score(Document, omit_defaults=True):
@@ -188,8 +199,8 @@ class BundleDocument(Document, kw_only=True):
         for used in self.input_combinations():
             for target in self.outputs:
                 low, high = self.intervals.get(used, {}).get(target, (1.0, -1.0))
-                if not low <= 0.0 <= high:
-                    raise ValueError(f"no interval of {target} for the inputs {used}, or one that excludes 0")
+                if low > high:
+                    raise ValueError(f"no interval of {target} for the inputs {used}, or one without width")
         for target in self.outputs:
             quantiles = self.percentiles.get(target, ())
             if len(quantiles) < 2 or any(low > high for low, high in itertools.pairwise(quantiles)):
@@ -265,21 +276,26 @@ def find_bundle(name_or_dir: str | Path) -> Path:
         BundleError: nothing of that name; the message lists what there is.
     """
     given = Path(name_or_dir)
-    if (given / "bundle.json").is_file():
+    if is_bundle(given):
         return given
     if given.is_dir():
-        raise BundleError(f"{given}: not a bundle (no bundle.json in it); make one with: thinslice export")
+        raise BundleError(f"{given}: not a bundle (no {_FILE} in it); make one with: thinslice export")
     for root in _roots():
-        if given.name == str(name_or_dir) and (root / given / "bundle.json").is_file():
+        if given.name == str(name_or_dir) and is_bundle(root / given):
             return root / given
     known = ", ".join(list_bundles())
     hint = "; install it with: thinslice assets get bimodal" if str(name_or_dir).startswith("bimodal") else ""
     raise BundleError(f"{name_or_dir}: no such bundle{hint}; there are: {known}")
 
 
+def is_bundle(folder: Path) -> bool:
+    """Return whether a folder holds a bundle, whole or damaged."""
+    return (folder / _FILE).is_file()
+
+
 def list_bundles() -> list[str]:
     """Return the names of all bundles on this machine."""
-    return sorted({path.parent.name for root in _roots() for path in root.glob("*/bundle.json")})
+    return sorted({path.parent.name for root in _roots() for path in root.glob(f"*/{_FILE}")})
 
 
 def _roots() -> list[Path]:
@@ -296,7 +312,7 @@ def load_bundle(name_or_dir: str | Path) -> Bundle:
             extractor.
     """
     folder = find_bundle(name_or_dir)
-    path = folder / "bundle.json"
+    path = folder / _FILE
     document = load_document(path, BundleDocument, _REMEDY, BundleError, partial(_upgrade, path))
     try:
         document.check()
@@ -331,8 +347,7 @@ def save_bundle(folder: Path, document: BundleDocument, files: Mapping[str, byte
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     document = msgspec.structs.replace(document, files=digests)
     document.check()
-    if folder.exists() and not (folder / "bundle.json").is_file() and (folder.is_file() or any(folder.iterdir())):
-        raise UsageError(f"{folder}: is there already and is no bundle; choose another name")
+    check_place(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder.parent) as incoming:
@@ -340,7 +355,7 @@ def save_bundle(folder: Path, document: BundleDocument, files: Mapping[str, byte
             staged.mkdir()
             for name, content in files.items():
                 _write(staged / name, content)
-            _write(staged / "bundle.json", (format_document(document, indent=1) + "\n").encode())
+            _write(staged / _FILE, (format_document(document, indent=1) + "\n").encode())
             if folder.exists():
                 os.replace(folder, old)
             try:
@@ -352,6 +367,12 @@ def save_bundle(folder: Path, document: BundleDocument, files: Mapping[str, byte
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror or error})") from None
     return folder
+
+
+def check_place(folder: Path) -> None:
+    """Raise UsageError where something other than a bundle would be overwritten."""
+    if folder.exists() and not is_bundle(folder) and (folder.is_file() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: is there already and is no bundle; choose another name")
 
 
 def _write(path: Path, content: bytes) -> None:

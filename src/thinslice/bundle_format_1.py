@@ -63,6 +63,8 @@ def _upgrade_card(card: Mapping[str, Any], combinations: list[str]) -> dict[str,
             out[key] = {name: digest for name, digest in value.items() if isinstance(digest, str)}
         elif key in ("seed", "num_training_clips") and isinstance(value, int):
             out[key] = int(value)
+        elif key == "synthetic" and isinstance(value, bool):
+            out[key] = value
         else:
             notes[key] = value
     return {**out, "notes": notes}

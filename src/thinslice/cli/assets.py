@@ -17,6 +17,7 @@ from thinslice.assets import (
     locate,
     remove_asset,
 )
+from thinslice.bundle import is_bundle
 from thinslice.cli.output import print_json
 from thinslice.errors import ThinsliceError
 
@@ -145,7 +146,7 @@ def _convert(name: str) -> None:
 def _bundles_of(name: str) -> list[Path]:
     """Return the installed bundles that were made from an asset."""
     folders = [bundle_dir() / bundle for bundle in BUNDLES.get(name, ())]
-    return [folder for folder in folders if (folder / "bundle.json").is_file()]
+    return [folder for folder in folders if is_bundle(folder)]
 
 
 def _print_list(as_json: bool) -> None:

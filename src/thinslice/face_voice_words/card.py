@@ -2,15 +2,16 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from thinslice import __version__
+from thinslice.arrays import format_arrays
+from thinslice.bundle import TRANSCRIPT, TRANSCRIPT_INPUT, BundleDocument, BundleInput, Card, save_bundle
 from thinslice.face_voice_words.descriptor import NETWORKS
 from thinslice.features.spec import FeatureSpec
 from thinslice.traits import TARGETS
@@ -22,7 +23,7 @@ from thinslice.voice_words.trainer import (
     grouped_folds,
     intervals,
     random_folds,
-    summary,
+    scores_of,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 NAME: Final = "face-voice-words"
 VERSION: Final = "1.0.0"
-KIND: Final = "face_voice_words"
 SOURCES: Final = (
     "face_voice_words/trainer.py",
     "face_voice_words/portraits.py",
@@ -63,7 +63,7 @@ def write_bundle(
     """Cross-validate, calibrate and write the bundle.
 
     Args:
-        out_dir: the bundle's folder; made if need be.
+        out_dir: the bundle's folder; an older bundle there is replaced.
         networks: folder with the files of `NETWORKS`.
         data: the training clips.
         portraits: folder with the zip files that the faces came from.
@@ -78,38 +78,25 @@ def write_bundle(
     """
     grouped = cross_predict(grouped_folds(data.speakers, num_folds, seed))
     shuffled = cross_predict(random_folds(len(data.clips), num_folds, seed))
-    out_dir.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(out_dir / "weights.npz", **arrays)  # type: ignore[arg-type]  # NumPy names allow_pickle
-    for name in NETWORKS:
-        if networks.resolve() != out_dir.resolve():
-            shutil.copyfile(networks / name, out_dir / name)
-    document = {
-        "format": 1,
-        "name": NAME,
-        "version": VERSION,
-        "kind": KIND,
-        "outputs": list(TARGETS),
-        "inputs": _inputs(),
-        "files": {name: _digest(out_dir / name) for name in ("weights.npz", *NETWORKS)},
-        "intervals": intervals(data, grouped),
-        "percentiles": {
-            target: np.quantile(data.labels[:, index], np.linspace(0, 1, 101)).round(6).tolist()
+    document = BundleDocument(
+        name=NAME,
+        version=VERSION,
+        kind="face_voice_words",
+        outputs=TARGETS,
+        inputs={
+            "face": BundleInput.of(FeatureSpec(extractor="face_portraits"), "face", optional=True),
+            "voice_profile": BundleInput.of(FeatureSpec(extractor="voice_profile"), "voice", optional=True),
+            TRANSCRIPT: TRANSCRIPT_INPUT,
+        },
+        intervals=intervals(data, grouped),
+        percentiles={
+            target: tuple(np.quantile(data.labels[:, index], np.linspace(0, 1, 101)).round(6).tolist())
             for index, target in enumerate(TARGETS)
         },
-        "card": _card(data, portraits, settings, seed, num_folds, grouped, shuffled),
-    }
-    (out_dir / "bundle.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return out_dir
-
-
-def _inputs() -> dict[str, Any]:
-    face = FeatureSpec(extractor="face_portraits").to_dict()
-    voice = FeatureSpec(extractor="voice_profile").to_dict()
-    return {
-        "face": {**face, "optional": True, "label": "face"},
-        "voice_profile": {**voice, "optional": True, "label": "voice"},
-        "transcript": {"extractor": "transcript", "version": 1, "params": {}, "optional": True, "label": "words"},
-    }
+        card=_card(data, portraits, settings, seed, num_folds, grouped, shuffled),
+    )
+    files = {name: (networks / name).read_bytes() for name in NETWORKS}
+    return save_bundle(out_dir, document, {"weights.npz": format_arrays(arrays), **files})
 
 
 def _digest(path: Path) -> str:
@@ -125,23 +112,26 @@ def _card(
     num_folds: int,
     grouped: Mapping[str, np.ndarray],
     shuffled: Mapping[str, np.ndarray],
-) -> dict[str, Any]:
-    def figures(predictions: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {mode: summary(data.labels, scores) for mode, scores in predictions.items()}
-
+) -> Card:
     num_speakers = len(np.unique(data.speakers))
     archives = {path.name: _digest(path) for path in sorted(portraits.glob("*.zip"))}
-    return {
-        "summary": "Apparent Big Five and interview score from a face, a voice (its first 7 s) and the words spoken; "
+    folds = f"{num_folds}-fold cross-validation on the training split, speakers"
+    apart = scores_of(data, grouped, f"{folds} apart")
+    mean = {"": np.broadcast_to(data.labels.mean(axis=0), data.labels.shape)}
+    return Card(
+        summary="Apparent Big Five and interview score from a face, a voice (its first 7 s) and the words spoken; "
         "any of the three may be missing.",
-        "trained_on": f"ChaLearn First Impressions V2, training split: {len(data.clips)} clips of about 15 s from "
+        r2={score.inputs: score.r2["average"] for score in apart},
+        scores=(
+            *apart,
+            *scores_of(data, shuffled, f"{folds} in several folds"),
+            *scores_of(data, mean, "the training mean predicted for every clip"),
+        ),
+        scores_note="accuracy is 1 - mean absolute error, average is over the five traits",
+        trained_on=f"ChaLearn First Impressions V2, training split: {len(data.clips)} clips of about 15 s from "
         f"{num_speakers} YouTube videos of people speaking English to a camera; of each about four portraits",
-        "data_credit": "Ponce-Lopez et al. 2016; Escalante et al. 2020; CC BY-NC 4.0, research use. The networks under "
-        "the face: faceres of @vladmandic/human (MIT; A. Savchenko's HSE FaceRec, trained on VGGFace2) and the first "
-        "blocks of EfficientNet-lite0 (Apache-2.0; ImageNet), both unchanged.",
-        "licence": "CC BY-NC 4.0 for these weights, since they were made from data under it: research use only; the "
-        "code is Apache-2.0",
-        "limits": [
+        num_training_clips=len(data.clips),
+        limits=(
             "What strangers see in 15 s, not what a person is: apparent, not actual, personality.",
             "It judges looks, as strangers do: apparent age, gender, hair, skin and light move its scores. Its groups' "
             "gaps are in docs/groups.md; look at them before comparing people who differ in these.",
@@ -150,20 +140,21 @@ def _card(
             "The labels themselves are noisy: their split-half reliability is 0.45 (agreeableness) to 0.69 "
             "(conscientiousness), so R2 cannot go much beyond 0.6.",
             "Never for hiring, credit, policing, health or any other decision about a person.",
-        ],
-        "method": "Gaussian-process regression with an additive kernel (face, voice, pace of speech, n-grams) on fixed "
+        ),
+        interval_source=f"{COVERAGE:.0%}, split-conformal from {num_folds}-fold residuals, folds and weights "
+        "by speaker",
+        method="Gaussian-process regression with an additive kernel (face, voice, pace of speech, n-grams) on fixed "
         "descriptors and a shared noise per speaker; see docs/bundled-model.md",
-        "intervals": f"{COVERAGE:.0%}, split-conformal from {num_folds}-fold residuals, folds and weights by speaker",
-        "scores": {
-            "what": f"{num_folds}-fold cross-validation on the training split; accuracy is 1 - mean absolute error, "
-            "average is over the five traits",
-            "unseen_speakers": figures(grouped),
-            "seen_speakers": figures(shuffled),
-            "training_mean": summary(data.labels, np.broadcast_to(data.labels.mean(axis=0), data.labels.shape)),
+        licence="CC BY-NC 4.0 for these weights, since they were made from data under it: research use only; the "
+        "code is Apache-2.0",
+        data_credit="Ponce-Lopez et al. 2016; Escalante et al. 2020; CC BY-NC 4.0, research use. The networks under "
+        "the face: faceres of @vladmandic/human (MIT; A. Savchenko's HSE FaceRec, trained on VGGFace2) and the first "
+        "blocks of EfficientNet-lite0 (Apache-2.0; ImageNet), both unchanged.",
+        seed=seed,
+        digests={**data.digests, **archives},
+        code_version=f"thinslice {__version__}, sources sha256 {digest_of_sources(SOURCES)}",
+        notes={
+            "coverage": coverages(data, grouped, shuffled, seed),
+            "settings": json.loads(json.dumps(asdict(settings))),
         },
-        "coverage": coverages(data, grouped, shuffled, seed),
-        "settings": json.loads(json.dumps(asdict(settings))),
-        "seed": seed,
-        "digests": {**data.digests, **archives},
-        "code_version": f"thinslice {__version__}, sources sha256 {digest_of_sources(SOURCES)}",
-    }
+    )

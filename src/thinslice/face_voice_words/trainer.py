@@ -11,16 +11,16 @@ descriptor of `thinslice.face_voice_words.descriptor` plus a radial one on its m
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from thinslice.bundle import load_bundle
 from thinslice.face_voice_words.card import write_bundle
 from thinslice.face_voice_words.descriptor import BLOCKS, FaceDescriber
 from thinslice.face_voice_words.model import MODES
@@ -344,11 +344,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = train(
         given.data, given.portraits, given.networks, given.out, seed=given.seed, descriptors=given.descriptors
     )
-    card: dict[str, Any] = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["card"]
-    for name in ("unseen_speakers", "seen_speakers"):
-        for mode, figures in card["scores"][name].items():
-            accuracy, r2 = figures["accuracy"]["average"], figures["r2"]["average"]
-            print(f"{name:16s} {mode:17s} accuracy {accuracy:.4f}  R2 {r2:.4f}")
+    for score in load_bundle(folder).card.scores:
+        averages = f"accuracy {score.accuracy['average']:.4f}  R2 {score.r2['average']:.4f}"
+        print(f"{score.inputs:17s} {averages}  {score.clips}")
     print(folder)
 
 

@@ -152,15 +152,16 @@ def _load_neutral(bundle: Bundle) -> dict[str, np.ndarray]:
     """Return what stands for optional inputs that a clip lacks: an array for each of them."""
     optional = [name for name, entry in bundle.inputs.items() if entry.optional]
     arrays: dict[str, np.ndarray] = {}
-    path = bundle.folder / (bundle.document.neutral or "bundle.json")
     if bundle.document.neutral:
+        path = bundle.folder / bundle.document.neutral
         try:
             arrays = load_arrays(path)
         except ValueError as error:
             raise BundleError(f"{path}: damaged ({error}); export or install the bundle again") from None
     missing = [name for name in optional if name not in arrays]
     if missing:
-        raise BundleError(f"{path}: nothing stands for {', '.join(missing)}, an optional input; export it again")
+        names = ", ".join(missing)
+        raise BundleError(f"{bundle.folder}: nothing stands for {names}, an optional input; export it again")
     return arrays
 
 

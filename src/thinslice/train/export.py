@@ -4,23 +4,20 @@ This is not part of `thinslice.infer`, which never imports PyTorch; the two meet
 (`thinslice.bundle`).
 """
 
-import hashlib
-import io
 import itertools
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from thinslice import __version__
+from thinslice.arrays import format_arrays
+from thinslice.bundle import BundleDocument, BundleInput, Card, Comparison, Score, check_place, save_bundle
 from thinslice.errors import UsageError
 from thinslice.layers.onnx_graph import require_onnx, trace
 from thinslice.train.data import ClipData
@@ -29,7 +26,6 @@ from thinslice.train.recipe import Arrays, ClipReader, Estimator, FitStage, Mode
 from thinslice.train.run import RunFolder, load_json
 from thinslice.train.stage import load_weights
 
-FORMAT: Final = 1
 TOLERANCE: Final = 1e-4
 """Largest difference between the graph's scores and PyTorch's that a bundle is written with; as a share of the scores
 where these are beyond 1, as an untrained network's are."""
@@ -116,7 +112,7 @@ def export_run(
         name=name or "-".join(filter(None, [recipe.name, recipe.variant])),
         percentiles=_percentiles(recipe, labels["quantiles"], run),
         intervals=_intervals(recipe, residuals, deviation),
-        card=_card(recipe, document, splits),
+        card=build_card(recipe, document, splits),
         estimator=estimator,
     )
 
@@ -258,7 +254,7 @@ def write_bundle(
     name: str,
     percentiles: Mapping[str, Sequence[float]],
     intervals: Mapping[str, Mapping[str, tuple[float, float]]],
-    card: Mapping[str, Any],
+    card: Card,
     version: str = "1",
     estimator: Estimator | None = None,
 ) -> Exported:
@@ -274,7 +270,7 @@ def write_bundle(
         percentiles: output -> 101 quantiles of the training labels.
         intervals: labels of the inputs that are there, joined by "+" -> output -> offsets (low, high) of the 80%
             interval.
-        card: free text for people.
+        card: for people; what is measured here is added.
         version: of the bundle.
         estimator: what a last `FitStage` fitted.
 
@@ -284,61 +280,32 @@ def write_bundle(
     require_onnx()
     if not samples:
         raise UsageError("no clip to compare the graph with PyTorch on")
-    if out.exists() and not (out / "bundle.json").is_file() and (out.is_file() or any(out.iterdir())):
-        raise UsageError(f"{out}: is there already and is no bundle; choose another name")
+    check_place(out)
     worst = largest_difference(recipe, graph, model, samples, estimator)
     if not worst < TOLERANCE:
         raise UsageError(f"{name}: the exported graph's scores differ from PyTorch's by {worst:g}; nothing is written")
-    compared = {"largest_difference": worst, "num_clips": len(samples)}
     specs = recipe.bundle_features or recipe.features
-    document = {
-        "format": FORMAT,
-        "name": name,
-        "version": version,
-        "kind": "onnx",
-        "outputs": list(recipe.outputs),
-        "inputs": {
-            feature: {**specs[feature].to_dict(), "label": label}
-            | ({"optional": True} if feature in recipe.absent else {})
-            for feature, label in recipe.inputs.items()
-        },
-        "files": {},
-        "intervals": {used: dict(entry) for used, entry in intervals.items()},
-        "percentiles": dict(percentiles),
-        "card": {**card, "compared_with_pytorch": compared, "code_version": __version__},
-    }
     files = {"model.onnx": graph.SerializeToString()}
     if recipe.absent:
-        files["neutral.npz"] = _neutral(recipe, samples[0])
-        document["neutral"] = "neutral.npz"
-    _write(out, files, document)
+        neutral = {name: np.full_like(samples[0][name], value) for name, value in recipe.absent.items()}
+        files["neutral.npz"] = format_arrays(neutral)
+    compared = Comparison(largest_difference=worst, num_clips=len(samples))
+    document = BundleDocument(
+        name=name,
+        version=version,
+        kind="onnx",
+        outputs=recipe.outputs,
+        inputs={
+            feature: BundleInput.of(specs[feature], label, feature in recipe.absent)
+            for feature, label in recipe.inputs.items()
+        },
+        neutral="neutral.npz" if recipe.absent else None,
+        intervals={used: dict(entry) for used, entry in intervals.items()},
+        percentiles={target: tuple(quantiles) for target, quantiles in percentiles.items()},
+        card=msgspec.structs.replace(card, compared_with_pytorch=compared, code_version=__version__),
+    )
+    save_bundle(out, document, files)
     return Exported(out, worst, len(samples))
-
-
-def _neutral(recipe: Recipe, sample: Arrays) -> bytes:
-    stream = io.BytesIO()
-    neutral: dict[str, Any] = {name: np.full_like(sample[name], value) for name, value in recipe.absent.items()}
-    np.savez_compressed(stream, **neutral)
-    return stream.getvalue()
-
-
-def _write(out: Path, files: Mapping[str, bytes], document: dict[str, Any]) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # Written beside its place and moved there whole, so that nobody finds half a bundle.
-        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=out.parent) as incoming:
-            staged = Path(incoming) / "new"
-            staged.mkdir()
-            for name, content in files.items():
-                (staged / name).write_bytes(content)
-            document["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-            text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-            (staged / "bundle.json").write_text(text + "\n", "utf-8")
-            if out.exists():
-                os.replace(out, Path(incoming) / "old")
-            shutil.move(staged, out)
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be written ({error.strerror or error})") from None
 
 
 def _percentiles(
@@ -373,30 +340,39 @@ def _intervals(
     return {"+".join(dict.fromkeys(recipe.inputs[name] for name in part)): entry for part, entry in found.items()}
 
 
-def _card(recipe: Recipe, document: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, Any]:
+def build_card(recipe: Recipe, document: Mapping[str, Any], splits: Mapping[str, Any]) -> Card:
+    """Return a run's card, from its run.json and the splits of its scores.json."""
     data = document["data"]
     clips = ", ".join(f"{count:,} {split}" for split, count in data["num_clips"].items())
-    measured = {
-        f"{split}, {entry['num_clips']} clips": {
-            metric: None if entry.get(metric) is None else round(entry[metric], 4) for metric in ("accuracy", "r2")
-        }
-        for split, entry in splits.items()
-    }
-    limits = f"Predicts how strangers judge a person at first sight, not who the person is. {recipe.limits}"
+    scores = []
+    for split, entry in splits.items():
+        accuracy, r2 = (
+            {} if entry.get(metric) is None else {"average": round(entry[metric], 4)} for metric in ("accuracy", "r2")
+        )
+        scores.append(Score(clips=f"{split}, {entry['num_clips']} clips", accuracy=accuracy, r2=r2))
     source = "the labels' spread: the run had no validation clips"
     if "validation" in splits:
         source = f"residuals of {splits['validation']['num_clips']} validation clips, used to choose epochs as well"
     if recipe.absent:
         source += "; with fewer inputs, of the same clips without them where they were at hand for the export"
-    return {
-        "summary": f"{recipe.name}, variant {recipe.variant}: {' and '.join(recipe.inputs.values())}.",
-        "paper": recipe.paper,
-        "trained_on": f"{data.get('manifest', 'clips')} ({clips})",
-        "scores": measured,
-        "interval_source": source,
-        "limits": limits.strip(),
-        "licence": "that of the clips it was trained on",
-        "digests": {"manifest": data.get("manifest_digest"), "labels": data["labels"]["digest"]},
-        "source_sha256": document["code"]["source_sha256"],
-        "seed": document["seed"],
-    }
+    # Of clips that chose nothing, where there are any; with all inputs, on which the clips were scored.
+    quoted = next((splits[split].get("r2") for split in ("test", "validation") if split in splits), None)
+    digests = {"manifest": data.get("manifest_digest"), "labels": data["labels"]["digest"]}
+    return Card(
+        summary=f"{recipe.name}, variant {recipe.variant}: {' and '.join(recipe.inputs.values())}.",
+        paper=recipe.paper,
+        trained_on=f"{data.get('manifest', 'clips')} ({clips})",
+        num_training_clips=data["num_clips"].get("train"),
+        synthetic=bool(data.get("synthetic")),
+        r2={} if quoted is None else {"+".join(dict.fromkeys(recipe.inputs.values())): round(quoted, 4)},
+        scores=tuple(scores),
+        interval_source=source,
+        limits=(
+            "Predicts how strangers judge a person at first sight, not who the person is.",
+            *filter(None, [recipe.limits]),
+        ),
+        licence="that of the clips it was trained on",
+        digests={name: digest for name, digest in digests.items() if digest},
+        source_sha256=document["code"]["source_sha256"],
+        seed=document["seed"],
+    )

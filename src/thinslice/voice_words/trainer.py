@@ -24,6 +24,17 @@ from typing import Any, Final
 import numpy as np
 
 from thinslice import __version__
+from thinslice.arrays import format_arrays
+from thinslice.bundle import (
+    TRANSCRIPT,
+    TRANSCRIPT_INPUT,
+    BundleDocument,
+    BundleInput,
+    Card,
+    Score,
+    load_bundle,
+    save_bundle,
+)
 from thinslice.data.manifest import speaker_of
 from thinslice.errors import ManifestError
 from thinslice.evaluate.metrics import accuracy, r2
@@ -350,33 +361,23 @@ def train_voice_words(
     grouped = cross_predict(data, grouped_folds(data.speakers, num_folds, seed), settings, seed)
     shuffled = cross_predict(data, random_folds(len(data.clips), num_folds, seed), settings, seed)
     arrays = fit_arrays(data, settings, seed)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    weights = out_dir / "weights.npz"
-    np.savez_compressed(weights, **arrays)  # type: ignore[arg-type]  # NumPy names allow_pickle
-    document = {
-        "format": 1,
-        "name": NAME,
-        "version": VERSION,
-        "kind": "voice_words",
-        "outputs": list(TARGETS),
-        "inputs": {
-            "voice_profile": {
-                **FeatureSpec(extractor="voice_profile").to_dict(),
-                "optional": True,
-                "label": "voice",
-            },
-            "transcript": {"extractor": "transcript", "version": 1, "params": {}, "optional": True, "label": "words"},
+    document = BundleDocument(
+        name=NAME,
+        version=VERSION,
+        kind="voice_words",
+        outputs=TARGETS,
+        inputs={
+            "voice_profile": BundleInput.of(FeatureSpec(extractor="voice_profile"), "voice", optional=True),
+            TRANSCRIPT: TRANSCRIPT_INPUT,
         },
-        "files": {weights.name: hashlib.sha256(weights.read_bytes()).hexdigest()},
-        "intervals": intervals(data, grouped),
-        "percentiles": {
-            target: np.quantile(data.labels[:, index], np.linspace(0, 1, 101)).round(6).tolist()
+        intervals=intervals(data, grouped),
+        percentiles={
+            target: tuple(np.quantile(data.labels[:, index], np.linspace(0, 1, 101)).round(6).tolist())
             for index, target in enumerate(TARGETS)
         },
-        "card": _card(data, settings, seed, num_folds, grouped, shuffled),
-    }
-    (out_dir / "bundle.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return out_dir
+        card=_card(data, settings, seed, num_folds, grouped, shuffled),
+    )
+    return save_bundle(out_dir, document, {"weights.npz": format_arrays(arrays)})
 
 
 def coverages(
@@ -406,16 +407,16 @@ def coverages(
     return result
 
 
-def intervals(data: TrainingData, predictions: Mapping[str, np.ndarray]) -> dict[str, dict[str, list[float]]]:
+def intervals(data: TrainingData, predictions: Mapping[str, np.ndarray]) -> dict[str, dict[str, tuple[float, float]]]:
     """Return mode -> target -> offsets of the interval, from predictions (n, 6) with speakers apart."""
-    result = {}
+    result: dict[str, dict[str, tuple[float, float]]] = {}
     for mode, scores in predictions.items():
         rows = np.isfinite(scores).all(axis=1)
         residuals = (data.labels - scores)[rows]
-        result[mode] = {
-            target: [round(offset, 6) for offset in conformal_offsets(residuals[:, index], data.speakers[rows])]
-            for index, target in enumerate(TARGETS)
-        }
+        result[mode] = {}
+        for index, target in enumerate(TARGETS):
+            low, high = conformal_offsets(residuals[:, index], data.speakers[rows])
+            result[mode][target] = (round(low, 6), round(high, 6))
     return result
 
 
@@ -459,40 +460,51 @@ def _card(
     num_folds: int,
     grouped: Mapping[str, np.ndarray],
     shuffled: Mapping[str, np.ndarray],
-) -> dict[str, Any]:
-    def figures(predictions: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {mode: summary(data.labels, scores) for mode, scores in predictions.items()}
-
+) -> Card:
     num_speakers = len(np.unique(data.speakers))
-    return {
-        "summary": "Apparent Big Five and interview score from the sound of a voice (its first 7 s) and the words "
+    folds = f"{num_folds}-fold cross-validation on the training split, speakers"
+    apart = scores_of(data, grouped, f"{folds} apart")
+    mean = {"": np.broadcast_to(data.labels.mean(axis=0), data.labels.shape)}
+    return Card(
+        summary="Apparent Big Five and interview score from the sound of a voice (its first 7 s) and the words "
         "spoken. It listens and reads; it does not look.",
-        "trained_on": f"ChaLearn First Impressions V2, training split: {len(data.clips)} clips of about 15 s from "
+        r2={score.inputs: score.r2["average"] for score in apart},
+        scores=(
+            *apart,
+            *scores_of(data, shuffled, f"{folds} in several folds"),
+            *scores_of(data, mean, "the training mean predicted for every clip"),
+        ),
+        scores_note="accuracy is 1 - mean absolute error, average is over the five traits",
+        trained_on=f"ChaLearn First Impressions V2, training split: {len(data.clips)} clips of about 15 s from "
         f"{num_speakers} YouTube videos of people speaking English to a camera",
-        "data_credit": "Ponce-Lopez et al. 2016; Escalante et al. 2020; CC BY-NC 4.0, research use",
-        "licence": "the code is Apache-2.0; the weights were made from CC BY-NC 4.0 data: research use only",
-        "limits": [
+        num_training_clips=len(data.clips),
+        limits=(
             "What strangers see in 15 s, not what a person is: apparent, not actual, personality.",
             "R2 on unseen speakers is about 0.2: most of what strangers think of a person is not in here.",
             "English speech to a camera; few children, few people over 60, few speakers of other languages.",
             "Never for hiring, credit, policing or any other decision about a person.",
-        ],
-        "method": "Gaussian-process regression with an additive kernel (voice, pace of speech, n-grams) and a shared "
+        ),
+        interval_source=f"{COVERAGE:.0%}, split-conformal from {num_folds}-fold residuals, folds and weights "
+        "by speaker",
+        method="Gaussian-process regression with an additive kernel (voice, pace of speech, n-grams) and a shared "
         "noise per speaker; see docs/bundled-model.md",
-        "intervals": f"{COVERAGE:.0%}, split-conformal from {num_folds}-fold residuals, folds and weights by speaker",
-        "scores": {
-            "what": f"{num_folds}-fold cross-validation on the training split; accuracy is 1 - mean absolute error, "
-            "average is over the five traits",
-            "unseen_speakers": figures(grouped),
-            "seen_speakers": figures(shuffled),
-            "training_mean": summary(data.labels, np.broadcast_to(data.labels.mean(axis=0), data.labels.shape)),
+        licence="the code is Apache-2.0; the weights were made from CC BY-NC 4.0 data: research use only",
+        data_credit="Ponce-Lopez et al. 2016; Escalante et al. 2020; CC BY-NC 4.0, research use",
+        seed=seed,
+        digests=dict(data.digests),
+        code_version=f"thinslice {__version__}, sources sha256 {code_digest()}",
+        notes={
+            "coverage": coverages(data, grouped, shuffled, seed),
+            "settings": json.loads(json.dumps(asdict(settings))),
         },
-        "coverage": coverages(data, grouped, shuffled, seed),
-        "settings": json.loads(json.dumps(asdict(settings))),
-        "seed": seed,
-        "digests": dict(data.digests),
-        "code_version": f"thinslice {__version__}, sources sha256 {code_digest()}",
-    }
+    )
+
+
+def scores_of(data: TrainingData, predictions: Mapping[str, np.ndarray], clips: str) -> tuple[Score, ...]:
+    """Return a card's scores of predictions (n, 6) by the inputs that they are made from."""
+    return tuple(
+        Score(clips=clips, inputs=mode, **summary(data.labels, scores)) for mode, scores in predictions.items()
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -503,11 +515,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     folder = train_voice_words(given.data, given.out, seed=given.seed)
-    card = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["card"]
-    for name in ("unseen_speakers", "seen_speakers"):
-        for mode, figures in card["scores"][name].items():
-            accuracy_, r2_ = figures["accuracy"]["average"], figures["r2"]["average"]
-            print(f"{name:16s} {mode:12s} accuracy {accuracy_:.4f}  R2 {r2_:.4f}")
+    for score in load_bundle(folder).card.scores:
+        averages = f"accuracy {score.accuracy['average']:.4f}  R2 {score.r2['average']:.4f}"
+        print(f"{score.inputs:13s} {averages}  {score.clips}")
     print(folder)
 
 

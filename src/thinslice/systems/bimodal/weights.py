@@ -5,11 +5,8 @@ Temporally Ordered Deep Audio and Stochastic Visual Features", ECCV 2016 worksho
 ChaLearn First Impressions challenge. Weights: github.com/InnovArul/first-impressions (Apache-2.0).
 """
 
-import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -18,7 +15,10 @@ from typing import Any, Final
 import numpy as np
 
 from thinslice import __version__
+from thinslice.arrays import format_arrays
+from thinslice.bundle import BundleDocument, BundleInput, Card, Score, save_bundle
 from thinslice.errors import UsageError
+from thinslice.features.spec import FeatureSpec
 from thinslice.systems.bimodal.graph import build_bimodal_graph
 from thinslice.systems.bimodal.torch7_weights import Architecture, BimodalWeights, read_bimodal
 from thinslice.traits import TRAITS
@@ -153,99 +153,79 @@ def published_interval(target: str, deviation: float, extra_deviation: float = 0
 
 def _write_networks(networks: Sequence[BimodalWeights], folder: Path) -> Path:
     sound = np.array(_resource(__package__, "neutral.json")["sound"], dtype=np.float32)
-    model = build_bimodal_graph(networks)
-    if folder.exists() and not (folder / "bundle.json").is_file() and (folder.is_file() or any(folder.iterdir())):
-        raise UsageError(f"{folder}: is there already and is no bundle; choose another name")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Written beside its place and moved there whole, so that nobody finds half a bundle.
-        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder.parent) as incoming:
-            staged = Path(incoming) / "new"
-            staged.mkdir()
-            (staged / "model.onnx").write_bytes(model.SerializeToString())
-            np.savez_compressed(
-                staged / "neutral.npz",
-                pictures=np.full((1, 6, 112, 112, 3), NEUTRAL_COLOUR, np.uint8),
-                sound=np.repeat(sound[None], 6, axis=0),
-            )
-            files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(staged.iterdir())}
-            document = json.dumps(_document(networks, files), indent=1)
-            (staged / "bundle.json").write_text(document + "\n", "utf-8")
-            if folder.exists():
-                os.replace(folder, Path(incoming) / "old")
-            os.replace(staged, folder)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written ({error.strerror or error})") from None
-    return folder
+    neutral: dict[str, np.ndarray] = {
+        "pictures": np.full((1, 6, 112, 112, 3), NEUTRAL_COLOUR, np.uint8),
+        "sound": np.repeat(sound[None], 6, axis=0),
+    }
+    model = build_bimodal_graph(networks).SerializeToString()
+    return save_bundle(folder, _document(networks), {"model.onnx": model, "neutral.npz": format_arrays(neutral)})
 
 
-def _document(networks: Sequence[BimodalWeights], files: Mapping[str, str]) -> dict[str, Any]:
+def _document(networks: Sequence[BimodalWeights]) -> BundleDocument:
     labels = _resource("thinslice.data", "label_quantiles.json")
     deviation = labels["deviation"]
-    return {
-        "format": 1,
-        "name": _name(networks),
-        "version": BUNDLE_VERSION,
-        "kind": "onnx",
-        "outputs": list(TRAITS),
-        "inputs": {
-            "pictures": {"extractor": "aligned_faces", "version": 1, "params": FACE_PARAMS, "label": "face"},
-            "sound": {
-                "extractor": "short_term_audio",
-                "version": 1,
-                "params": SOUND_PARAMS,
-                "label": "sound",
-                "optional": True,
-            },
+    pictures = FeatureSpec(extractor="aligned_faces", params=FACE_PARAMS)
+    sound = FeatureSpec(extractor="short_term_audio", params=SOUND_PARAMS)
+    without = NEUTRAL_SOUND_CHANGE
+    return BundleDocument(
+        name=_name(networks),
+        version=BUNDLE_VERSION,
+        kind="onnx",
+        outputs=TRAITS,
+        inputs={
+            "pictures": BundleInput.of(pictures, "face"),
+            "sound": BundleInput.of(sound, "sound", optional=True),
         },
-        "files": dict(files),
-        "neutral": "neutral.npz",
-        "intervals": {
+        neutral="neutral.npz",
+        intervals={
             "face+sound": {trait: published_interval(trait, deviation[trait]) for trait in TRAITS},
-            "face": {
-                trait: published_interval(trait, deviation[trait], NEUTRAL_SOUND_CHANGE[trait]) for trait in TRAITS
-            },
+            "face": {trait: published_interval(trait, deviation[trait], without[trait]) for trait in TRAITS},
         },
-        "percentiles": {trait: labels["quantiles"][trait] for trait in TRAITS},
-        "card": _card(networks),
-    }
+        percentiles={trait: tuple(labels["quantiles"][trait]) for trait in TRAITS},
+        card=_card(networks),
+    )
 
 
-def _card(networks: Sequence[BimodalWeights]) -> dict[str, Any]:
+def _card(networks: Sequence[BimodalWeights]) -> Card:
     kinds = {"lstm": "a convolutional network and an LSTM", "3dcnn": "a network of 3-D convolutions"}
     what = " and ".join(kinds[network.architecture] for network in networks)
     unknown = [network.sha256 for network in networks if not network.official]
-    card: dict[str, Any] = {
-        "summary": f"Looks at the aligned face in 18 frames and listens: {what}"
+    accuracy = {name: round(value, 4) for name, value in PUBLISHED_ACCURACY.items()}
+    published = Score(
+        clips="official test, as published",
+        accuracy={**accuracy, "average": PUBLISHED_AVERAGE_ACCURACY},
+        r2={**PUBLISHED_R2, "average": PUBLISHED_AVERAGE_R2},
+    )
+    return Card(
+        summary=f"Looks at the aligned face in 18 frames and listens: {what}"
         + (", averaged." if len(networks) > 1 else "."),
-        "paper": "Subramaniam, Patel, Mishra, Balasubramanian, Mittal: Bi-modal First Impressions Recognition using "
+        paper="Subramaniam, Patel, Mishra, Balasubramanian, Mittal: Bi-modal First Impressions Recognition using "
         "Temporally Ordered Deep Audio and Stochastic Visual Features. ECCV 2016 workshops.",
-        "weights": "the authors', github.com/InnovArul/first-impressions"
-        if not unknown
-        else "not those the authors published; where they come from is not known",
-        "licence": "Apache-2.0",
-        "trained_on": "6,000 training clips of ChaLearn First Impressions (V1): English speakers on YouTube",
-        # The report quotes the first r2 that it finds under "scores".
-        "scores": {"published, official test": {"accuracy": PUBLISHED_AVERAGE_ACCURACY, "r2": PUBLISHED_AVERAGE_R2}},
-        "scores_by_trait": {
-            "accuracy, published, official test": {name: round(v, 4) for name, v in PUBLISHED_ACCURACY.items()},
-            "r2, published, official test": PUBLISHED_R2,
-        },
-        "scores_note": "Published by the authors' team for their entry to the challenge, not measured by thinslice; "
+        weights="not those the authors published; where they come from is not known"
+        if unknown
+        else "the authors', github.com/InnovArul/first-impressions",
+        licence="Apache-2.0",
+        trained_on="6,000 training clips of ChaLearn First Impressions (V1): English speakers on YouTube",
+        num_training_clips=6000,
+        r2={"": PUBLISHED_AVERAGE_R2},
+        scores=(published,),
+        scores_note="Published by the authors' team for their entry to the challenge, not measured by thinslice; "
         "on training clips the networks score higher, which says nothing.",
-        "interval_source": "Published residuals: the larger of mean absolute error times sqrt(pi/2) and sqrt(1 - R2) "
+        interval_source="Published residuals: the larger of mean absolute error times sqrt(pi/2) and sqrt(1 - R2) "
         "times the labels' deviation, normal errors. Not calibrated here: all clips at hand were trained on. They are "
         "taken to hold for either network and for the mean. Without sound, what neutral sound changed on 24 clips "
         "is added.",
-        "neutral": "In explanations, and for a clip without sound: the mean sound of 24 training clips. In "
+        neutral="In explanations, and for a clip without sound: the mean sound of 24 training clips. In "
         "explanations only: a face of one colour, the authors' mean picture.",
-        "limits": "Predicts how strangers judge a person at first sight, not who the person is. Needs a face in a "
-        "third of the frames looked at. Sensitive to the face's alignment: 4% in size, or 2 pixels of 112, change the "
-        "scores by 0.02 on average. The sound moves them by 0.02 on average, the face by far more.",
-        "digests": {network.architecture: network.sha256 for network in networks},
-        "code_version": __version__,
-    }
-    return card
+        limits=(
+            "Predicts how strangers judge a person at first sight, not who the person is.",
+            "Needs a face in a third of the frames looked at.",
+            "Sensitive to the face's alignment: 4% in size, or 2 pixels of 112, change the scores by 0.02 on average.",
+            "The sound moves the scores by 0.02 on average, the face by far more.",
+        ),
+        digests={network.architecture: network.sha256 for network in networks},
+        code_version=__version__,
+    )
 
 
 def _name(networks: Sequence[BimodalWeights]) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from thinslice.bundle import Card, Score
 from thinslice.published.figures import load_published
 from thinslice.systems.deep_impression.chainer import AUTHORS_ORDER, read_chainer
 from thinslice.systems.deep_impression.recipe import deep_impression
@@ -132,22 +133,25 @@ def _made_up_clip(seed: int) -> Arrays:
     }
 
 
-def _card(file: Path) -> dict[str, Any]:
-    return {
-        "summary": "Looks at 375 whole frames and listens to the raw sound: two residual networks and one layer.",
-        "paper": deep_impression().paper,
-        "weights": "the authors', github.com/yagguc/deep_impression, if the file given is theirs: its digest is below, "
+def _card(file: Path) -> Card:
+    accuracy, r2 = ({trait: round(_published(metric)[trait], 4) for trait in TRAITS} for metric in ("accuracy", "r2"))
+    return Card(
+        summary="Looks at 375 whole frames and listens to the raw sound: two residual networks and one layer.",
+        paper=deep_impression().paper,
+        weights="the authors', github.com/yagguc/deep_impression, if the file given is theirs: its digest is below, "
         "and `thinslice import deep-impression --check` compares scores with those they published",
-        "licence": "see the authors' repository",
-        "trained_on": "6,000 training clips of ChaLearn First Impressions (V1): English speakers on YouTube",
-        "scores": {
-            f"{metric}, official test, as published": {trait: round(_published(metric)[trait], 4) for trait in TRAITS}
-            for metric in ("accuracy", "r2")
-        },
-        "scores_note": "Published by the authors (R2: by Zhang et al. 2019), not measured by thinslice.",
-        "interval_source": "Published residuals: the larger of mean absolute error times sqrt(pi/2) and sqrt(1 - R2) "
+        licence="see the authors' repository",
+        trained_on="6,000 training clips of ChaLearn First Impressions (V1): English speakers on YouTube",
+        num_training_clips=6000,
+        r2={"": round(sum(r2.values()) / len(r2), 4)},
+        scores=(Score(clips="official test, as published", accuracy=accuracy, r2=r2),),
+        scores_note="Published by the authors (R2: by Zhang et al. 2019), not measured by thinslice.",
+        interval_source="Published residuals: the larger of mean absolute error times sqrt(pi/2) and sqrt(1 - R2) "
         "times the labels' deviation, normal errors. Not calibrated here.",
-        "limits": "Predicts how strangers judge a person at first sight, not who the person is. Sees whole frames and "
-        "hears raw sound: scene, clothing and microphone count as much as the person. Needs both.",
-        "digests": {"file": hashlib.sha256(file.read_bytes()).hexdigest()},
-    }
+        limits=(
+            "Predicts how strangers judge a person at first sight, not who the person is.",
+            "Sees whole frames and hears raw sound: scene, clothing and microphone count as much as the person.",
+            "Needs both picture and sound.",
+        ),
+        digests={"file": hashlib.sha256(file.read_bytes()).hexdigest()},
+    )
