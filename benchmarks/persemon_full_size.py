@@ -52,8 +52,8 @@ def main() -> None:
     thinslice("extract", out / "clips.csv", *recipe)
     thinslice("extract", out / "emotion.csv", *recipe, "--companion", "emotion")
     thinslice("train", "persemon", "--variant", "fresh", "--data", out / "clips.csv",
-              "--extra", f"emotion={out / 'emotion.csv'}", "--store", out / "store", "--out", out / "run", "--resume",
-              "--device", "cpu", "--max-steps", 2, "--batch-size-per-device", 2)  # fmt: skip
+              "--companion", f"emotion={out / 'emotion.csv'}", "--store", out / "store", "--out", out / "run",
+              "--resume", "--device", "cpu", "--max-steps", 2, "--batch-size-per-device", 2)  # fmt: skip
     thinslice("export", out / "run", "--out", out / "bundle")
     clip = clips.path(0)
     thinslice("predict", clip, "--bundle", out / "bundle", "--out", out / "report")

@@ -25,10 +25,9 @@ from thinslice.cli.table import measure, scores_in_order
 from thinslice.data.manifest import SPLITS, Manifest, load_manifest
 from thinslice.data.planted.emotion import planted_emotion
 from thinslice.evaluate.metrics import score
-from thinslice.explain.emotion_map import disk_grid, draw_disks, draw_domains, tell_apart
 from thinslice.extraction.run import extract
 from thinslice.systems.persemon.emotion import (
-    System,
+    TrainedPersEmoN,
     emotions_of,
     features_of_clips,
     features_of_pictures,
@@ -36,6 +35,7 @@ from thinslice.systems.persemon.emotion import (
     relationship_of,
     score_emotions,
 )
+from thinslice.systems.persemon.figures import disk_grid, draw_disks, draw_domains, tell_apart
 from thinslice.systems.persemon.network import PersEmoN
 from thinslice.systems.persemon.recipe import KINDS, SparseFaces, persemon
 from thinslice.train.data import ArrayReader, ClipData
@@ -56,12 +56,12 @@ def pictures(folder: Path, seed: int = 1, style: str = "sketch") -> Manifest:
     return planted_emotion(folder, NUM_PICTURES, seed, style)
 
 
-def run_recipe(recipe: Recipe, data: RunData, out: Path, seed: int = 0) -> tuple[System, float]:
+def run_recipe(recipe: Recipe, data: RunData, out: Path, seed: int = 0) -> tuple[TrainedPersEmoN, float]:
     began = time.perf_counter()
     run = train(recipe, data, out, Settings(device="cpu", resume=True, tensorboard=False, seed=seed))
     model = load_trained(recipe, run)
     assert isinstance(model, PersEmoN)
-    return System(recipe, model), time.perf_counter() - began
+    return TrainedPersEmoN(recipe, model), time.perf_counter() - began
 
 
 def ablations(planted: Path, drawn: Path, store: Path, runs: Path, variants: list[str]) -> None:
@@ -112,9 +112,11 @@ def recover_map(shaded: Path, drawn: Path, store: Path, out: Path, variants: lis
         extract(manifest, first.companions["emotion"].features, store)
     fresh = first.build_model()
     assert isinstance(fresh, PersEmoN)
-    faces = {split: open_pictures(System(first, fresh), table.select(split), store) for split in SPLITS}
+    faces = {split: open_pictures(TrainedPersEmoN(first, fresh), table.select(split), store) for split in SPLITS}
     splits = {split: clips_of_pictures(entries) for split, entries in faces.items()}
-    learned_from, held_out = (open_pictures(System(first, fresh), emotion.select(s), store) for s in ("train", "test"))
+    learned_from, held_out = (
+        open_pictures(TrainedPersEmoN(first, fresh), emotion.select(s), store) for s in ("train", "test")
+    )
     people = [dict(zip(manifest.clips, manifest.speakers, strict=True)) for manifest in (table, emotion)]
     groups = [[of[clip] for clip in part.clips] for of, part in zip(people, (faces["test"], held_out), strict=True)]
     points = 0.7 * disk_grid(41)

@@ -18,9 +18,9 @@ from thinslice import assets
 from thinslice.assets import ASSETS, Asset, AssetFile, Wheel
 from thinslice.assets.folders import asset_cache_dir, bundle_dir
 from thinslice.assets.verify import sha256_of
-from thinslice.cli.assets import CONVERTERS
 from thinslice.cli.assets import assets as command
 from thinslice.errors import AssetError
+from thinslice.systems.system import System
 
 CONTENT = {"weights.bin": b"seven bytes and more" * 1000, "words.txt": b"one\ntwo\n"}
 
@@ -286,7 +286,8 @@ def test_get_exits_1_when_one_of_several_fails_and_2_on_an_unknown_name(
 ) -> None:
     port = 9
     monkeypatch.setitem(ASSETS, "bimodal", _toy(monkeypatch, port))
-    monkeypatch.setitem(CONVERTERS, "bimodal", "nowhere:never")
+    system = System(recipe="", bundles_of={"bimodal": "nowhere:never"})
+    monkeypatch.setattr("thinslice.systems.list_systems", lambda: {"toy": system})
     result = CliRunner().invoke(command, ["get", "bimodal"])
     assert result.exit_code == 1
     assert "--from DIR" in result.output
@@ -302,7 +303,8 @@ def test_get_converts_and_remove_takes_the_bundle_too(
         return [folder / "bimodal-lstm"]
 
     monkeypatch.setitem(sys.modules, "converter", SimpleNamespace(install=install))
-    monkeypatch.setitem(CONVERTERS, "bimodal", "converter:install")
+    system = System(recipe="", bundles_of={"bimodal": "converter:install"})
+    monkeypatch.setattr("thinslice.systems.list_systems", lambda: {"toy": system})
     result = CliRunner().invoke(command, ["get", "bimodal", "--from", str(bimodal_weights)])
     assert result.exit_code == 0, result.output
     bundle = bundle_dir() / "bimodal-lstm" / "bundle.json"

@@ -540,11 +540,11 @@ class TestAttributes:
         reader = with_columns(
             ArrayReader({clip: {"attributes": estimates} for clip in "ab"}), table, audiovisual_attributes().columns
         )
-        look = Look(("attributes",), audiovisual_attributes(**TINY).sample.sizes)  # type: ignore[attr-defined]
+        look = Look(("attributes",), audiovisual_attributes(**TINY).sample.hyper)  # type: ignore[attr-defined]
         seen = {clip: look(StoredClip(clip, reader), "test", random_state(0))["attributes"] for clip in "ab"}
         np.testing.assert_allclose(seen["a"], [21.5, 1.8, *estimates[2:]])
         np.testing.assert_allclose(seen["b"], [41, 1, *estimates[2:]])
-        without = Look(("attributes",), replace(look.sizes, annotated=False))
+        without = Look(("attributes",), replace(look.hyper, annotated=False))
         np.testing.assert_allclose(without(StoredClip("a", reader), "test", random_state(0))["attributes"], estimates)
         assert audiovisual_attributes(annotated=False).columns == ()
         other = replace(table, columns={"gender": ("", "female")})

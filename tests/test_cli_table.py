@@ -13,8 +13,9 @@ pytest.importorskip("sklearn")
 
 from media_files import voice_like, write_media  # noqa: E402
 from thinslice.cli import COMMANDS  # noqa: E402
-from thinslice.cli.table import compare, measure, show, table, tables_of  # noqa: E402
+from thinslice.cli.table import compare, measure, show, table  # noqa: E402
 from thinslice.errors import UsageError  # noqa: E402
+from thinslice.systems import build_recipe  # noqa: E402
 from thinslice.traits import TARGETS, TRAITS  # noqa: E402
 
 
@@ -83,7 +84,7 @@ def test_scores_by_hand() -> None:
 
 
 def test_the_papers_other_scores_get_lines_and_columns() -> None:
-    names = tables_of("persemon")["5"]
+    names = build_recipe("persemon").tables["5"]
     joint = {"accuracy": {"openness": 0.9}, "mse": {"openness": 0.02, "arousal_valence": 0.05}}
     rows = compare("persemon", names, {"joint": joint, "emotion": {"mse": {"arousal_valence": 0.06}}})
     assert rows[0]["mse"]["published"] == {"average": 0.027, "arousal_valence": 0.071}
@@ -97,7 +98,7 @@ def test_the_papers_other_scores_get_lines_and_columns() -> None:
         ("emotion", "MSE, published", "–", "0.0960"),
         ("", "MSE, measured", "–", "0.0600"),
     ]
-    extremes = compare("cross_modal", tables_of("cross_modal")["2"], {"cross-modal": {}})
+    extremes = compare("cross_modal", build_recipe("cross_modal").tables["2"], {"cross-modal": {}})
     assert extremes[0]["accuracy_low_extreme"]["published"]["extraversion"] == 0.8841
 
 
@@ -111,12 +112,10 @@ def test_wrong_names_are_said(manifest: Path, tmp_path: Path) -> None:
         assert message in str(CliRunner().invoke(table, [*arguments, *places]).exception)
 
 
-def test_a_recipe_without_tables_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    import thinslice.systems.cr_net.recipe
-
-    monkeypatch.delattr(thinslice.systems.cr_net.recipe, "TABLES")
-    with pytest.raises(UsageError, match="cr_net has no tables to run"):
-        tables_of("cr_net")
+def test_a_recipe_without_tables_is_said(manifest: Path, tmp_path: Path) -> None:
+    command = ["deep_impression", "1", "--data", str(manifest), "--out", str(tmp_path / "runs")]
+    with pytest.raises(UsageError, match="deep_impression has no tables to run"):
+        CliRunner().invoke(table, command, catch_exceptions=False)
 
 
 def test_where_every_clip_fails_the_first_reason_is_said(manifest: Path, tmp_path: Path) -> None:

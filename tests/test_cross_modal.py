@@ -43,8 +43,8 @@ from thinslice.systems.cross_modal.recipe import (  # noqa: E402
     TABLES,
     VARIANTS,
     Augmentation,
+    Hyperparameters,
     Look,
-    Sizes,
     colour_matrix,
     cross_modal,
     regression_loss,
@@ -138,7 +138,7 @@ def test_parameter_counts_follow_from_the_layers():
 
 
 def test_sizes_are_the_papers():
-    sizes = Sizes()
+    sizes = Hyperparameters()
     assert (sizes.num_frames, sizes.frame_height, sizes.frame_width, sizes.side) == (6, 140, 248, 128)
     assert (sizes.num_words, sizes.vector_size, sizes.hidden, sizes.fused) == (80, 300, 256, 512)
     assert (sizes.neurons, sizes.embedding) == (200, 128)

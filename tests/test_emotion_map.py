@@ -11,7 +11,7 @@ pytest.importorskip("sklearn")
 
 from thinslice.data.table import read_table
 from thinslice.errors import UsageError
-from thinslice.explain.emotion_map import disk_grid, draw_disks, draw_domains, draw_timeline, tell_apart
+from thinslice.systems.persemon.figures import disk_grid, draw_disks, draw_domains, draw_timeline, tell_apart
 from thinslice.traits import TRAITS
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "sample.mp4"
@@ -112,7 +112,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestCommand:
     def test_clip_and_figures(self, run: Path, tmp_path: Path) -> None:
-        from thinslice.cli.emotion import emotion
+        from thinslice.systems.persemon.commands import emotion
 
         out = tmp_path / "out"
         arguments = [str(run), str(EXAMPLE), str(tmp_path / "absent.mp4"), "--frames", "3", "--out", str(out), "--json"]
@@ -134,9 +134,9 @@ class TestCommand:
     def test_scores_of_an_emotion_data_set(self, run: Path, tmp_path: Path) -> None:
         import torch
 
-        from thinslice.cli.emotion import emotion
         from thinslice.data.planted.emotion import planted_emotion
         from thinslice.extraction.run import extract
+        from thinslice.systems.persemon.commands import emotion
         from thinslice.systems.persemon.emotion import load_system, open_pictures
         from thinslice.systems.persemon.recipe import further_scores
 

@@ -443,7 +443,7 @@ class TestStages:
         )
         update = Update(loss=loss, optimiser=partial(adam, lr=0.01))
         recipe = toy_recipe(toy_stage(updates=(update,), companions=("emotion",)), companions={"emotion": companion})
-        with pytest.raises(UsageError, match="--extra emotion=MANIFEST"):
+        with pytest.raises(UsageError, match="--companion emotion=MANIFEST"):
             train(recipe, toy_data(), tmp_path / "run", SETTINGS)
         data = RunData(splits=toy_data().splits, companions={"emotion": emotion})
         train(recipe, data, tmp_path / "run", SETTINGS)

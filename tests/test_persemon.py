@@ -15,13 +15,10 @@ from torch.nn import functional as F  # noqa: E402
 from thinslice.errors import UsageError  # noqa: E402
 from thinslice.layers.losses import confusion_loss, domain_loss, smooth_l1  # noqa: E402
 from thinslice.published.figures import load_published  # noqa: E402
+from thinslice.systems.persemon.fusion import RATIOS  # noqa: E402
 from thinslice.systems.persemon.network import EMOTION, EMOTIONS, PAPER_FUSION, PERSONALITY, PersEmoN  # noqa: E402
 from thinslice.systems.persemon.recipe import (  # noqa: E402
-    KINDS,
-    RATIOS,
     SMALL,
-    TABLES,
-    VARIANTS,
     SparseFaces,
     classifier_loss,
     networks_loss,
@@ -29,6 +26,7 @@ from thinslice.systems.persemon.recipe import (  # noqa: E402
     sample_face,
 )
 from thinslice.systems.persemon.sphereface import SphereFace, faces_to_tensor, load_sphereface  # noqa: E402
+from thinslice.systems.persemon.variants import KINDS, TABLES, VARIANTS  # noqa: E402
 from thinslice.train.data import ArrayReader, ClipData, StoredClip  # noqa: E402
 from thinslice.train.export import build_graph, largest_difference, load_trained  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402

@@ -35,9 +35,9 @@ def test_systems_lists_every_recipe() -> None:
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
-from thinslice.cli.recipes import build_recipe  # noqa: E402
 from thinslice.errors import UsageError  # noqa: E402
 from thinslice.features.extractor import EXTRACTORS  # noqa: E402
+from thinslice.systems import build_recipe  # noqa: E402
 from thinslice.train.recipe import FitStage, Recipe, Stage, describe  # noqa: E402
 from thinslice.train.stage import trained_parameters  # noqa: E402
 from thinslice.traits import TARGETS  # noqa: E402
@@ -91,7 +91,7 @@ FLAGS = {
         "--out",
         "--store",
         "--variant",
-        "--extra",
+        "--companion",
         "--resume",
         "--device",
         "--batch-size-per-device",

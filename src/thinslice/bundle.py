@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
+from thinslice.assets import ASSETS, bundle_dir
 from thinslice.bundle_format_1 import upgrade_format_1
 from thinslice.documents import Document, format_document, load_document
 from thinslice.errors import BundleError, UsageError
@@ -284,7 +285,8 @@ def find_bundle(name_or_dir: str | Path) -> Path:
         if given.name == str(name_or_dir) and is_bundle(root / given):
             return root / given
     known = ", ".join(list_bundles())
-    hint = "; install it with: thinslice assets get bimodal" if str(name_or_dir).startswith("bimodal") else ""
+    makers = [asset.name for asset in ASSETS.values() if str(name_or_dir) in asset.bundles]
+    hint = "".join(f"; install it with: thinslice assets get {name}" for name in makers)
     raise BundleError(f"{name_or_dir}: no such bundle{hint}; there are: {known}")
 
 
@@ -299,8 +301,6 @@ def list_bundles() -> list[str]:
 
 
 def _roots() -> list[Path]:
-    from thinslice.assets import bundle_dir
-
     return [PACKAGED, bundle_dir()]
 
 

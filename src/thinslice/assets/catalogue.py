@@ -54,6 +54,8 @@ class Asset:
         source: who publishes it.
         files: one or more; an asset of several is a folder.
         wheel: another place to get it, None where there is none.
+        bundles: names of the bundles that a system makes of it once it is here.
+        also_needed: another asset that these bundles cannot work without.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Asset:
     source: str
     files: tuple[AssetFile, ...]
     wheel: Wheel | None = None
+    bundles: tuple[str, ...] = ()
+    also_needed: str = ""
 
     @property
     def num_bytes(self) -> int:
@@ -236,6 +240,8 @@ ASSETS: Final[dict[str, Asset]] = {
             extra="video",
             licence="Apache-2.0",
             source="https://github.com/InnovArul/first-impressions",
+            bundles=("bimodal", "bimodal-lstm", "bimodal-3dcnn"),
+            also_needed="face_landmarker",
             files=(
                 AssetFile(
                     name="bimodal_lstm.net",

@@ -28,7 +28,6 @@ COMMANDS = {
     "table": "thinslice.cli.table:table",
     "export": "thinslice.cli.export:export",
     "explain": "thinslice.cli.explain:explain",
-    "emotion": "thinslice.cli.emotion:emotion",
     "assets": "thinslice.cli.assets:assets",
     "import": "thinslice.cli.import_:import_",
     "rate": "thinslice.cli.rate:rate",
@@ -40,14 +39,15 @@ class LazyGroup(click.Group):
     """Imports a command's module when it is called, so that predict starts fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return all commands in the order of the table above."""
-        return list(COMMANDS)
+        """Return all commands in the order of the table above, then those of single systems."""
+        return [*COMMANDS, *_commands_of_systems()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command, importing it."""
-        if cmd_name not in COMMANDS:
+        where = COMMANDS.get(cmd_name) or _commands_of_systems().get(cmd_name)
+        if where is None:
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        module, _, attribute = where.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
@@ -63,6 +63,12 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             click.echo(f"\ninterrupted; {_how_to_go_on(ctx.meta['thinslice.arguments'])}", err=True)
             ctx.exit(130)
+
+
+def _commands_of_systems() -> dict[str, str]:
+    from thinslice.systems import list_systems
+
+    return {name: where for system in list_systems().values() for name, where in system.commands.items()}
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

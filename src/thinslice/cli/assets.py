@@ -1,6 +1,5 @@
 """``thinslice assets``: which pretrained files there are, where they were found, and how to get them."""
 
-import importlib
 import shutil
 from pathlib import Path
 
@@ -20,14 +19,6 @@ from thinslice.assets import (
 from thinslice.bundle import is_bundle
 from thinslice.cli.output import print_json
 from thinslice.errors import ThinsliceError
-
-ALSO_NEEDED = {"bimodal": "face_landmarker"}
-"""What an asset's bundles cannot work without: asset -> asset."""
-
-CONVERTERS = {"bimodal": "thinslice.systems.bimodal.weights:install_bimodal"}
-"""Assets that become bundles once they are here: asset -> function(files, folder of bundles) -> bundles' folders."""
-BUNDLES = {"bimodal": ("bimodal", "bimodal-lstm", "bimodal-3dcnn")}
-"""Names of the bundles that an asset becomes."""
 
 
 @click.group(invoke_without_command=True)
@@ -64,7 +55,7 @@ def list_(as_json: bool) -> None:
 def get(names: tuple[str, ...], folder: Path | None) -> None:
     """Make assets present: from a folder, else from where they already are, else from their official place.
 
-    Every file's sha256 is checked. The bimodal networks are also converted into bundles for predict.
+    Every file's sha256 is checked. What holds a system's trained networks is also made into bundles for predict.
 
     \b
     Examples:
@@ -76,10 +67,9 @@ def get(names: tuple[str, ...], folder: Path | None) -> None:
         try:
             found = get_asset(name, folder)
             click.echo(f"{name}: {found.path} ({found.place})", err=True)
-            if name in CONVERTERS:
-                _convert(name)
-            if name in ALSO_NEEDED:
-                _get_companion(ALSO_NEEDED[name], folder)
+            _make_bundles(name)
+            if ASSETS[name].also_needed:
+                _get_also_needed(ASSETS[name].also_needed, folder)
         except ThinsliceError as error:
             failed += 1
             click.echo(f"thinslice: {error}", err=True)
@@ -123,7 +113,7 @@ def clear(bundles_too: bool) -> None:
     click.echo("cleared" if clear_assets() else f"nothing in {cache_dir()}", err=True)
 
 
-def _get_companion(name: str, folder: Path | None) -> None:
+def _get_also_needed(name: str, folder: Path | None) -> None:
     """Get what an asset needs beside it, from the same folder if it lies there; a failure is only told."""
     for place in (folder, None):
         try:
@@ -136,16 +126,19 @@ def _get_companion(name: str, folder: Path | None) -> None:
     click.echo(f"also needed, not here yet: {problem}", err=True)
 
 
-def _convert(name: str) -> None:
-    module, _, function = CONVERTERS[name].partition(":")
-    install = getattr(importlib.import_module(module), function)
-    for bundle in install(asset_files(name), bundle_dir()):
-        click.echo(f"bundle {bundle.name}: {bundle}", err=True)
+def _make_bundles(name: str) -> None:
+    """Make the bundles that a system makes of an asset."""
+    from thinslice.systems import list_systems, load_object
+
+    for system in list_systems().values():
+        if name in system.bundles_of:
+            for bundle in load_object(system.bundles_of[name])(asset_files(name), bundle_dir()):
+                click.echo(f"bundle {bundle.name}: {bundle}", err=True)
 
 
 def _bundles_of(name: str) -> list[Path]:
     """Return the installed bundles that were made from an asset."""
-    folders = [bundle_dir() / bundle for bundle in BUNDLES.get(name, ())]
+    folders = [bundle_dir() / bundle for bundle in ASSETS[name].bundles]
     return [folder for folder in folders if is_bundle(folder)]
 
 

@@ -34,14 +34,14 @@ def export(run: Path, out: Path, name: str | None, data: Path | None, store: Pat
     except ImportError:
         raise MissingExtraError("export", "train") from None
     from thinslice.bundle import load_bundle
-    from thinslice.systems import RECIPES
+    from thinslice.systems import rebuild_recipe
     from thinslice.train.export import export_run
     from thinslice.train.inputs import load_samples, load_split
     from thinslice.train.run import RunFolder
 
     folder = RunFolder(run)
     document = folder.load()
-    recipe = RECIPES[document["recipe"]](**document["arguments"])
+    recipe = rebuild_recipe(document)
     samples = load_samples(recipe, document, data, store)
     validation = load_split(recipe, document, "validation", data, store) if recipe.absent else None
     exported = export_run(recipe, folder, out, samples, name=name, validation=validation)

@@ -28,7 +28,7 @@ Examples:
 @click.argument("manifest", metavar="MANIFEST", type=_PATH)
 @click.option("--recipe", required=True, metavar="NAME", help="Whose features; see thinslice systems.")
 @click.option("--variant", metavar="NAME", help="A variant of the recipe, if it needs other features.")
-@click.option("--companion", metavar="NAME", help="MANIFEST is this second data set of the recipe.")
+@click.option("--companion", metavar="NAME", help="MANIFEST is this companion data set of the recipe.")
 @click.option("--store", required=True, type=_PATH, metavar="DIR", help="The feature store; made if it is not there.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
 @click.option("--ray", "ray_address", metavar="ADDRESS", help="A Ray cluster to compute on; local starts one here.")
@@ -90,11 +90,9 @@ def extract(
 
 def _specs(recipe: str, variant: str | None, companion: str | None) -> Any:
     from thinslice.errors import UsageError
-    from thinslice.systems import RECIPES
+    from thinslice.systems import build_recipe
 
-    if recipe not in RECIPES:
-        raise UsageError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
-    built = RECIPES[recipe](**({} if variant is None else {"variant": variant}))
+    built = build_recipe(recipe, variant)
     if companion is None:
         return built.features
     if companion not in built.companions:

@@ -1,48 +1,31 @@
-"""``thinslice import``: models of other programs, made into bundles."""
-
-from pathlib import Path
+"""``thinslice import``: trained weights of other programs, as bundles or as what a training starts from."""
 
 import click
 
-from thinslice.cli.import_deep_impression import deep_impression
-from thinslice.cli.import_sphereface import sphereface
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
+from thinslice.systems import list_systems, load_object
 
 
-@click.group("import")
+class _ImportGroup(click.Group):
+    """Has a command for each import of a system, imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all imports."""
+        return sorted(name for system in list_systems().values() for name in system.imports)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return an import's command."""
+        for system in list_systems().values():
+            if cmd_name in system.imports:
+                command: click.Command = load_object(system.imports[cmd_name])
+                return command
+        return None
+
+
+@click.command("import", cls=_ImportGroup)
 def import_() -> None:
-    """Make a bundle from another program's trained model.
+    """Read another program's trained weights: into a bundle, or as what a training starts from.
 
     \b
     Example:
       thinslice import bimodal "LSTMModel#440.net" "3DCNNModel#600.net" --out bimodal
     """
-
-
-@import_.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE [FILE]", type=_FILE)
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Bundle folder to write.")
-def bimodal(files: tuple[Path, ...], out: Path) -> None:
-    """Convert the Torch7 networks of Subramaniam et al. 2016: the LSTM, the 3-D network, or the mean of both.
-
-    The files are read as data, no code in them is run. Those the authors published are recognised by their SHA-256.
-
-    \b
-    Examples:
-      thinslice import bimodal "LSTMModel#440.net" --out bimodal-lstm
-      thinslice import bimodal "LSTMModel#440.net" "3DCNNModel#600.net" --out bimodal
-      thinslice predict talk.mp4 --bundle ./bimodal
-    """
-    from thinslice.systems.bimodal.weights import import_bimodal
-
-    folder, networks = import_bimodal(files, out)
-    for path, network in zip(files, networks, strict=True):
-        origin = "the authors' file" if network.official else "unknown, not a file the authors published"
-        numbers = sum(array.size for array in network.arrays.values())
-        click.echo(f"{path}: {network.architecture}, {numbers:,} weights, {origin}", err=True)
-    click.echo(f"wrote {folder}", err=True)
-
-
-import_.add_command(deep_impression)
-import_.add_command(sphereface)

@@ -43,13 +43,13 @@ def systems(names: tuple[str, ...], as_json: bool) -> None:
 
 def _recipes() -> dict[str, dict[str, Any]]:
     """Return what each recipe says of itself; only its name where PyTorch, which recipes are made of, is absent."""
-    from thinslice import systems as recipes
     from thinslice.errors import MissingExtraError
+    from thinslice.systems import RECIPES, build_recipe
 
     out: dict[str, dict[str, Any]] = {}
-    for name in recipes.RECIPES:
+    for name in RECIPES:
         try:
-            recipe = recipes.RECIPES[name]()
+            recipe = build_recipe(name)
         except (ImportError, MissingExtraError):
             out[name] = {}
         else:

@@ -1,12 +1,10 @@
 """``thinslice table``: train the variants of a published table and print them beside it.
 
-A recipe's module says which tables it has: ``TABLES``, table -> variant -> the variant's name in published.csv. Where
-its systems are scored by more than the traits, ``further_scores`` says what a finished run's other scores are.
+A recipe says which tables it has (`tables`) and what its runs are scored by beside their traits (`further_scores`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -36,7 +34,7 @@ Examples:
 @click.option("--data", required=True, type=_PATH, metavar="MANIFEST", help="Clips, labels and splits.")
 @click.option("--out", required=True, type=_PATH, metavar="RUNS", help="Folder of the runs, one per variant.")
 @click.option("--store", type=_PATH, metavar="DIR", help="The feature store.  [default: features beside MANIFEST]")
-@click.option("--extra", multiple=True, metavar="NAME=MANIFEST", help="A further data set of the recipe; repeatable.")
+@click.option("--companion", multiple=True, metavar="NAME=MANIFEST", help="A companion data set; repeatable.")
 @click.option("--small", is_flag=True, help="The variants' small size, for CPUs and small corpora.")
 @click.option("--only", multiple=True, metavar="VARIANT", help="Of the table's variants; repeatable.  [default: all]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -49,7 +47,7 @@ def table(
     data: Path,
     out: Path,
     store: Path | None,
-    extra: tuple[str, ...],
+    companion: tuple[str, ...],
     small: bool,
     only: tuple[str, ...],
     device: str,
@@ -68,14 +66,15 @@ def table(
         import lightning  # noqa: F401
     except ImportError:
         raise MissingExtraError("training", "train") from None
-    from thinslice.cli.recipes import build_recipe
-    from thinslice.cli.show_table import print_tables
-    from thinslice.cli.train import parse_extra
+        from thinslice.cli.show_table import print_tables
+    from thinslice.cli.train import parse_companions
+    from thinslice.systems import build_recipe
     from thinslice.train.inputs import load_run_data
     from thinslice.train.loop import Settings, train
 
-    module = module_of(name)
-    tables = tables_of(name)
+    tables = build_recipe(name).tables
+    if not tables:
+        raise UsageError(f"{name} has no tables to run; train its variants one by one")
     if number not in tables:
         raise UsageError(f"{name} has no table {number}; there are {', '.join(tables)}")
     names = tables[number]
@@ -83,7 +82,7 @@ def table(
     if unknown:
         raise UsageError(f"table {number} has no variant {', '.join(unknown)}; there are {', '.join(names)}")
     store = data.absolute().parent / "features" if store is None else store
-    companions = parse_extra(extra)
+    companions = parse_companions(companion)
     scores: dict[str, Scores] = {}
     split, num_clips = "", 0
     for variant in only or names:
@@ -101,9 +100,8 @@ def table(
         num_clips = len(clips)
         predicted = scores_in_order(folder.predictions(split), clips.clips, recipe.outputs)
         scores[variant] = measure(clips.labels, predicted, training.labels, recipe.outputs)
-        further: Callable[..., Scores] | None = getattr(module, "further_scores", None)
-        if further is not None:
-            scores[variant] = further(folder.path, companions, store, split, scores[variant])
+        if recipe.further_scores is not None:
+            scores[variant] = recipe.further_scores(folder.path, companions, store, split, scores[variant])
     document = {
         "system": name,
         "table": number,
@@ -232,25 +230,3 @@ def show(document: Mapping[str, Any]) -> Any:
     header = ("variant", "", *(name[:6] if name in TARGETS else name.replace("_", "+") for name in columns))
     title = f"{document['system']}, table {document['table']}"
     return Table(title, header, tuple(lines), note, "ll" + "r" * len(columns))
-
-
-def module_of(name: str) -> ModuleType:
-    """Return a recipe's module; UsageError where there is no such recipe."""
-    import importlib
-
-    from thinslice.errors import UsageError
-    from thinslice.systems import RECIPES
-
-    if name not in RECIPES:
-        raise UsageError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
-    return importlib.import_module(RECIPES[name].__module__)
-
-
-def tables_of(name: str) -> Mapping[str, Mapping[str, str]]:
-    """Return the tables that a recipe's module names, table -> variant -> its published name."""
-    from thinslice.errors import UsageError
-
-    found: Mapping[str, Mapping[str, str]] | None = getattr(module_of(name), "TABLES", None)
-    if found is None:
-        raise UsageError(f"{name} has no tables to run; train its variants one by one")
-    return found

@@ -29,10 +29,10 @@ Examples:
 )
 @click.option("--variant", metavar="NAME", help="A variant of the recipe; see thinslice systems NAME.")
 @click.option(
-    "--extra",
+    "--companion",
     multiple=True,
     metavar="NAME=MANIFEST",
-    help="A further data set of the recipe; repeatable.",
+    help="A companion data set of the recipe; repeatable.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN; without one there, begin.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -52,7 +52,7 @@ def train(
     out: Path,
     store: Path | None,
     variant: str | None,
-    extra: tuple[str, ...],
+    companion: tuple[str, ...],
     resume: bool,
     device: str,
     batch_size_per_device: int | None,
@@ -74,14 +74,14 @@ def train(
         import torch
     except ImportError:
         raise MissingExtraError("training", "train") from None
-    from thinslice.cli.recipes import build_recipe
+    from thinslice.systems import build_recipe
     from thinslice.train.inputs import load_run_data
     from thinslice.train.loop import Processes, Settings
     from thinslice.train.loop import train as run
 
     recipe = build_recipe(name, variant)
     is_first = Processes.from_environment().rank == 0
-    companions = parse_extra(extra)
+    companions = parse_companions(companion)
     store = data.absolute().parent / "features" if store is None else store
     run_data, left_out = load_run_data(recipe, data, store, companions, num_workers=workers)
     if is_first:
@@ -110,13 +110,13 @@ def train(
         torch.distributed.destroy_process_group()
 
 
-def parse_extra(extra: tuple[str, ...]) -> dict[str, Path]:
-    """Return the manifests of further data sets by their names, of NAME=MANIFEST."""
+def parse_companions(given: tuple[str, ...]) -> dict[str, Path]:
+    """Return the manifests of companion data sets by their names, of NAME=MANIFEST."""
     found = {}
-    for entry in extra:
+    for entry in given:
         name, sign, path = entry.partition("=")
         if not (name and sign and path):
-            raise click.BadParameter(f"{entry!r}: give it as NAME=MANIFEST", param_hint="--extra")
+            raise click.BadParameter(f"{entry!r}: give it as NAME=MANIFEST", param_hint="--companion")
         found[name] = Path(path)
     return found
 

@@ -1,38 +1,119 @@
-"""One folder per system: network, recipe, foreign weights and whatever else it alone needs."""
+"""Systems: one folder here for each published one, and those that come from outside.
+
+A system is a function that builds a recipe, `recipe(variant=..., **hyperparameters)`. It may be
+
+- a folder beside this file, whose `__init__.py` defines `SYSTEM`;
+- an installed package's, by an entry point of the group ``thinslice.systems``;
+- in a file of yours that defines `recipe`, whose path then is its name: ``thinslice train my_system.py``.
+"""
 
 import importlib
-from collections.abc import Iterator, Mapping
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from thinslice.errors import MissingExtraError, UsageError
+from thinslice.systems.system import System
 
+if TYPE_CHECKING:
     from thinslice.train.recipe import Recipe
 
-_FUNCTIONS: Final = {
-    "audiovisual_attributes": "thinslice.systems.audiovisual_attributes.recipe:audiovisual_attributes",
-    "bimodal": "thinslice.systems.bimodal.recipe:bimodal",
-    "cross_modal": "thinslice.systems.cross_modal.recipe:cross_modal",
-    "cr_net": "thinslice.systems.cr_net.recipe:cr_net",
-    "deep_impression": "thinslice.systems.deep_impression.recipe:deep_impression",
-    "persemon": "thinslice.systems.persemon.recipe:persemon",
-}
-"""Recipe -> "module:function"; a system whose module is listed here is one that `thinslice train` runs."""
+ENTRY_POINTS: Final = "thinslice.systems"
+"""Group of the entry points by which installed packages bring systems: `name = "package.module:recipe"`."""
+
+BuildRecipe = Callable[..., "Recipe"]
+
+
+@cache
+def list_systems() -> Mapping[str, System]:
+    """Return the systems of the folders beside this file: name -> what each says of itself."""
+    names = sorted(entry.name for entry in pkgutil.iter_modules(__path__) if entry.ispkg)
+    return {name: importlib.import_module(f"{__name__}.{name}").SYSTEM for name in names}
+
+
+def load_object(where: str) -> Any:
+    """Return what "module:name" names, importing its module."""
+    module, _, name = where.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 class _Recipes(Mapping[str, Any]):
     """Imports a recipe's module, and with it PyTorch, when the recipe is asked for; its name costs nothing."""
 
-    def __getitem__(self, name: str) -> Any:
-        module, _, function = _FUNCTIONS[name].partition(":")
-        return getattr(importlib.import_module(module), function)
+    def __getitem__(self, name: str) -> BuildRecipe:
+        found = list_systems()
+        build: BuildRecipe = load_object(found[name].recipe) if name in found else _installed()[name].load()
+        return build
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_FUNCTIONS)
+        yield from {**list_systems(), **_installed()}
 
     def __len__(self) -> int:
-        return len(_FUNCTIONS)
+        return len({**list_systems(), **_installed()})
 
 
-RECIPES: "Mapping[str, Callable[..., Recipe]]" = _Recipes()
-"""Name -> function that builds the recipe: `RECIPES[name](variant=..., **sizes)`."""
+RECIPES: Mapping[str, BuildRecipe] = _Recipes()
+"""Name -> function that builds the recipe: `RECIPES[name](variant=..., **hyperparameters)`."""
+
+
+def build_recipe(system: str, variant: str | None = None, **hyperparameters: Any) -> "Recipe":
+    """Return a system's recipe.
+
+    Args:
+        system: a name of `RECIPES`, or the path of a file that ends in .py and defines `recipe`.
+        variant: one of its variants; None for its first choice.
+        **hyperparameters: those that differ from the variant's own.
+
+    Raises:
+        UsageError: no such system or file, or a file that cannot be imported or defines no `recipe`.
+        MissingExtraError: PyTorch is not installed.
+    """
+    if variant is not None:
+        hyperparameters["variant"] = variant
+    if system.endswith(".py"):
+        recipe = _load_file(Path(system))(**hyperparameters)
+        return replace(recipe, source=str(Path(system).resolve()))
+    if system not in RECIPES:
+        raise UsageError(f"no recipe {system!r}; there are {', '.join(RECIPES)}, and files of yours that end in .py")
+    try:
+        build = RECIPES[system]
+    except ModuleNotFoundError as error:
+        if error.name in ("torch", "lightning"):
+            raise MissingExtraError("training", "train") from None
+        raise
+    return build(**hyperparameters)
+
+
+def rebuild_recipe(document: Mapping[str, Any]) -> "Recipe":
+    """Return the recipe of a run, as its run.json describes it; errors as `build_recipe`."""
+    return build_recipe(document.get("source") or document["recipe"], **document["arguments"])
+
+
+def _installed() -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _load_file(path: Path) -> BuildRecipe:
+    """Import a file under its own name, by which worker processes find it too."""
+    path = path.resolve()
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; a system's file defines recipe(variant=..., **hyperparameters)")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    try:
+        module = importlib.import_module(path.stem)
+    except Exception as error:
+        raise UsageError(f"{path}: cannot be imported ({type(error).__name__}: {error})") from error
+    if Path(inspect.getfile(module)).resolve() != path:
+        raise UsageError(f"{path}: another module is called {path.stem}; give the file another name")
+    build = vars(module).get("recipe")
+    if not callable(build):
+        raise UsageError(f"{path}: defines no function recipe(variant=..., **hyperparameters)")
+    found: BuildRecipe = build
+    return found

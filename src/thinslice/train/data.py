@@ -280,7 +280,7 @@ class TrainingSet(Dataset[Batch]):
 
     Attributes:
         clips: the clips.
-        companions: the further data sets.
+        companions: the companion data sets.
         seed: of the crops.
         stage: the stage's name.
     """

@@ -48,8 +48,8 @@ def load_run_data(
         recipe: what wants the clips.
         manifest: the table of clips; splits other than train, validation and test are not used.
         store: the feature store.
-        companions: manifests of the recipe's further data sets, of which the split train is used; all rows where there
-            is no such split.
+        companions: manifests of the recipe's companions, of which the split train is used; all rows where there is no
+            such split.
         extract_missing: whether to compute what the store lacks, where the media are at hand.
         num_workers: processes that extract.
         on_done: called after each extracted clip.
@@ -80,7 +80,7 @@ def load_run_data(
     for name, path in (companions or {}).items():
         if name not in recipe.companions:
             known = ", ".join(recipe.companions) or "none"
-            raise UsageError(f"{recipe.name} has no further data set {name!r}; it has {known}")
+            raise UsageError(f"{recipe.name} has no companion {name!r}; it has {known}")
         companion, further = recipe.companions[name], load_manifest(path)
         if "train" in further.splits:
             further = further.select("train")

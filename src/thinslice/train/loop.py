@@ -90,7 +90,7 @@ class RunData:
 
     Attributes:
         splits: "train" and any of "validation" and "test" -> clips with labels of the recipe's outputs.
-        companions: further data sets of the recipe.
+        companions: the recipe's companion data sets.
         facts: about their origin, for run.json: digests, left-out clips. Compared when a run is resumed.
         origin: where they were on this machine: "manifest" and "store". Not compared: data may move.
     """
@@ -269,7 +269,7 @@ def _check_data(recipe: Recipe, data: RunData) -> None:
     needed = {name for stage in recipe.stages if isinstance(stage, Stage) for name in stage.companions}
     missing = sorted(needed - {name for name, clips in data.companions.items() if len(clips)})
     if missing:
-        raise UsageError(f"{recipe.name} learns from {', '.join(missing)} too: give --extra {missing[0]}=MANIFEST")
+        raise UsageError(f"{recipe.name} learns from {', '.join(missing)} too: give --companion {missing[0]}=MANIFEST")
 
 
 def _check_folder(context: _Context) -> None:

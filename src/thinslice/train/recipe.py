@@ -6,10 +6,10 @@ training loop. All that is unusual about a system is in functions that its recip
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -87,6 +87,31 @@ Loss = Callable[[nn.Module, Batch], Tensor | dict[str, Tensor]]
 Predict = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
 """Returns scores (batch, outputs) of inputs; the model is in evaluation mode."""
 
+Tables = Mapping[str, Mapping[str, str]]
+"""Published table -> variant -> the name that the variant has in it."""
+
+Scores = Mapping[str, Mapping[str, float]]
+"""Metric -> target -> score."""
+
+
+class FurtherScores(Protocol):
+    """Scores of a finished run that are not those of its traits on clips, such as on a companion's entries."""
+
+    def __call__(
+        self, run: Path, companions: Mapping[str, Path], store: Path, split: str, personality: Scores
+    ) -> Scores:
+        """Return `personality`, the scores on clips, with others added or what means nothing left out.
+
+        Args:
+            run: the run's folder.
+            companions: manifests of the recipe's companions that were given.
+            store: the feature store.
+            split: what is scored; "validation" where a companion has no such split.
+            personality: scores on the clips.
+        """
+        ...
+
+
 EVERYTHING: Final = ("",)
 
 
@@ -142,7 +167,7 @@ class Stage:
         start: the weights to begin with: of the stage before (""), or of the stage named.
         prepare: changes the model in place when the stage begins, such as copying weights or setting buffers from the
             training clips' statistics; not called again on resuming.
-        companions: further data sets of the recipe whose batches run beside the clips'.
+        companions: companion data sets of the recipe whose batches run beside the clips'.
         keep: whether the stage ends with its best weights on the validation clips, or its last.
         monitor: what "best" is by: a column of history.csv.
         patience: epochs without a better `monitor` after which the stage ends; None to go on.
@@ -206,7 +231,7 @@ class FitStage:
 
 @dataclass(frozen=True, kw_only=True)
 class Companion:
-    """A second data set, such as images with emotions, whose batches run beside the clips'.
+    """A companion data set, such as images with emotions, whose batches run beside the clips'.
 
     Attributes:
         targets: label columns of its manifest.
@@ -241,7 +266,7 @@ class Recipe:
         predict: scores of a batch of inputs.
         stages: in their order.
         ragged: inputs whose first axis differs between clips: padded with zeros in a batch, their lengths beside them.
-        companions: further data sets, by name.
+        companions: its companion data sets, by name.
         build_graph: makes the trained network's ONNX model, whose inputs are the features by their names, of one clip,
             without a batch axis, and whose output is the scores; None to let torch trace `predict`.
         absent: inputs that the network can do without, if not without all -> the number that fills the array of one
@@ -250,6 +275,9 @@ class Recipe:
         bundle_features: what a bundle computes of a clip, by the names of `features`: what `sample` takes of them for a
             test, where training stores more; None for `features`.
         limits: one or two sentences on where the system fails, for its bundles' cards.
+        tables: what `thinslice table` can run: published table -> variant -> its name in the published figures.
+        further_scores: what a finished run is scored by beside its traits; None for nothing.
+        source: file that the recipe comes from, where that is none of an installed package.
         seed: of weights, order and crops, unless the user gives another.
     """
 
@@ -271,6 +299,9 @@ class Recipe:
     absent: Mapping[str, float] = field(default_factory=dict)
     bundle_features: Mapping[str, FeatureSpec] | None = None
     limits: str = ""
+    tables: Tables = field(default_factory=dict)
+    further_scores: FurtherScores | None = None
+    source: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -294,6 +325,19 @@ class Recipe:
         from thinslice.published.figures import load_published
 
         return tuple(figure for figure in load_published() if figure.system == self.name)
+
+
+Hyperparameters = TypeVar("Hyperparameters")
+
+
+def set_hyperparameters(system: str, base: Hyperparameters, changes: Mapping[str, Any]) -> Hyperparameters:
+    """Return a system's hyperparameters, a dataclass, with some of them changed; UsageError for an unknown one."""
+    assert is_dataclass(base)
+    assert not isinstance(base, type)
+    unknown = sorted(set(changes) - {entry.name for entry in fields(base)})
+    if unknown:
+        raise UsageError(f"{system} has no hyperparameter {', '.join(unknown)}")
+    return replace(base, **changes)
 
 
 def describe(value: Any) -> Any:

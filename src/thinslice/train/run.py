@@ -21,7 +21,7 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -152,8 +152,9 @@ def new_document(recipe: Recipe, data: Mapping[str, Any], seed: int, max_steps: 
     """
     return {
         "recipe": recipe.name,
+        "source": recipe.source,
         "arguments": dict(recipe.arguments),
-        "resolved": describe(recipe),
+        "resolved": describe(replace(recipe, source="")),
         "features": {name: {**spec.to_dict(), "digest": spec_digest(spec)} for name, spec in recipe.features.items()},
         "data": dict(data),
         "seed": seed,

@@ -4,14 +4,14 @@ Source: Alfonso Hernández, "Audio-Visual Deep Learning Regression of Apparent P
 Barcelona; its slides); `thinslice.systems.audiovisual_attributes.network` has the networks, and the page
 docs/systems/audiovisual_attributes.md what was measured.
 
-Deviations: the slides print neither sizes nor training; what they leave open is an attribute of `Sizes`. The loss is
-the mean absolute error, which is what their accuracy is 1 minus of; Adam is one of the three optimisers they explain.
+Deviations: the slides print neither sizes nor training; what they leave open is one of the `Hyperparameters`. The
+loss is the mean absolute error (their accuracy is 1 minus that). Adam is one of the three optimisers they explain.
 While the fusion trains, both networks stand still (`fine_tune` lets them move). In training one of a clip's faces is
 shown, flipped or not. Faces are kept as the store keeps pictures, as JPEG files.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -27,7 +27,18 @@ from thinslice.layers.losses import mean_absolute_error
 from thinslice.systems.audiovisual_attributes.network import AudioNetwork, AudiovisualAttributes, Fusion, VisualNetwork
 from thinslice.systems.audiovisual_attributes.vgg_face import VggFace
 from thinslice.systems.audiovisual_attributes.weights import load_vgg_face
-from thinslice.train.recipe import Arrays, Batch, ClipReader, Mode, Recipe, Stage, TrainingData, Update
+from thinslice.train.recipe import (
+    Arrays,
+    Batch,
+    ClipReader,
+    Mode,
+    Recipe,
+    Stage,
+    Tables,
+    TrainingData,
+    Update,
+    set_hyperparameters,
+)
 from thinslice.traits import TRAITS
 
 PAPER: Final = "Alfonso Hernández: Audio-Visual Deep Learning Regression of Apparent Personality, thesis, Barcelona"
@@ -44,7 +55,7 @@ SMALL_PREFIX: Final = "small_"
 VARIANTS: Final = (*ROWS, *(SMALL_PREFIX + row for row in ROWS))
 """The rows, and the same at a size for CPUs, which are ours."""
 
-TABLES: Final[Mapping[str, Mapping[str, str]]] = {"global": {row: row for row in ROWS}}
+TABLES: Final[Tables] = {"global": {row: row for row in ROWS}}
 """Table of the slides -> variant -> its name in published.csv; those by gender, age and emotion: `thinslice groups`."""
 
 LABELS: Final = {"waveform": "sound", "faces": "face", "attributes": "face"}
@@ -57,7 +68,7 @@ MOST_FOR_LEVEL: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
+class Hyperparameters:
     """What a variant's size is. The slides give the seconds of sound, the side of the faces and the layers' number.
 
     Attributes:
@@ -138,7 +149,7 @@ class Sizes:
     weight_decay: float = 0.0
 
 
-SMALL: Final = Sizes(
+SMALL: Final = Hyperparameters(
     rate_hz=1000,
     audio_first=128,
     audio_second=32,
@@ -165,23 +176,22 @@ SMALL: Final = Sizes(
 best average over the traits comes before it has learnt from sound, as long as most traits cannot be learnt at all."""
 
 
-def audiovisual_attributes(variant: str = "audio+visual+attributes", **sizes: Any) -> Recipe:
+def audiovisual_attributes(variant: str = "audio+visual+attributes", **hyperparameters: Any) -> Recipe:
     """Return the recipe of a variant.
 
     Args:
         variant: one of `VARIANTS`.
-        **sizes: attributes of `Sizes` that differ from the defaults or, in a small variant, from `SMALL`.
+        **hyperparameters: those that differ from the variant's own, see `Hyperparameters`.
 
     Raises:
-        UsageError: an unknown variant or size, or attributes of which all are turned off.
+        UsageError: an unknown variant or hyperparameter, or attributes of which all are turned off.
     """
     if variant not in VARIANTS:
         raise UsageError(f"audiovisual_attributes has no variant {variant!r}; there are {', '.join(VARIANTS)}")
-    unknown = set(sizes) - {entry.name for entry in fields(Sizes)}
-    if unknown:
-        raise UsageError(f"audiovisual_attributes has no size {', '.join(sorted(unknown))}")
     row = variant.removeprefix(SMALL_PREFIX)
-    chosen = replace(SMALL if row != variant else Sizes(), **sizes)
+    chosen = set_hyperparameters(
+        "audiovisual_attributes", SMALL if row != variant else Hyperparameters(), hyperparameters
+    )
     if chosen.reference not in REFERENCES or len({*_picture(chosen)}) > 1:
         square = [name for name, reference in REFERENCES.items() if reference.height == reference.width]
         raise UsageError(f"audiovisual_attributes takes square faces: reference is one of {', '.join(square)}")
@@ -195,6 +205,7 @@ def audiovisual_attributes(variant: str = "audio+visual+attributes", **sizes: An
         name="audiovisual_attributes",
         arguments={"variant": variant, **asdict(chosen)},
         variants=VARIANTS,
+        tables=TABLES,
         paper=PAPER,
         inputs={name: LABELS[name] for name in names},
         outputs=TRAITS,
@@ -208,61 +219,61 @@ def audiovisual_attributes(variant: str = "audio+visual+attributes", **sizes: An
     )
 
 
-def _specs(sizes: Sizes) -> dict[str, FeatureSpec]:
-    looked: dict[str, Scalar] = {"detector": sizes.detector}
+def _specs(hyper: Hyperparameters) -> dict[str, FeatureSpec]:
+    looked: dict[str, Scalar] = {"detector": hyper.detector}
     return {
         "waveform": FeatureSpec(
-            extractor="waveform", params={"rate_hz": sizes.rate_hz, "duration_s": float(sizes.seconds)}
+            extractor="waveform", params={"rate_hz": hyper.rate_hz, "duration_s": float(hyper.seconds)}
         ),
         "faces": FeatureSpec(
             extractor="aligned_faces",
-            params={"reference": sizes.reference, "num_parts": 1, "draws": sizes.num_faces, **looked},
+            params={"reference": hyper.reference, "num_parts": 1, "draws": hyper.num_faces, **looked},
         ),
         "attributes": FeatureSpec(
             extractor="attributes",
-            params={"age": sizes.age, "gender": sizes.gender, "emotion": sizes.emotion, **looked},
+            params={"age": hyper.age, "gender": hyper.gender, "emotion": hyper.emotion, **looked},
         ),
     }
 
 
-def _picture(sizes: Sizes) -> tuple[int, int]:
-    return REFERENCES[sizes.reference].height, REFERENCES[sizes.reference].width
+def _picture(hyper: Hyperparameters) -> tuple[int, int]:
+    return REFERENCES[hyper.reference].height, REFERENCES[hyper.reference].width
 
 
-def _used(sizes: Sizes) -> tuple[int, ...]:
+def _used(hyper: Hyperparameters) -> tuple[int, ...]:
     """Return the places in `ATTRIBUTES` of those that are not turned off."""
-    on = {"age": sizes.age, "gender": sizes.gender}
-    return tuple(i for i, name in enumerate(ATTRIBUTES) if on.get(name, sizes.emotion))
+    on = {"age": hyper.age, "gender": hyper.gender}
+    return tuple(i for i, name in enumerate(ATTRIBUTES) if on.get(name, hyper.emotion))
 
 
-def _num_samples(sizes: Sizes) -> int:
-    return round(sizes.rate_hz * sizes.seconds)
+def _num_samples(hyper: Hyperparameters) -> int:
+    return round(hyper.rate_hz * hyper.seconds)
 
 
-def _limits(names: Sequence[str], sizes: Sizes) -> str:
+def _limits(names: Sequence[str], hyper: Hyperparameters) -> str:
     limits = "Sees a face and hears raw sound: the microphone and light count as much as the person."
     if "attributes" not in names:
         return limits
-    on = {"age": sizes.age, "gender": sizes.gender, "emotion": sizes.emotion}
+    on = {"age": hyper.age, "gender": hyper.gender, "emotion": hyper.emotion}
     named = ", ".join(name for name, is_on in on.items() if is_on)
     return f"{limits} It is told the person's {named} as networks perceive them, which is not what they are."
 
 
-def _build_model(names: Sequence[str], sizes: Sizes) -> AudiovisualAttributes:
+def _build_model(names: Sequence[str], hyper: Hyperparameters) -> AudiovisualAttributes:
     audio = visual = fusion = None
     if "waveform" in names:
-        dense = (sizes.audio_first, sizes.audio_second, sizes.audio_third)
-        audio = AudioNetwork(_num_samples(sizes), dense, sizes.dropout)
+        dense = (hyper.audio_first, hyper.audio_second, hyper.audio_third)
+        audio = AudioNetwork(_num_samples(hyper), dense, hyper.dropout)
     if "faces" in names:
-        side, _ = _picture(sizes)
+        side, _ = _picture(hyper)
         network = VggFace(
-            sizes.width, sizes.hidden, side, 0, shrink=sizes.shrink, norm=sizes.norm, dropout=sizes.dropout
+            hyper.width, hyper.hidden, side, 0, shrink=hyper.shrink, norm=hyper.norm, dropout=hyper.dropout
         )
         visual = VisualNetwork(network)
     if audio is not None and visual is not None:
-        dense = (sizes.fusion_first, sizes.fusion_second, sizes.fusion_third)
-        used = _used(sizes) if "attributes" in names else ()
-        fusion = Fusion((audio.num_features, visual.num_features), used, dense, sizes.dropout)
+        dense = (hyper.fusion_first, hyper.fusion_second, hyper.fusion_third)
+        used = _used(hyper) if "attributes" in names else ()
+        fusion = Fusion((audio.num_features, visual.num_features), used, dense, hyper.dropout)
     return AudiovisualAttributes(audio, visual, fusion)
 
 
@@ -272,11 +283,11 @@ class Look:
 
     Attributes:
         names: of the inputs.
-        sizes: how far things are shifted, and whether annotated attributes count.
+        hyper: how far things are shifted, and whether annotated attributes count.
     """
 
     names: tuple[str, ...]
-    sizes: Sizes
+    hyper: Hyperparameters
 
     def __call__(self, clip: ClipReader, mode: Mode, rng: np.random.Generator) -> Arrays:
         """Return "waveform" (samples,), "faces" (faces, 1, side, side, 3) and "attributes" (9,), those asked for."""
@@ -291,8 +302,8 @@ class Look:
         return out
 
     def _sound(self, sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        sound = np.pad(sound, (0, max(_num_samples(self.sizes) - len(sound), 0)))  # So that a batch's are equally long.
-        most = round(self.sizes.sound_shift * self.sizes.rate_hz)
+        sound = np.pad(sound, (0, max(_num_samples(self.hyper) - len(sound), 0)))  # So that a batch's are equally long.
+        most = round(self.hyper.sound_shift * self.hyper.rate_hz)
         if not most:
             return sound
         turned = sound if rng.random() < 0.5 else -sound
@@ -302,7 +313,7 @@ class Look:
         face = clip.read("faces", int(rng.integers(clip.shape("faces")[0])))[0]
         if rng.random() < 0.5:
             face = face[:, ::-1]
-        most = self.sizes.face_shift
+        most = self.hyper.face_shift
         if most:
             side = face.shape[0]
             top, left = rng.integers(2 * most + 1, size=2)
@@ -313,7 +324,7 @@ class Look:
 
     def _attributes(self, clip: ClipReader) -> np.ndarray:
         estimated = clip.read("attributes")
-        if not self.sizes.annotated:
+        if not self.hyper.annotated:
             return estimated
         age, age_group, gender, emotion = (str(clip.read(f"column:{name}")) for name in COLUMNS)
         annotated = annotated_attributes(age.strip() or age_group, gender, emotion)
@@ -376,64 +387,64 @@ def _adam(rate: float) -> Any:
     return partial(torch.optim.Adam, lr=rate)
 
 
-def _audio(sizes: Sizes) -> Stage:
+def _audio(hyper: Hyperparameters) -> Stage:
     update = Update(
         loss=partial(_loss_part, "audio", "waveform"),
-        optimiser=partial(torch.optim.AdamW, lr=sizes.audio_rate, weight_decay=0.0),
+        optimiser=partial(torch.optim.AdamW, lr=hyper.audio_rate, weight_decay=0.0),
         trains=("audio",),
-        options={"audio.dense": {"weight_decay": sizes.weight_decay}},
+        options={"audio.dense": {"weight_decay": hyper.weight_decay}},
     )
     return Stage(
         name="audio",
         updates=(update,),
-        batch_size=sizes.batch_size,
-        epochs=sizes.audio_epochs,
-        patience=sizes.patience,
-        sample=Look(("waveform",), sizes),
+        batch_size=hyper.batch_size,
+        epochs=hyper.audio_epochs,
+        patience=hyper.patience,
+        sample=Look(("waveform",), hyper),
         predict=partial(_predict_part, "audio", "waveform"),
         prepare=set_level,
     )
 
 
-def _visual(sizes: Sizes) -> Stage:
+def _visual(hyper: Hyperparameters) -> Stage:
     update = Update(
         loss=partial(_loss_part, "visual", "faces"),
-        optimiser=_adam(sizes.learning_rate),
+        optimiser=_adam(hyper.learning_rate),
         trains=("visual",),
-        options={"visual.network": {"lr": sizes.visual_rate}},
+        options={"visual.network": {"lr": hyper.visual_rate}},
     )
     return Stage(
         name="visual",
         updates=(update,),
-        batch_size=sizes.batch_size,
-        epochs=sizes.visual_epochs,
-        patience=sizes.patience,
-        sample=Look(("faces",), sizes),
+        batch_size=hyper.batch_size,
+        epochs=hyper.visual_epochs,
+        patience=hyper.patience,
+        sample=Look(("faces",), hyper),
         predict=partial(_predict_part, "visual", "faces"),
-        prepare=partial(_start_from_vgg_face, sizes.weights, sizes.colours) if sizes.weights else None,
-        drop_last=sizes.norm,
+        prepare=partial(_start_from_vgg_face, hyper.weights, hyper.colours) if hyper.weights else None,
+        drop_last=hyper.norm,
     )
 
 
-def _fusion(names: tuple[str, ...], sizes: Sizes) -> Stage:
-    parts = ("fusion", "audio.dense", "visual.network") if sizes.fine_tune else ("fusion",)
+def _fusion(names: tuple[str, ...], hyper: Hyperparameters) -> Stage:
+    parts = ("fusion", "audio.dense", "visual.network") if hyper.fine_tune else ("fusion",)
     update = Update(
-        loss=_loss_whole if sizes.fine_tune else _loss_fusion,
-        optimiser=_adam(sizes.learning_rate),
+        loss=_loss_whole if hyper.fine_tune else _loss_fusion,
+        optimiser=_adam(hyper.learning_rate),
         trains=parts,
-        options={part: {"lr": sizes.fine_rate} for part in parts[1:]},
+        options={part: {"lr": hyper.fine_rate} for part in parts[1:]},
     )
-    look = Look(names, sizes)
+    look = Look(names, hyper)
     return Stage(
         name="fusion",
         updates=(update,),
-        batch_size=sizes.batch_size,
-        epochs=sizes.fusion_epochs,
-        keep=sizes.fusion_keep,
-        patience=sizes.patience if sizes.fusion_keep == "best" else None,
+        batch_size=hyper.batch_size,
+        epochs=hyper.fusion_epochs,
+        keep=hyper.fusion_keep,
+        patience=hyper.patience if hyper.fusion_keep == "best" else None,
         sample=look,
-        precompute=None if sizes.fine_tune else features_of,
-        predict=None if sizes.fine_tune else _fuse,
+        precompute=None if hyper.fine_tune else features_of,
+        predict=None if hyper.fine_tune else _fuse,
         prepare=partial(_set_range, look) if "attributes" in names else None,
         drop_last=True,
     )
@@ -452,13 +463,13 @@ class _OfOneClip(nn.Module):
         return scores
 
 
-def _build_graph(names: tuple[str, ...], sizes: Sizes, model: nn.Module) -> Any:
+def _build_graph(names: tuple[str, ...], hyper: Hyperparameters, model: nn.Module) -> Any:
     """Return the ONNX model, in which the sound may be shorter than in training."""
     from thinslice.layers.onnx_graph import trace
 
     examples = {
-        "waveform": torch.zeros(_num_samples(sizes)),
-        "faces": torch.zeros((sizes.num_faces, 1, *_picture(sizes), 3), dtype=torch.uint8),
+        "waveform": torch.zeros(_num_samples(hyper)),
+        "faces": torch.zeros((hyper.num_faces, 1, *_picture(hyper), 3), dtype=torch.uint8),
         "attributes": torch.zeros(len(ATTRIBUTES)),
     }
     return trace(_OfOneClip(model, names), {name: examples[name] for name in names}, {"waveform": (0,)})

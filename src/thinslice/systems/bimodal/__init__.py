@@ -1,1 +1,11 @@
 """Bi-modal First Impressions (Subramaniam et al. 2016): ordered sound and faces."""
+
+from typing import Final
+
+from thinslice.systems.system import System
+
+SYSTEM: Final = System(
+    recipe="thinslice.systems.bimodal.recipe:bimodal",
+    imports={"bimodal": "thinslice.systems.bimodal.commands:bimodal"},
+    bundles_of={"bimodal": "thinslice.systems.bimodal.weights:install_bimodal"},
+)

@@ -6,13 +6,13 @@ ECCV 2016 workshops, section 3; what the paper leaves open is from the authors' 
 docs/systems/bimodal.md has the commands; `thinslice.systems.bimodal.weights` converts the authors' files for predict.
 
 Deviations: the authors draw one of all frames of each sixth of a clip; here one of the faces that were stored of it,
-evenly spread: three, or as many as `Choices.faces_per_part` says. They test on ten random draws; here on three fixed
+evenly spread: three, or as many as `faces_per_part` says. They test on ten random draws; here on three fixed
 ones, which are those of the bundle. They chose the epochs 440 and 600 of networks that went on training; here the best
 epoch by the validation clips is kept, of at most that many. How to fine-tune is ours: nobody published it.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,17 @@ from thinslice.systems.bimodal.graph import build_bimodal_graph
 from thinslice.systems.bimodal.network import Bimodal3DCNN, BimodalLSTM, build_bimodal
 from thinslice.systems.bimodal.torch7_weights import Architecture, BimodalWeights, read_bimodal
 from thinslice.systems.bimodal.weights import FACE_PARAMS, SOUND_PARAMS
-from thinslice.train.recipe import Arrays, Batch, ClipReader, Mode, Recipe, Stage, TrainingData, Update
+from thinslice.train.recipe import (
+    Arrays,
+    Batch,
+    ClipReader,
+    Mode,
+    Recipe,
+    Stage,
+    TrainingData,
+    Update,
+    set_hyperparameters,
+)
 from thinslice.traits import TRAITS
 
 VARIANTS: Final = ("lstm", "3dcnn", "lstm-finetune", "3dcnn-finetune")
@@ -66,7 +76,7 @@ _MORE: Final = "more_pictures"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices:
+class Hyperparameters:
     """What may be changed; the defaults are the authors', but for fine-tuning.
 
     Attributes:
@@ -85,23 +95,20 @@ class Choices:
     start_from: str | None = None
 
 
-def bimodal(variant: str = "lstm", **choices: Any) -> Recipe:
+def bimodal(variant: str = "lstm", **hyperparameters: Any) -> Recipe:
     """Return the recipe of a variant.
 
     Args:
         variant: one of `VARIANTS`.
-        **choices: attributes of `Choices`.
+        **hyperparameters: those that differ from the variant's own, see `Hyperparameters`.
 
     Raises:
-        UsageError: an unknown variant or choice, fewer faces than prediction looks at, or a file to start from where
-            nothing starts from one. The file itself is read when training begins.
+        UsageError: an unknown variant or hyperparameter, fewer faces than prediction looks at, or a file to start from
+            where nothing starts from one. The file itself is read when training begins.
     """
     if variant not in VARIANTS:
         raise UsageError(f"bimodal has no variant {variant!r}; there are {', '.join(VARIANTS)}")
-    unknown = set(choices) - {entry.name for entry in fields(Choices)}
-    if unknown:
-        raise UsageError(f"bimodal has no choice {', '.join(sorted(unknown))}")
-    chosen = Choices(**choices)
+    chosen = set_hyperparameters("bimodal", Hyperparameters(), hyperparameters)
     architecture: Architecture = "lstm" if variant.startswith("lstm") else "3dcnn"
     is_finetuning = variant.endswith("-finetune")
     if chosen.start_from is not None and not is_finetuning:
@@ -201,24 +208,24 @@ def _update(learning_rate: float) -> Update:
     return Update(loss=squared_error, optimiser=optimiser, schedule=torch7_decay, per_step=True)
 
 
-def _scratch_stage(architecture: Architecture, choices: Choices) -> Stage:
+def _scratch_stage(architecture: Architecture, hyper: Hyperparameters) -> Stage:
     return Stage(
         name="network",
-        updates=(_update(0.05 if choices.learning_rate is None else choices.learning_rate),),
-        batch_size=choices.batch_size,
-        epochs=choices.epochs or PUBLISHED_EPOCHS[architecture],
+        updates=(_update(0.05 if hyper.learning_rate is None else hyper.learning_rate),),
+        batch_size=hyper.batch_size,
+        epochs=hyper.epochs or PUBLISHED_EPOCHS[architecture],
         validate_every=10,
     )
 
 
-def _finetune_stage(architecture: Architecture, choices: Choices) -> Stage:
+def _finetune_stage(architecture: Architecture, hyper: Hyperparameters) -> Stage:
     """The authors' training, gone on with on other clips, more slowly."""
     return Stage(
         name="finetune",
-        updates=(_update(FINETUNING_RATE if choices.learning_rate is None else choices.learning_rate),),
-        batch_size=choices.batch_size,
-        epochs=choices.epochs or 20,
-        prepare=partial(start_from_published, architecture, choices.start_from),
+        updates=(_update(FINETUNING_RATE if hyper.learning_rate is None else hyper.learning_rate),),
+        batch_size=hyper.batch_size,
+        epochs=hyper.epochs or 20,
+        prepare=partial(start_from_published, architecture, hyper.start_from),
     )
 
 

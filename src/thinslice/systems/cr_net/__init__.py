@@ -1,1 +1,7 @@
 """CR-Net (Li et al. 2020): classification, then regression, and trees on top."""
+
+from typing import Final
+
+from thinslice.systems.system import System
+
+SYSTEM: Final = System(recipe="thinslice.systems.cr_net.recipe:cr_net")

@@ -9,7 +9,7 @@ open is an argument or said where it is decided.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -43,8 +43,10 @@ from thinslice.train.recipe import (
     Mode,
     Recipe,
     Stage,
+    Tables,
     TrainingData,
     Update,
+    set_hyperparameters,
 )
 from thinslice.traits import TARGETS
 
@@ -101,7 +103,7 @@ VARIANTS: Final = (*KINDS, *(f"small_{name}" for name in KINDS))
 
 _STREAMS: Final = {"face": "face", "scene": "scene", "audio_text": "audio+text"}
 
-TABLES: Final[Mapping[str, Mapping[str, str]]] = {
+TABLES: Final[Tables] = {
     "1": {"all": "face+scene+audio+text", "without_text": "without text"},
     "3": {
         "face": "face",
@@ -151,8 +153,8 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """What a variant's size is; the defaults are the paper's, where it says.
+class Hyperparameters:
+    """What may be changed of a variant; the defaults are the paper's, where it says.
 
     Attributes:
         layout: see `thinslice.layers.resnet.LAYOUTS`.
@@ -199,7 +201,7 @@ class Sizes:
     max_features: int = 512
 
 
-SMALL: Final = Sizes(
+SMALL: Final = Hyperparameters(
     layout="resnet10",
     width=8,
     num_frames=16,
@@ -218,65 +220,65 @@ SMALL: Final = Sizes(
 """For CPUs and small corpora of clips of about 4 s: minutes for some hundred of them."""
 
 
-def cr_net(variant: str = "all", **sizes: Any) -> Recipe:
+def cr_net(variant: str = "all", **hyperparameters: Any) -> Recipe:
     """Return the recipe of a variant.
 
     Args:
         variant: one of `VARIANTS`.
-        **sizes: attributes of `Sizes` that differ from the paper's or, in a small variant, from `SMALL`.
+        **hyperparameters: those that differ from the variant's own, see `Hyperparameters`.
 
     Raises:
-        UsageError: an unknown variant or size, or an even number of draws.
+        UsageError: an unknown variant or hyperparameter, or an even number of draws.
     """
     if variant not in VARIANTS:
         known = ", ".join(KINDS)
         raise UsageError(f"cr_net has no variant {variant!r}; there are {known}, and each with small_ before it")
-    unknown = set(sizes) - {entry.name for entry in fields(Sizes)}
-    if unknown:
-        raise UsageError(f"cr_net has no size {', '.join(sorted(unknown))}")
-    chosen = replace(SMALL if variant.startswith("small_") else Sizes(), **sizes)
+    chosen = set_hyperparameters(
+        "cr_net", SMALL if variant.startswith("small_") else Hyperparameters(), hyperparameters
+    )
     if chosen.draws < 1 or chosen.draws % 2 == 0:
         raise UsageError(f"cr_net: draws={chosen.draws}; take an odd number, so that one is a segment's centre")
     return _build(variant, KINDS[variant.removeprefix("small_")], chosen)
 
 
-def _build(variant: str, kind: Kind, sizes: Sizes) -> Recipe:
+def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
     shape = Shape(
         streams=kind.streams,
-        layout=sizes.layout,
-        width=sizes.width,
-        num_frames=sizes.num_frames,
-        stacked=tuple(sizes.stacked.split(",")),
-        motion_gain=sizes.motion_gain,
-        num_samples=sizes.num_samples,
+        layout=hyper.layout,
+        width=hyper.width,
+        num_frames=hyper.num_frames,
+        stacked=tuple(hyper.stacked.split(",")),
+        motion_gain=hyper.motion_gain,
+        num_samples=hyper.num_samples,
         num_classes=kind.num_classes,
         head=kind.head,
     )
     needed = {name for stream in kind.streams for name in STREAM_INPUTS[stream]}
-    specs = {name: spec for name, spec in _specs(sizes).items() if name in needed}
+    specs = {name: spec for name, spec in _specs(hyper).items() if name in needed}
     return Recipe(
         name="cr_net",
-        arguments={"variant": variant, **asdict(sizes)},
+        arguments={"variant": variant, **asdict(hyper)},
         variants=VARIANTS,
+        tables=TABLES,
         paper=PAPER,
         inputs={name: LABELS[name] for name in specs},
         outputs=TARGETS,
         features=specs,
-        sample=Segments(tuple(specs), sizes.num_frames, sizes.draws, sizes.num_samples),
+        sample=Segments(tuple(specs), hyper.num_frames, hyper.draws, hyper.num_samples),
         build_model=partial(CRNet, shape),
         predict=network_scores,
-        stages=_stages(kind, sizes),
-        build_graph=partial(build_graph, sizes.side),
-        bundle_features=_bundle_specs(specs, sizes.num_frames),
+        stages=_stages(kind, hyper),
+        build_graph=partial(build_graph, hyper.side),
+        bundle_features=_bundle_specs(specs, hyper.num_frames),
         limits="Sees the whole scene: room, clothing and microphone count as much as the person.",
     )
 
 
-def _specs(sizes: Sizes) -> dict[str, FeatureSpec]:
-    count = sizes.num_frames * sizes.draws
+def _specs(hyper: Hyperparameters) -> dict[str, FeatureSpec]:
+    count = hyper.num_frames * hyper.draws
     return {
         "frames": FeatureSpec(
-            extractor="frames", params={"num_frames": count, "width": sizes.side, "height": sizes.side}
+            extractor="frames", params={"num_frames": count, "width": hyper.side, "height": hyper.side}
         ),
         "faces": FeatureSpec(
             extractor="aligned_faces",
@@ -284,13 +286,13 @@ def _specs(sizes: Sizes) -> dict[str, FeatureSpec]:
                 "reference": "box",
                 "num_parts": 1,  # One part of many draws: single pictures in the order of time, read one by one.
                 "draws": count,
-                "detector": sizes.detector,
-                "size": sizes.side,
-                "margin": sizes.margin,
+                "detector": hyper.detector,
+                "size": hyper.side,
+                "margin": hyper.margin,
             },
         ),
-        "waveform": FeatureSpec(extractor="waveform", params={"rate_hz": sizes.rate_hz}),
-        "text": FeatureSpec(extractor=sizes.text),
+        "waveform": FeatureSpec(extractor="waveform", params={"rate_hz": hyper.rate_hz}),
+        "text": FeatureSpec(extractor=hyper.text),
     }
 
 
@@ -385,7 +387,7 @@ def expected_scores(num_classes: int, model: nn.Module, inputs: Mapping[str, Ten
     return torch.stack(scores).mean(0)
 
 
-def _stages(kind: Kind, sizes: Sizes) -> tuple[Stage | FitStage, ...]:
+def _stages(kind: Kind, hyper: Hyperparameters) -> tuple[Stage | FitStage, ...]:
     """Classes alone; classes and regression together; trees.
 
     Every stream has its own optimiser: they share nothing, and one after the other they need less memory.
@@ -394,10 +396,10 @@ def _stages(kind: Kind, sizes: Sizes) -> tuple[Stage | FitStage, ...]:
     to learn in the first stage. "ResNet-34 only" has no classes and so no first stage. Which epoch's weights are used
     is not printed: here the last's.
     """
-    settings: dict[str, Any] = {"lr": sizes.learning_rate, "weight_decay": sizes.weight_decay}
-    schedule = partial(StepLR, step_size=sizes.decay_epochs, gamma=0.1)
-    common: dict[str, Any] = {"batch_size": sizes.batch_size, "epochs": sizes.epochs, "keep": "last", "drop_last": True}
-    start = partial(_start_from_imagenet, sizes.imagenet) if sizes.imagenet else None
+    settings: dict[str, Any] = {"lr": hyper.learning_rate, "weight_decay": hyper.weight_decay}
+    schedule = partial(StepLR, step_size=hyper.decay_epochs, gamma=0.1)
+    common: dict[str, Any] = {"batch_size": hyper.batch_size, "epochs": hyper.epochs, "keep": "last", "drop_last": True}
+    start = partial(_start_from_imagenet, hyper.imagenet) if hyper.imagenet else None
     stages: list[Stage | FitStage] = []
     if kind.head != "plain":
         branch = ("backbone", "head.classes", "head.class_weight", "head.class_bias")
@@ -418,7 +420,7 @@ def _stages(kind: Kind, sizes: Sizes) -> tuple[Stage | FitStage, ...]:
     updates = tuple(
         Update(
             name=name,
-            loss=partial(joint_loss, name, kind, sizes.epochs),
+            loss=partial(joint_loss, name, kind, hyper.epochs),
             optimiser=partial(torch.optim.Adam, betas=(0.5, 0.999), **settings),
             schedule=schedule,
             trains=(f"streams.{name}",),
@@ -431,10 +433,10 @@ def _stages(kind: Kind, sizes: Sizes) -> tuple[Stage | FitStage, ...]:
             FitStage(
                 name="trees",
                 features=fused_features,
-                fit=partial(fit_estimator, kind.regressor, sizes.num_trees, sizes.max_features),
+                fit=partial(fit_estimator, kind.regressor, hyper.num_trees, hyper.max_features),
                 save=save_estimator,
                 load=load_estimator,
-                build_graph=partial(build_graph, sizes.side),
+                build_graph=partial(build_graph, hyper.side),
             )
         )
     return tuple(stages)

@@ -4,17 +4,17 @@ Source: Fodor, Saboundji, Lőrincz, "Enhancing Apparent Personality Trait Analys
 `thinslice.systems.cross_modal.network` has the networks, `thinslice.layers.metric_losses` the third stage's loss, and
 docs/systems/cross_modal.md what was measured.
 
-Deviations: what the paper does not say is an attribute of `Sizes` or said here. Batches of the text stage and of the
-last three, epochs of the last three, and the patience of early stopping are ours. The rate decays to 0, linearly, after
-each epoch. Losses are those of CR-Net with its factor of 100 on scores and labels, since sigma 9 and gamma 300, which
-are taken from there, mean nothing without it. The last three stages learn from frames cut in the middle: their inputs
-are computed once. The Siamese stage has no score that would choose an epoch, so its last is kept. Frames are kept as
-the store keeps pictures, as JPEG files.
+Deviations: what the paper does not say is one of the `Hyperparameters` or said here. Batches of the text stage and of
+the last three, epochs of the last three, and the patience of early stopping are ours. The rate decays to 0, linearly,
+after each epoch. Losses are those of CR-Net with its factor of 100 on scores and labels, since sigma 9 and gamma 300,
+which are taken from there, mean nothing without it. The last three stages learn from frames cut in the middle: their
+inputs are computed once. The Siamese stage has no score that would choose an epoch, so its last is kept. Frames are
+kept as the store keeps pictures, as JPEG files.
 """
 
 import colorsys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -46,7 +46,18 @@ from thinslice.systems.cross_modal.network import (
     VideoNetwork,
     find_present,
 )
-from thinslice.train.recipe import Arrays, Batch, ClipReader, Mode, Recipe, Stage, TrainingData, Update
+from thinslice.train.recipe import (
+    Arrays,
+    Batch,
+    ClipReader,
+    Mode,
+    Recipe,
+    Stage,
+    Tables,
+    TrainingData,
+    Update,
+    set_hyperparameters,
+)
 from thinslice.traits import TRAITS
 
 PAPER: Final = "Fodor, Saboundji, Lőrincz: Enhancing Apparent Personality Trait Analysis with Cross-Modal Embeddings"
@@ -68,7 +79,7 @@ SMALL_PREFIX: Final = "small_"
 VARIANTS: Final = (*ROWS, *(SMALL_PREFIX + row for row in ROWS))
 """Table 1's rows, and the same at a size for CPUs, which are ours."""
 
-TABLES: Final[Mapping[str, Mapping[str, str]]] = {
+TABLES: Final[Tables] = {
     "1": {row: row if row != "cross-modal" else "cross-modal (ours)" for row in ROWS},
     "2": {"audio+video+text": "audio+video+text", "cross-modal": "cross-modal (ours)"},
 }
@@ -94,8 +105,8 @@ DENSE: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """What a variant's size is; the defaults are the paper's where it says one.
+class Hyperparameters:
+    """What may be changed of a variant; the defaults are the paper's where it says one.
 
     Attributes:
         num_frames: frames looked at of each clip; 1 in the variant "scene".
@@ -157,7 +168,7 @@ class Sizes:
     head_bias: float = 0.0
 
 
-SMALL: Final = Sizes(
+SMALL: Final = Hyperparameters(
     frame_height=70,
     frame_width=124,
     side=64,
@@ -181,26 +192,23 @@ to forget than some hundred clips give, and the paper's decay is as good as none
 (docs/systems/cross_modal.md)."""
 
 
-def cross_modal(variant: str = "cross-modal", **sizes: Any) -> Recipe:
+def cross_modal(variant: str = "cross-modal", **hyperparameters: Any) -> Recipe:
     """Return the recipe of a variant.
 
     Args:
         variant: one of `VARIANTS`.
-        **sizes: attributes of `Sizes` that differ from the paper's or, in a small variant, from `SMALL`.
+        **hyperparameters: those that differ from the variant's own, see `Hyperparameters`.
 
     Raises:
-        UsageError: an unknown variant or size, or a crop that is larger than the frame.
+        UsageError: an unknown variant or hyperparameter, or a crop that is larger than the frame.
     """
     if variant not in VARIANTS:
         raise UsageError(f"cross_modal has no variant {variant!r}; there are {', '.join(VARIANTS)}")
-    unknown = set(sizes) - {entry.name for entry in fields(Sizes)}
-    if unknown:
-        raise UsageError(f"cross_modal has no size {', '.join(sorted(unknown))}")
     row = variant.removeprefix(SMALL_PREFIX)
-    chosen = SMALL if row != variant else Sizes()
+    chosen = SMALL if row != variant else Hyperparameters()
     if row == "scene":
         chosen = replace(chosen, num_frames=1)
-    chosen = replace(chosen, **sizes)
+    chosen = set_hyperparameters("cross_modal", chosen, hyperparameters)
     if chosen.side > min(chosen.frame_width, chosen.frame_height):
         raise UsageError(f"cross_modal: a crop of {chosen.side} does not fit into the frame")
     modalities, ours = ROWS[row], row == "cross-modal"
@@ -231,6 +239,7 @@ def cross_modal(variant: str = "cross-modal", **sizes: Any) -> Recipe:
         name="cross_modal",
         arguments={"variant": variant, **asdict(chosen)},
         variants=VARIANTS,
+        tables=TABLES,
         paper=PAPER,
         inputs={INPUTS[modality]: LABELS[modality] for modality in modalities},
         outputs=TRAITS,
@@ -249,20 +258,20 @@ def _strict(spec: FeatureSpec) -> FeatureSpec:
     return replace(spec, params={name: value for name, value in spec.params.items() if name != "allow_missing"})
 
 
-def _build_model(modalities: tuple[str, ...], ours: bool, sizes: Sizes) -> CrossModal:
+def _build_model(modalities: tuple[str, ...], ours: bool, hyper: Hyperparameters) -> CrossModal:
     makes: dict[str, Callable[[], nn.Module]] = {
-        "audio": partial(AudioNetwork, NUM_FUNCTIONALS, sizes.hidden),
-        "video": partial(VideoNetwork, sizes.layout, sizes.width, sizes.side, sizes.hidden),
-        "text": partial(TextNetwork, sizes.vector_size, sizes.hidden),
+        "audio": partial(AudioNetwork, NUM_FUNCTIONALS, hyper.hidden),
+        "video": partial(VideoNetwork, hyper.layout, hyper.width, hyper.side, hyper.hidden),
+        "text": partial(TextNetwork, hyper.vector_size, hyper.hidden),
     }
     networks = {modality: makes[modality]() for modality in modalities}
-    model = CrossModal(networks, ours, sizes.hidden, sizes.fused, (sizes.neurons, sizes.embedding))
+    model = CrossModal(networks, ours, hyper.hidden, hyper.fused, (hyper.neurons, hyper.embedding))
     fusing = [both["head"] for both in (model.fusion, model.fused) if both is not None]
     with torch.no_grad():
         for head in (*model.heads.values(), *fusing):
             assert isinstance(head, nn.Linear)
-            head.weight.mul_(sizes.head_scale)
-            head.bias.fill_(sizes.head_bias)
+            head.weight.mul_(hyper.head_scale)
+            head.bias.fill_(hyper.head_bias)
     return model
 
 
@@ -442,67 +451,67 @@ def set_classes(model: nn.Module, data: TrainingData) -> None:
             model.class_sd[k] = float(known.std())
 
 
-def _update(loss: Any, part: tuple[str, ...], stage: str, sizes: Sizes, epochs: int) -> Update:
-    decay = {name: {"weight_decay": sizes.weight_decay} for name in DENSE.get(stage, ())}
+def _update(loss: Any, part: tuple[str, ...], stage: str, hyper: Hyperparameters, epochs: int) -> Update:
+    decay = {name: {"weight_decay": hyper.weight_decay} for name in DENSE.get(stage, ())}
     return Update(
         loss=loss,
-        optimiser=partial(torch.optim.Adam, lr=sizes.learning_rate),
+        optimiser=partial(torch.optim.Adam, lr=hyper.learning_rate),
         schedule=partial(PolynomialLR, total_iters=epochs),
         trains=part,
         options=decay,
     )
 
 
-def _alone(modality: str, sizes: Sizes) -> Stage:
-    epochs = {"audio": sizes.audio_epochs, "video": sizes.video_epochs, "text": sizes.text_epochs}[modality]
-    batch = {"audio": sizes.audio_batch, "video": sizes.video_batch, "text": sizes.text_batch}[modality]
+def _alone(modality: str, hyper: Hyperparameters) -> Stage:
+    epochs = {"audio": hyper.audio_epochs, "video": hyper.video_epochs, "text": hyper.text_epochs}[modality]
+    batch = {"audio": hyper.audio_batch, "video": hyper.video_batch, "text": hyper.text_batch}[modality]
     parts = (f"networks.{modality}", f"heads.{modality}")
     return Stage(
         name=modality,
-        updates=(_update(partial(_loss_alone, modality), parts, modality, sizes, epochs),),
+        updates=(_update(partial(_loss_alone, modality), parts, modality, hyper, epochs),),
         batch_size=batch,
         epochs=epochs,
-        patience=sizes.patience,
-        sample=Look((INPUTS[modality],), sizes.side),
+        patience=hyper.patience,
+        sample=Look((INPUTS[modality],), hyper.side),
         predict=partial(_predict_alone, modality),
         prepare=set_range if modality == "audio" else None,
     )
 
 
-def _fusion(sizes: Sizes) -> Stage:
+def _fusion(hyper: Hyperparameters) -> Stage:
     return Stage(
         name="fusion",
-        updates=(_update(_loss_fusion, ("fusion",), "fusion", sizes, sizes.late_epochs),),
-        batch_size=sizes.late_batch,
-        epochs=sizes.late_epochs,
-        patience=sizes.patience,
+        updates=(_update(_loss_fusion, ("fusion",), "fusion", hyper, hyper.late_epochs),),
+        batch_size=hyper.late_batch,
+        epochs=hyper.late_epochs,
+        patience=hyper.patience,
         precompute=hidden_of,
         predict=_predict_fusion,
         prepare=set_stand_ins,
     )
 
 
-def _siamese(sizes: Sizes) -> Stage:
+def _siamese(hyper: Hyperparameters) -> Stage:
     return Stage(
         name="siamese",
-        updates=(_update(partial(_loss_siamese, PUBLISHED), ("siamese",), "siamese", sizes, sizes.late_epochs),),
-        batch_size=sizes.late_batch,
-        epochs=sizes.late_epochs,
+        updates=(_update(partial(_loss_siamese, PUBLISHED), ("siamese",), "siamese", hyper, hyper.late_epochs),),
+        batch_size=hyper.late_batch,
+        epochs=hyper.late_epochs,
         precompute=hidden_of,
         predict=_predict_fusion,
         prepare=set_classes,
         keep="last",
-        validate_every=sizes.late_epochs,
+        validate_every=hyper.late_epochs,
     )
 
 
-def _fused(sizes: Sizes) -> Stage:
+def _fused(hyper: Hyperparameters) -> Stage:
     return Stage(
         name="fused",
-        updates=(_update(_loss_fused, ("fused",), "fused", sizes, sizes.late_epochs),),
-        batch_size=sizes.late_batch,
-        epochs=sizes.late_epochs,
-        patience=sizes.patience,
+        updates=(_update(_loss_fused, ("fused",), "fused", hyper, hyper.late_epochs),),
+        batch_size=hyper.late_batch,
+        epochs=hyper.late_epochs,
+        patience=hyper.patience,
         precompute=hidden_of,
         predict=_predict_fused,
     )

@@ -9,7 +9,7 @@ same for clips of 15 s. They are kept as JPEG files of quality 90. What the pape
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from thinslice.train.recipe import (
     Stage,
     TrainingData,
     Update,
+    set_hyperparameters,
 )
 from thinslice.traits import TRAITS
 
@@ -38,8 +39,8 @@ VARIANTS: Final = ("dnn", "5xdnn", "dnn_rnn", "sound", "pictures", "small", "sma
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """What a variant's size is; the defaults are the paper's.
+class Hyperparameters:
+    """What may be changed of a variant; the defaults are the paper's.
 
     Attributes:
         width: channels of the first blocks; every second block doubles them.
@@ -69,7 +70,7 @@ class Sizes:
     head_scale: float = 1.0
 
 
-SMALL: Final = Sizes(
+SMALL: Final = Hyperparameters(
     width=4,
     frame_width=96,
     frame_height=96,
@@ -89,28 +90,27 @@ training clips by heart besides."""
 PAPER: Final = "Güçlütürk, Güçlü, van Gerven, van Lier: Deep Impression, ECCV 2016 workshops"
 
 
-def deep_impression(variant: str = "dnn", **sizes: Any) -> Recipe:
+def deep_impression(variant: str = "dnn", **hyperparameters: Any) -> Recipe:
     """Return the recipe of a variant.
 
     Args:
         variant: one of `VARIANTS`.
-        **sizes: attributes of `Sizes` that differ from the paper's or, in a small variant, from `SMALL`.
+        **hyperparameters: those that differ from the variant's own, see `Hyperparameters`.
 
     Raises:
-        UsageError: an unknown variant or size, or a crop that is larger than the frame.
+        UsageError: an unknown variant or hyperparameter, or a crop that is larger than the frame.
     """
     if variant not in VARIANTS:
         raise UsageError(f"deep_impression has no variant {variant!r}; there are {', '.join(VARIANTS)}")
-    unknown = set(sizes) - {entry.name for entry in fields(Sizes)}
-    if unknown:
-        raise UsageError(f"deep_impression has no size {', '.join(sorted(unknown))}")
-    chosen = replace(SMALL if variant.startswith("small") else Sizes(), **sizes)
+    chosen = set_hyperparameters(
+        "deep_impression", SMALL if variant.startswith("small") else Hyperparameters(), hyperparameters
+    )
     if chosen.crop > min(chosen.frame_width, chosen.frame_height):
         raise UsageError(f"deep_impression: a crop of {chosen.crop} does not fit into the frame")
     return _build(variant, chosen)
 
 
-def _build(variant: str, sizes: Sizes) -> Recipe:
+def _build(variant: str, hyper: Hyperparameters) -> Recipe:
     kind = variant.removeprefix("small").removeprefix("_") or "dnn"
     with_sound, with_pictures = kind != "pictures", kind != "sound"
     specs = {
@@ -118,34 +118,34 @@ def _build(variant: str, sizes: Sizes) -> Recipe:
         "frames": FeatureSpec(
             extractor="frames",
             params={
-                "num_frames": sizes.num_frames,
-                "width": sizes.frame_width,
-                "height": sizes.frame_height,
+                "num_frames": hyper.num_frames,
+                "width": hyper.frame_width,
+                "height": hyper.frame_height,
             },
         ),
     }
     labels = {"waveform": "sound", "frames": "scene"}
     used = [name for name, wanted in (("waveform", with_sound), ("frames", with_pictures)) if wanted]
-    widths = tuple(sizes.width * factor for factor in (1, 2, 4, 8))
-    network = partial(_network, widths, with_sound, with_pictures, sizes.head_scale)
+    widths = tuple(hyper.width * factor for factor in (1, 2, 4, 8))
+    network = partial(_network, widths, with_sound, with_pictures, hyper.head_scale)
     makes: dict[str, Callable[[], nn.Module]] = {
         "5xdnn": partial(_five_networks, network, widths),
         "dnn_rnn": partial(_recurrent, network),
     }
-    stages = {"5xdnn": _five_stages, "dnn_rnn": _recurrent_stages}.get(kind, _stages)(sizes)
+    stages = {"5xdnn": _five_stages, "dnn_rnn": _recurrent_stages}.get(kind, _stages)(hyper)
     return Recipe(
         name="deep_impression",
-        arguments={"variant": variant, **asdict(sizes)},
+        arguments={"variant": variant, **asdict(hyper)},
         variants=VARIANTS,
         paper=PAPER,
         inputs={name: labels[name] for name in used},
         outputs=TRAITS,
         features={name: specs[name] for name in used},
-        sample=Crops(tuple(used), sizes.num_samples, sizes.crop, sizes.validation_frames),
+        sample=Crops(tuple(used), hyper.num_samples, hyper.crop, hyper.validation_frames),
         build_model=makes.get(kind, network),
         stages=stages,
         ragged=("features",),
-        build_graph=partial(_build_graph, sizes.frame_height, sizes.frame_width),
+        build_graph=partial(_build_graph, hyper.frame_height, hyper.frame_width),
         limits="Sees whole frames and hears raw sound: scene, clothing and microphone count as much as the person.",
     )
 
@@ -225,10 +225,10 @@ def _step_schedule(epochs: int) -> Any:
     return partial(torch.optim.lr_scheduler.StepLR, step_size=max(epochs, 1), gamma=0.1)
 
 
-def _stages(sizes: Sizes) -> tuple[Stage, ...]:
+def _stages(hyper: Hyperparameters) -> tuple[Stage, ...]:
     """Everything at once; the rate is divided by 10 after each third; the challenge model is the last epoch's."""
-    update = Update(loss=mae_loss, optimiser=_adam(sizes.learning_rate), schedule=_step_schedule(sizes.epochs // 3))
-    return (Stage(name="network", updates=(update,), batch_size=sizes.batch_size, epochs=sizes.epochs, keep="last"),)
+    update = Update(loss=mae_loss, optimiser=_adam(hyper.learning_rate), schedule=_step_schedule(hyper.epochs // 3))
+    return (Stage(name="network", updates=(update,), batch_size=hyper.batch_size, epochs=hyper.epochs, keep="last"),)
 
 
 def _part_loss(part: str, model: nn.Module, batch: Batch) -> Tensor:
@@ -254,13 +254,13 @@ def _copy_shared(model: nn.Module, data: TrainingData) -> None:
     model.copy_shared()
 
 
-def _five_stages(sizes: Sizes) -> tuple[Stage, ...]:
+def _five_stages(hyper: Hyperparameters) -> tuple[Stage, ...]:
     """A third of the epochs together, then a copy for each trait by itself.
 
     Deviations: how long and at what rate the copies were trained is not printed; here for the other two thirds, at the
     rates that the challenge model had then. The five share their batches, which changes nothing for each.
     """
-    third, rate = sizes.epochs // 3, sizes.learning_rate
+    third, rate = hyper.epochs // 3, hyper.learning_rate
     shared = Update(loss=partial(_part_loss, "shared"), optimiser=_adam(rate), trains=("shared",))
     singles = tuple(
         Update(
@@ -276,7 +276,7 @@ def _five_stages(sizes: Sizes) -> tuple[Stage, ...]:
         Stage(
             name="shared",
             updates=(shared,),
-            batch_size=sizes.batch_size,
+            batch_size=hyper.batch_size,
             epochs=max(third, 1),
             keep="last",
             predict=partial(_part_predict, "shared"),
@@ -284,8 +284,8 @@ def _five_stages(sizes: Sizes) -> tuple[Stage, ...]:
         Stage(
             name="single",
             updates=singles,
-            batch_size=sizes.batch_size,
-            epochs=max(sizes.epochs - third, 1),
+            batch_size=hyper.batch_size,
+            epochs=max(hyper.epochs - third, 1),
             keep="last",
             prepare=_copy_shared,
         ),
@@ -316,20 +316,20 @@ def _recurrent_predict(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor
     return model.score_steps(inputs["features"]).mean(1)
 
 
-def _recurrent_stages(sizes: Sizes) -> tuple[Stage, ...]:
+def _recurrent_stages(hyper: Hyperparameters) -> tuple[Stage, ...]:
     """The challenge model, then recurrent layers on its frozen features of every second, all frames of it.
 
     Deviations: rate, epochs and dropout are not printed; here the challenge model's Adam for at most a third of its
     epochs, the best of them on the validation clips, dropout 0.5.
     """
-    (first,) = _stages(sizes)
+    (first,) = _stages(hyper)
     network = Update(
         loss=partial(_part_loss, "network"),
-        optimiser=_adam(sizes.learning_rate),
-        schedule=_step_schedule(sizes.epochs // 3),
+        optimiser=_adam(hyper.learning_rate),
+        schedule=_step_schedule(hyper.epochs // 3),
         trains=("network",),
     )
-    recurrent = Update(loss=_recurrent_loss, optimiser=_adam(sizes.learning_rate), trains=("lstm", "linear"))
+    recurrent = Update(loss=_recurrent_loss, optimiser=_adam(hyper.learning_rate), trains=("lstm", "linear"))
     return (
         Stage(
             name="network",
@@ -343,9 +343,9 @@ def _recurrent_stages(sizes: Sizes) -> tuple[Stage, ...]:
             name="recurrent",
             updates=(recurrent,),
             batch_size=first.batch_size,
-            epochs=max(sizes.epochs // 3, 1),
+            epochs=max(hyper.epochs // 3, 1),
             patience=20,
-            sample=Crops(("waveform", "frames"), sizes.num_samples, sizes.crop, sizes.num_frames),
+            sample=Crops(("waveform", "frames"), hyper.num_samples, hyper.crop, hyper.num_frames),
             precompute=_features_per_second,
             predict=_recurrent_predict,
         ),

@@ -1,8 +1,9 @@
 """What a trained PersEmoN says of emotion: of a clip's frames, of an emotion data set, and of its map to personality.
 
-Source: Zhang, Peng, Winkler, sections 4.3, 4.5 and 4.6.4; figures by `thinslice.explain.emotion_map`.
+Source: Zhang, Peng, Winkler, sections 4.3, 4.5 and 4.6.4; figures by `thinslice.systems.persemon.figures`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import torch
 from thinslice.data.manifest import Manifest, load_manifest
 from thinslice.errors import UsageError
 from thinslice.evaluate.metrics import score
-from thinslice.explain.emotion_map import Relationship
 from thinslice.features.faces import extract_face_crops
 from thinslice.features.frames import frame_times
 from thinslice.features.store import open_reader
 from thinslice.media.source import Source
-from thinslice.systems.persemon.network import EMOTIONS, PersEmoN
-from thinslice.systems.persemon.recipe import COMPANION, persemon
+from thinslice.systems import rebuild_recipe
+from thinslice.systems.persemon.figures import Relationship
+from thinslice.systems.persemon.network import COMPANION, EMOTIONS, PersEmoN
+from thinslice.systems.persemon.variants import KINDS
 from thinslice.train.data import ClipData, random_state
 from thinslice.train.export import load_trained
 from thinslice.train.recipe import Recipe
@@ -29,7 +31,7 @@ AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class System:
+class TrainedPersEmoN:
     """A trained system that knows emotion.
 
     Attributes:
@@ -61,7 +63,7 @@ class ClipEmotion:
     warnings: tuple[str, ...]
 
 
-def load_system(run: Path) -> System:
+def load_system(run: Path) -> TrainedPersEmoN:
     """Return the system of a finished run; UsageError where it is another recipe's, or never learned emotion."""
     folder = RunFolder(run)
     document = folder.load()
@@ -69,15 +71,15 @@ def load_system(run: Path) -> System:
         raise UsageError(
             f"{run}: is a run of {document['recipe']}, which says nothing of emotion; give one of persemon"
         )
-    recipe = persemon(**document["arguments"])
+    recipe = rebuild_recipe(document)
     if not any(COMPANION in getattr(stage, "companions", ()) for stage in recipe.stages):
         raise UsageError(f"{run}: variant {recipe.variant} was trained without emotion; train another one")
     model = load_trained(recipe, folder)
     assert isinstance(model, PersEmoN)
-    return System(recipe, model)
+    return TrainedPersEmoN(recipe, model)
 
 
-def emotion_of_clip(system: System, clip: Path, num_frames: int = 60) -> ClipEmotion:
+def emotion_of_clip(system: TrainedPersEmoN, clip: Path, num_frames: int = 60) -> ClipEmotion:
     """Return valence and arousal in evenly spread frames of a clip (section 3.1: "each video frame individually").
 
     Raises:
@@ -91,20 +93,20 @@ def emotion_of_clip(system: System, clip: Path, num_frames: int = 60) -> ClipEmo
     return ClipEmotion(times, emotions_of(system, features_of(system, faces)), tuple(source.warnings))
 
 
-def features_of(system: System, faces: np.ndarray) -> np.ndarray:
+def features_of(system: TrainedPersEmoN, faces: np.ndarray) -> np.ndarray:
     """Return FEM's features, float32 (n, d), of uint8 faces (n, 112, 96, 3)."""
     with torch.no_grad():
         parts = [system.model.features(part) for part in torch.from_numpy(np.ascontiguousarray(faces)).split(AT_ONCE)]
     return torch.cat(parts).numpy()
 
 
-def emotions_of(system: System, features: np.ndarray) -> np.ndarray:
+def emotions_of(system: TrainedPersEmoN, features: np.ndarray) -> np.ndarray:
     """Return valence and arousal, float64 (n, 2), of features (n, d)."""
     with torch.no_grad():
         return system.model.emotion(torch.from_numpy(features)).numpy().astype(np.float64)
 
 
-def relationship_of(system: System) -> Relationship:
+def relationship_of(system: TrainedPersEmoN) -> Relationship:
     """Return RAM as a function of valence and arousal (n, 2); UsageError where it was not trained."""
     if not system.has_relationship:
         raise UsageError(
@@ -119,7 +121,7 @@ def relationship_of(system: System) -> Relationship:
     return relationship
 
 
-def open_pictures(system: System, manifest: Manifest, store: Path) -> ClipData:
+def open_pictures(system: TrainedPersEmoN, manifest: Manifest, store: Path) -> ClipData:
     """Return the entries of an emotion manifest whose faces are stored; UsageError where none is."""
     specs = system.recipe.companions[COMPANION].features
     reader, _ = open_reader(store, specs, zip(manifest.clips, manifest.media, strict=True))
@@ -154,14 +156,44 @@ def score_pictures(run: Path, manifest: Path, store: Path, split: str) -> dict[s
     return score_emotions(pictures.labels, emotions_of(system, features_of_pictures(system, pictures)))
 
 
-def features_of_pictures(system: System, pictures: ClipData) -> np.ndarray:
+def further_scores(
+    run: Path,
+    companions: Mapping[str, Path],
+    store: Path,
+    split: str,
+    personality: Mapping[str, Mapping[str, float]],
+) -> dict[str, Mapping[str, float]]:
+    """Add the error of emotion on held-out pictures to a run's scores (Tables 2, 5 and 6).
+
+    Args:
+        run: a finished run's folder.
+        companions: the emotion data's manifest.
+        store: where its faces are.
+        split: of the pictures; where the manifest has no such split, "validation".
+        personality: metric -> target -> score on clips, left out where the variant learned no personality.
+
+    Returns:
+        The same with "mse" of "valence", "arousal" and "arousal_valence", the mean of both, where the variant learned
+        emotion and the manifest has pictures of that split.
+    """
+    kind = KINDS[str(RunFolder(run).load()["arguments"]["variant"]).removeprefix("small_")]
+    out = dict(personality) if kind.personality else {}
+    found = score_pictures(run, companions[COMPANION], store, split) if kind.emotion and COMPANION in companions else {}
+    if found:
+        errors = found["mse"]
+        named = {"valence": errors["valence"], "arousal": errors["arousal"], "arousal_valence": errors["average"]}
+        out["mse"] = {**out.get("mse", {}), **named}
+    return out
+
+
+def features_of_pictures(system: TrainedPersEmoN, pictures: ClipData) -> np.ndarray:
     """Return FEM's features (n, d) of the entries of an emotion data set."""
     sample = system.recipe.companions[COMPANION].sample
     faces = [sample(pictures.reader(i), "test", random_state(0))["face"] for i in range(len(pictures))]
     return features_of(system, np.stack(faces))
 
 
-def features_of_clips(system: System, clips: ClipData) -> np.ndarray:
+def features_of_clips(system: TrainedPersEmoN, clips: ClipData) -> np.ndarray:
     """Return FEM's features (clips, K, d) of clips as validation sees them."""
     sample = system.recipe.sample
     rows = [

@@ -31,6 +31,9 @@ from thinslice.systems.persemon.sphereface import (
 
 Consensus = Literal["mean", "max", "lstm"]
 
+COMPANION: Final = "emotion"
+"""The data set of pictures with valence and arousal that runs beside the clips."""
+
 EMOTIONS: Final = ("valence", "arousal")
 """What EAM says, in this order, each in (-1, 1)."""
 

@@ -1,4 +1,4 @@
-"""``thinslice emotion``: what a trained PersEmoN says of valence and arousal."""
+"""``thinslice emotion``, what a trained PersEmoN says of valence and arousal; ``thinslice import sphereface``."""
 
 import json
 import sys
@@ -51,8 +51,8 @@ def emotion(
     except ImportError:
         raise MissingExtraError("emotion", "train") from None
     from thinslice.errors import MediaError, UsageError
-    from thinslice.explain.emotion_map import draw_disks
     from thinslice.systems.persemon.emotion import load_system, relationship_of
+    from thinslice.systems.persemon.figures import draw_disks
     from thinslice.traits import TRAITS
 
     if pictures is not None and store is None:
@@ -87,8 +87,8 @@ def emotion(
 def _of_clip(system: Any, path: Path, num_frames: int, out: Path) -> dict[str, Any]:
     """Write a clip's table and timeline; return its means."""
     from thinslice.data.table import format_table
-    from thinslice.explain.emotion_map import draw_timeline
     from thinslice.systems.persemon.emotion import emotion_of_clip
+    from thinslice.systems.persemon.figures import draw_timeline
 
     found = emotion_of_clip(system, path, num_frames)
     rows = [(f"{time:.3f}", f"{v:.4f}", f"{a:.4f}") for time, (v, a) in zip(found.times_s, found.emotions, strict=True)]
@@ -109,7 +109,6 @@ def _of_pictures(
     import numpy as np
 
     from thinslice.data.manifest import load_manifest
-    from thinslice.explain.emotion_map import draw_domains, tell_apart
     from thinslice.systems.persemon.emotion import (
         emotions_of,
         features_of_clips,
@@ -117,6 +116,7 @@ def _of_pictures(
         open_pictures,
         score_emotions,
     )
+    from thinslice.systems.persemon.figures import draw_domains, tell_apart
     from thinslice.train.inputs import load_run_data
 
     table = load_manifest(pictures)
@@ -168,3 +168,28 @@ def _print(document: dict[str, Any]) -> None:
             f"data sets told apart by the features of {apart['num_told']:,} faces of split {apart['split']}: by the "
             f"nearest {apart['neighbours']:.1%}, by a fresh linear classifier {apart['linear']:.1%} (chance 50%)"
         )
+
+
+@click.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+def sphereface(file: Path) -> None:
+    """Check the public weights of SphereFace-20 and keep them for `thinslice train persemon`.
+
+    FILE is the authors' sphereface_model.caffemodel (github.com/wy1iu/sphereface), or a PyTorch state dict with the
+    same layer names, such as sphere20a_20171020.pth. It is read as numbers, no code in it is run, and every layer's
+    name and shape is checked. This makes no bundle: it is where a training starts.
+
+    \b
+    Example:
+      thinslice import sphereface sphereface_model.caffemodel
+      thinslice train persemon --data fi.csv --companion emotion=emotion.csv --store features/ --out runs/persemon
+    """
+    from thinslice.errors import MissingExtraError
+
+    try:
+        import lightning  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("import sphereface", "train") from None
+    from thinslice.systems.persemon.weights import import_sphereface
+
+    click.echo(f"wrote {import_sphereface(file)}", err=True)
