@@ -27,7 +27,8 @@ def learn(clips: list[Path], folder: Path) -> None:
     from thinslice.data.manifest import Manifest, load_manifest, save_manifest
     from thinslice.systems.audiovisual_attributes.recipe import audiovisual_attributes
     from thinslice.train.inputs import load_run_data
-    from thinslice.train.loop import Settings, train
+    from thinslice.train.loop import train
+    from thinslice.train.settings import Settings
     from thinslice.traits import TRAITS
 
     labels = np.random.default_rng(0).uniform(0.2, 0.8, (len(clips), len(TRAITS))).round(4).astype(str)

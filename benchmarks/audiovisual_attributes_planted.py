@@ -20,14 +20,16 @@ import torch
 
 from thinslice.evaluate.metrics import score
 from thinslice.systems.audiovisual_attributes.recipe import SMALL_PREFIX, audiovisual_attributes
-from thinslice.train.data import ClipData, Source
+from thinslice.train.data import ClipData, RunData, Sampled
 from thinslice.train.history import read_rows
 from thinslice.train.inputs import load_run_data
-from thinslice.train.loop import RunData, Settings, _as_scores, build_seeded, train, weights_of
+from thinslice.train.loop import train
 from thinslice.train.recipe import ClipReader, Recipe, Stage, call_model
 from thinslice.train.run import RunFolder
 from thinslice.train.scoring import apply_to_clips
+from thinslice.train.settings import Settings
 from thinslice.train.stage import load_weights, save_weights
+from thinslice.train.system import as_scores, build_seeded, weights_of
 from thinslice.traits import TRAITS
 
 SETTINGS = Settings(device="cpu", tensorboard=False, resume=True)
@@ -43,8 +45,8 @@ def show(name: str, recipe: Recipe, run: RunFolder, stage: Stage, test: ClipData
     model = recipe.build_model()
     load_weights(model, weights_of(run, stage.name))
     predict = call_model if stage.precompute or stage.predict is None else stage.predict
-    source = Source(test, stage.sample or recipe.sample)
-    rows = apply_to_clips(model, source, "test", partial(_as_scores, predict), seed=0, device=torch.device("cpu"))
+    source = Sampled(test, stage.sample or recipe.sample)
+    rows = apply_to_clips(model, source, "test", partial(as_scores, predict), seed=0, device=torch.device("cpu"))
     values = score(test.labels, np.stack([entry["scores"] for entry in rows]).astype(np.float64))
     history = [row for row in read_rows(run.path / "history.csv") if row["stage"] == stage.name]
     cells = " | ".join(f"{r2:.2f}" for r2 in values["r2"])

@@ -121,17 +121,11 @@ def score(clips: Path, annotations: Path, lstm: Path, cnn: Path, out: Path | Non
     _print(lines, out)
 
 
-def alignment(clips: Path, annotations: Path, lstm: Path, cnn: Path, out: Path | None) -> None:
-    import cv2
+Fit = Callable[[np.ndarray], np.ndarray]
+"""Landmarks in a frame -> matrix (2, 3) from the frame to the picture of the face."""
 
-    paths = sorted(clips.glob("*.mp4"))
-    labels = load_annotations(annotations)
-    truth = np.array([[labels[trait][path.name] for trait in TRAITS] for path in paths])
-    with tempfile.TemporaryDirectory() as folder:
-        models = {
-            name: OnnxModel(convert_bimodal(*files, Path(folder) / name))
-            for name, files in {"LSTM": (lstm, None), "3-D": (None, cnn), "mean": (lstm, cnn)}.items()
-        }
+
+def _alignments() -> tuple[list[str], dict[str, Fit]]:
     reference = REFERENCES["openface_112"]
     names, target = list(reference.points), np.array(list(reference.points.values()))
     centre = np.array([56.0, 48.5])
@@ -154,7 +148,7 @@ def alignment(clips: Path, annotations: Path, lstm: Path, cnn: Path, out: Path |
 
         return fit
 
-    variants = {
+    return names, {
         "as shipped": least_squares,
         "OpenFace's scale": size_ratio,
         "2% larger": changed(1.02),
@@ -165,6 +159,20 @@ def alignment(clips: Path, annotations: Path, lstm: Path, cnn: Path, out: Path |
         "2 pixels right": changed(right=2),
         "2 pixels down": changed(down=2),
     }
+
+
+def alignment(clips: Path, annotations: Path, lstm: Path, cnn: Path, out: Path | None) -> None:
+    import cv2
+
+    paths = sorted(clips.glob("*.mp4"))
+    labels = load_annotations(annotations)
+    truth = np.array([[labels[trait][path.name] for trait in TRAITS] for path in paths])
+    with tempfile.TemporaryDirectory() as folder:
+        models = {
+            name: OnnxModel(convert_bimodal(*files, Path(folder) / name))
+            for name, files in {"LSTM": (lstm, None), "3-D": (None, cnn), "mean": (lstm, cnn)}.items()
+        }
+    names, variants = _alignments()
     mask = np.zeros((112, 112, 1), np.uint8)
     cv2.ellipse(mask, (56, 50), (42, 52), 0, 0, 360, 1, -1)
     crops: dict[str, list[np.ndarray]] = {name: [] for name in (*variants, "masked by an ellipse")}

@@ -25,9 +25,10 @@ from thinslice.infer.onnx_model import OnnxModel
 from thinslice.media.source import Source
 from thinslice.systems.bimodal.recipe import bimodal
 from thinslice.systems.bimodal.weights import install_bimodal
-from thinslice.train.data import ClipData
+from thinslice.train.data import ClipData, RunData
 from thinslice.train.history import read_rows
-from thinslice.train.loop import RunData, Settings, train
+from thinslice.train.loop import train
+from thinslice.train.settings import Settings
 from thinslice.traits import TRAITS
 
 

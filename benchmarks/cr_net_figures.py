@@ -24,9 +24,9 @@ from thinslice.systems.cr_net.network import CRNet, Stream
 from thinslice.systems.cr_net.recipe import cr_net
 from thinslice.train.data import StoredClip, random_state
 from thinslice.train.export import load_trained
-from thinslice.train.loop import build_seeded
 from thinslice.train.recipe import Arrays, Recipe
 from thinslice.train.run import RunFolder
+from thinslice.train.system import build_seeded
 from thinslice.traits import TRAITS
 
 NUM_SHOWN = 6

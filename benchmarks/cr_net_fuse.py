@@ -18,7 +18,7 @@ from thinslice.evaluate.metrics import score
 from thinslice.systems.cr_net.network import CRNet
 from thinslice.systems.cr_net.recipe import cr_net, fused_features, network_scores
 from thinslice.systems.cr_net.trees import fit_estimator
-from thinslice.train.data import Source
+from thinslice.train.data import Sampled
 from thinslice.train.inputs import load_run_data
 from thinslice.train.run import RunFolder
 from thinslice.train.scoring import apply_to_clips
@@ -47,7 +47,7 @@ def main(runs: list[RunFolder]) -> None:
     data, _ = load_run_data(recipe, Path(origin["manifest"]), Path(origin["store"]))
     seen, labels = {}, {}
     for split, clips in data.splits.items():
-        source = Source(clips, recipe.sample, recipe.ragged)
+        source = Sampled(clips, recipe.sample, recipe.ragged)
         mode = "validation" if split == "train" else "test"
         rows = apply_to_clips(network, source, mode, outputs, seed=recipe.seed, device=torch.device("cpu"))
         seen[split] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}

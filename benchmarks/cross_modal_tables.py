@@ -27,14 +27,17 @@ import torch
 from thinslice.evaluate.metrics import accuracy, r2
 from thinslice.explain.embedding_map import measure_separation, plot_class_histograms, plot_embeddings
 from thinslice.layers.metric_losses import trait_classes
+from thinslice.systems.cross_modal.look import Look
 from thinslice.systems.cross_modal.network import CrossModal
-from thinslice.systems.cross_modal.recipe import ROWS, SMALL_PREFIX, TABLES, Look, cross_modal, hidden_of
-from thinslice.train.data import ClipData, Source
+from thinslice.systems.cross_modal.recipe import ROWS, SMALL_PREFIX, TABLES, cross_modal, hidden_of
+from thinslice.train.data import ClipData, Sampled
 from thinslice.train.inputs import load_run_data
-from thinslice.train.loop import Settings, train, weights_of
+from thinslice.train.loop import train
 from thinslice.train.recipe import Recipe
 from thinslice.train.scoring import apply_to_clips
+from thinslice.train.settings import Settings
 from thinslice.train.stage import load_weights
+from thinslice.train.system import weights_of
 from thinslice.traits import TRAITS
 
 WHOLE, BASELINE = "cross-modal", "audio+video+text"
@@ -108,7 +111,7 @@ def hidden_of_clips(model: CrossModal, recipe: Recipe, clips: ClipData) -> tuple
     """Return what the networks give, (clips, modalities, Q), and which inputs are there, (clips, modalities)."""
     side = recipe.arguments["side"]
     assert isinstance(side, int)
-    source = Source(clips, Look(tuple(recipe.features), side))
+    source = Sampled(clips, Look(tuple(recipe.features), side))
     rows = apply_to_clips(model, source, "test", hidden_of, seed=0, device=torch.device("cpu"))
     return np.stack([row["hidden"] for row in rows]), np.stack([row["present"] for row in rows]) > 0.5
 

@@ -20,9 +20,10 @@ import torch
 from thinslice.evaluate.metrics import accuracy, r2
 from thinslice.features.word_vectors import load_word_vectors, split_words, vectorise
 from thinslice.systems.cross_modal.recipe import cross_modal
-from thinslice.train.data import ArrayReader, ClipData
-from thinslice.train.loop import RunData, Settings, train
+from thinslice.train.data import ArrayReader, ClipData, RunData
+from thinslice.train.loop import train
 from thinslice.train.run import load_json
+from thinslice.train.settings import Settings
 from thinslice.traits import TRAITS
 from thinslice.voice_words.trainer import grouped_folds, load_training_data, random_folds
 

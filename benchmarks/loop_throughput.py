@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 from thinslice.systems.deep_impression.recipe import deep_impression, mae_loss
-from thinslice.train.data import ArrayReader, ClipData, Plan, Source, TrainingSet
+from thinslice.train.data import ArrayReader, ClipData, Plan, Sampled, TrainingSet
 from thinslice.train.history import History
-from thinslice.train.loop import build_seeded
 from thinslice.train.stage import StageModule, freeze
+from thinslice.train.system import build_seeded
 from thinslice.traits import TRAITS
 
 
@@ -54,7 +54,7 @@ def make_batches(recipe: Any, count: int, batch_size: int) -> list[dict[str, Any
         for i in range(batch_size)
     }
     clips = ClipData(tuple(arrays), rng.uniform(size=(batch_size, 5)), TRAITS, ArrayReader(arrays))
-    dataset = TrainingSet(Source(clips, recipe.sample), {}, 0, "network")
+    dataset = TrainingSet(Sampled(clips, recipe.sample), {}, 0, "network")
     return [dataset[Plan(epoch, tuple(range(batch_size)), 1.0, True)] for epoch in range(count)]
 
 

@@ -38,11 +38,12 @@ from thinslice.systems.persemon.emotion import (
 from thinslice.systems.persemon.figures import disk_grid, draw_disks, draw_domains, tell_apart
 from thinslice.systems.persemon.network import PersEmoN
 from thinslice.systems.persemon.recipe import KINDS, SparseFaces, persemon
-from thinslice.train.data import ArrayReader, ClipData
+from thinslice.train.data import ArrayReader, ClipData, RunData
 from thinslice.train.export import load_trained
 from thinslice.train.inputs import load_run_data
-from thinslice.train.loop import RunData, Settings, train
+from thinslice.train.loop import train
 from thinslice.train.recipe import Recipe, Stage
+from thinslice.train.settings import Settings
 from thinslice.traits import TRAITS
 
 NUM_PICTURES = 1500

@@ -24,10 +24,11 @@ from torch import nn
 from thinslice.features.face_align import REFERENCES
 from thinslice.features.spec import FeatureSpec
 from thinslice.systems import RECIPES
-from thinslice.train.data import ArrayReader, ClipData
+from thinslice.train.data import ArrayReader, ClipData, RunData
 from thinslice.train.history import read_rows
-from thinslice.train.loop import RunData, Settings, train
+from thinslice.train.loop import train
 from thinslice.train.recipe import Recipe, Stage
+from thinslice.train.settings import Settings
 
 STORED: Final = Path(__file__).with_name("golden_curves.json")
 NUM_LOSSES: Final = 20

@@ -20,7 +20,7 @@ from thinslice.assets.folders import asset_cache_dir, bundle_dir
 from thinslice.assets.verify import sha256_of
 from thinslice.cli.assets import assets as command
 from thinslice.errors import AssetError
-from thinslice.systems.system import System
+from thinslice.systems.folder import SystemFolder
 
 CONTENT = {"weights.bin": b"seven bytes and more" * 1000, "words.txt": b"one\ntwo\n"}
 
@@ -286,7 +286,7 @@ def test_get_exits_1_when_one_of_several_fails_and_2_on_an_unknown_name(
 ) -> None:
     port = 9
     monkeypatch.setitem(ASSETS, "bimodal", _toy(monkeypatch, port))
-    system = System(recipe="", bundles_of={"bimodal": "nowhere:never"})
+    system = SystemFolder(recipe="", bundles_of={"bimodal": "nowhere:never"})
     monkeypatch.setattr("thinslice.systems.list_systems", lambda: {"toy": system})
     result = CliRunner().invoke(command, ["get", "bimodal"])
     assert result.exit_code == 1
@@ -303,7 +303,7 @@ def test_get_converts_and_remove_takes_the_bundle_too(
         return [folder / "bimodal-lstm"]
 
     monkeypatch.setitem(sys.modules, "converter", SimpleNamespace(install=install))
-    system = System(recipe="", bundles_of={"bimodal": "converter:install"})
+    system = SystemFolder(recipe="", bundles_of={"bimodal": "converter:install"})
     monkeypatch.setattr("thinslice.systems.list_systems", lambda: {"toy": system})
     result = CliRunner().invoke(command, ["get", "bimodal", "--from", str(bimodal_weights)])
     assert result.exit_code == 0, result.output

@@ -38,9 +38,17 @@ from thinslice.systems.audiovisual_attributes.recipe import (  # noqa: E402
 from thinslice.systems.audiovisual_attributes.vgg_face import LAYERS, MEAN_RGB, SCALE, VggFace  # noqa: E402
 from thinslice.systems.audiovisual_attributes.weights import load_vgg_face  # noqa: E402
 from thinslice.train.columns import with_columns  # noqa: E402
-from thinslice.train.data import ArrayReader, ClipData, StoredClip, random_state  # noqa: E402
+from thinslice.train.data import (  # noqa: E402
+    ArrayReader,
+    ClipData,
+    RunData,
+    StoredClip,
+    random_state,
+)
 from thinslice.train.history import read_rows  # noqa: E402
-from thinslice.train.loop import RunData, Settings, train, weights_of  # noqa: E402
+from thinslice.train.loop import train  # noqa: E402
+from thinslice.train.settings import Settings  # noqa: E402
+from thinslice.train.system import weights_of  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 
 TINY = {

@@ -18,10 +18,16 @@ from thinslice.features.store import FeatureStore
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
-from thinslice.train.data import ArrayReader, Batches, ClipData  # noqa: E402
+from thinslice.train.data import (  # noqa: E402
+    ArrayReader,
+    Batches,
+    ClipData,
+    RunData,
+)
 from thinslice.train.inputs import _weights, load_run_data  # noqa: E402
-from thinslice.train.loop import RunData, Settings, train  # noqa: E402
+from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Update  # noqa: E402
+from thinslice.train.settings import Settings  # noqa: E402
 from toy_recipe import adam, mae_loss, toy_recipe, toy_stage  # noqa: E402
 
 

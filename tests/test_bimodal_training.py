@@ -22,12 +22,19 @@ from thinslice.systems.bimodal.network import build_bimodal  # noqa: E402
 from thinslice.systems.bimodal.recipe import VARIANTS, bimodal, predict_scores, squared_error  # noqa: E402
 from thinslice.systems.bimodal.torch7_weights import read_bimodal  # noqa: E402
 from thinslice.systems.bimodal.weights import convert_bimodal  # noqa: E402
-from thinslice.train.data import ArrayReader, ClipData, StoredClip  # noqa: E402
+from thinslice.train.data import (  # noqa: E402
+    ArrayReader,
+    ClipData,
+    RunData,
+    StoredClip,
+)
 from thinslice.train.export import export_run  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
-from thinslice.train.loop import RunData, Settings, build_seeded, train, weights_of  # noqa: E402
+from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import describe  # noqa: E402
+from thinslice.train.settings import Settings  # noqa: E402
 from thinslice.train.stage import build_optimiser, load_weights  # noqa: E402
+from thinslice.train.system import build_seeded, weights_of  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 
 COUNTS = {"lstm": 316_549, "3dcnn": 167_138}

@@ -18,10 +18,17 @@ from thinslice.published.figures import load_published  # noqa: E402
 from thinslice.systems.cr_net.network import EDGES, CRBlock, CRNet, ExpectationHead, Shape, inflate, load_imagenet  # noqa: E402
 from thinslice.systems.cr_net.recipe import KINDS, TABLES, Segments, cr_net, fused_features  # noqa: E402
 from thinslice.systems.cr_net.trees import fit_estimator, load_estimator  # noqa: E402
-from thinslice.train.data import ArrayReader, ClipData, StoredClip  # noqa: E402
-from thinslice.train.loop import RunData, Settings, predict_system, train  # noqa: E402
+from thinslice.train.data import (  # noqa: E402
+    ArrayReader,
+    ClipData,
+    RunData,
+    StoredClip,
+)
+from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import FitStage, Stage  # noqa: E402
+from thinslice.train.settings import Settings  # noqa: E402
 from thinslice.train.stage import freeze  # noqa: E402
+from thinslice.train.system import predict_system  # noqa: E402
 from thinslice.traits import TARGETS  # noqa: E402
 
 TINY = {

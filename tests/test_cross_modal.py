@@ -30,6 +30,7 @@ from thinslice.features.word_vectors import (  # noqa: E402
 from thinslice.layers.losses import cr_net_regression_loss  # noqa: E402
 from thinslice.media.source import Source  # noqa: E402
 from thinslice.systems import RECIPES  # noqa: E402
+from thinslice.systems.cross_modal.look import Augmentation, Look, colour_matrix  # noqa: E402
 from thinslice.systems.cross_modal.network import (  # noqa: E402
     AudioNetwork,
     CrossModal,
@@ -42,17 +43,20 @@ from thinslice.systems.cross_modal.recipe import (  # noqa: E402
     ROWS,
     TABLES,
     VARIANTS,
-    Augmentation,
     Hyperparameters,
-    Look,
-    colour_matrix,
     cross_modal,
     regression_loss,
     set_classes,
     set_stand_ins,
 )
-from thinslice.train.data import ArrayReader, ClipData, random_state  # noqa: E402
-from thinslice.train.loop import RunData, Settings, train  # noqa: E402
+from thinslice.train.data import (  # noqa: E402
+    ArrayReader,
+    ClipData,
+    RunData,
+    random_state,
+)
+from thinslice.train.loop import train  # noqa: E402
+from thinslice.train.settings import Settings  # noqa: E402
 from thinslice.train.stage import build_optimiser, freeze, trained_parameters  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 

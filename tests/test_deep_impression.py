@@ -20,9 +20,16 @@ from thinslice.systems.deep_impression.network import (  # noqa: E402
     RecurrentImpression,
 )
 from thinslice.systems.deep_impression.recipe import VARIANTS, _recurrent_loss, deep_impression  # noqa: E402
-from thinslice.train.data import ArrayReader, ClipData, StoredClip  # noqa: E402
+from thinslice.train.data import (  # noqa: E402
+    ArrayReader,
+    ClipData,
+    RunData,
+    StoredClip,
+)
 from thinslice.train.history import read_rows  # noqa: E402
-from thinslice.train.loop import RunData, Settings, train, weights_of  # noqa: E402
+from thinslice.train.loop import train  # noqa: E402
+from thinslice.train.settings import Settings  # noqa: E402
+from thinslice.train.system import weights_of  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 
 SMALL = (4, 8, 16, 32)

@@ -189,7 +189,8 @@ class TestCommand:
         from test_persemon import SETTINGS, TINY, made_up_data
         from thinslice.systems.persemon.emotion import load_system, relationship_of
         from thinslice.systems.persemon.recipe import persemon
-        from thinslice.train.loop import RunData, train
+        from thinslice.train.data import RunData
+        from thinslice.train.loop import train
 
         data = made_up_data(6, 40)
         alone = train(

@@ -23,11 +23,16 @@ from thinslice.layers.blocks import ResidualStream  # noqa: E402
 from thinslice.systems.deep_impression.graph import build_deep_impression_graph  # noqa: E402
 from thinslice.systems.deep_impression.network import PICTURES, SOUND, FiveNetworks, RecurrentImpression  # noqa: E402
 from thinslice.systems.deep_impression.recipe import deep_impression  # noqa: E402
-from thinslice.train.data import ClipData, random_state  # noqa: E402
+from thinslice.train.data import (  # noqa: E402
+    ClipData,
+    RunData,
+    random_state,
+)
 from thinslice.train.export import build_card, export_run, load_trained  # noqa: E402
-from thinslice.train.loop import RunData, Settings, train  # noqa: E402
+from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Arrays  # noqa: E402
 from thinslice.train.run import RunFolder, load_json  # noqa: E402
+from thinslice.train.settings import Settings  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 from toy_recipe import toy_clips, toy_data, toy_recipe, toy_stage  # noqa: E402
 

@@ -1,7 +1,6 @@
 """Golden curves: every system still learns, step by step, as it did when its curve was stored."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -41,11 +40,14 @@ def test_rounding_hides_no_change() -> None:
         assert np.mean(30 * drift < 0.01) > 0.5, name
 
 
-def test_curves_are_not_written_without_a_reason() -> None:
+def test_curves_are_not_written_without_a_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = golden_curves.STORED.read_bytes()
     for arguments in ([], ["--reason", " "]):
-        done = subprocess.run([sys.executable, golden_curves.__file__, *arguments], capture_output=True, text=True)
-        assert done.returncode != 0
-        assert "reason" in done.stderr
+        monkeypatch.setattr(sys, "argv", ["golden_curves.py", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            golden_curves.main()
+        assert "reason" in capsys.readouterr().err + str(stopped.value)
     assert golden_curves.STORED.read_bytes() == before
     assert all(json.loads(before)["reasons"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
@@ -19,11 +20,19 @@ from thinslice.evaluate.metrics import accuracy  # noqa: E402
 from thinslice.evaluate.predictions import read_predictions  # noqa: E402
 from thinslice.features.spec import FeatureSpec  # noqa: E402
 from thinslice.layers.losses import mean_absolute_error  # noqa: E402
-from thinslice.train.data import ArrayReader, Batches, ClipData, collate  # noqa: E402
+from thinslice.train.data import (  # noqa: E402
+    ArrayReader,
+    Batches,
+    ClipData,
+    RunData,
+    collate,
+)
 from thinslice.train.history import read_rows  # noqa: E402
-from thinslice.train.loop import RunData, Settings, build_seeded, train, weights_of  # noqa: E402
+from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Companion, FitStage, Update  # noqa: E402
+from thinslice.train.settings import Settings  # noqa: E402
 from thinslice.train.stage import TrainingError, build_optimiser, freeze, load_weights  # noqa: E402
+from thinslice.train.system import build_seeded, weights_of  # noqa: E402
 from toy_recipe import Toy, adam, mae_loss, toy_clips, toy_data, toy_recipe, toy_stage  # noqa: E402
 
 SETTINGS = Settings(device="cpu", tensorboard=False)
@@ -118,12 +127,12 @@ class TestResume:
         assert [row["epoch"] for row in scores(whole)] == ["0", "1", "2", "3"]
 
     def test_two_programs_in_one_folder_are_kept_apart(self, tmp_path: Path) -> None:
-        fcntl = pytest.importorskip("fcntl")
         train(toy_recipe(toy_stage(epochs=1)), toy_data(), tmp_path / "run", SETTINGS)
-        with open(tmp_path / "run" / ".lock", "w") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
-            with pytest.raises(UsageError, match="another program is writing into it"):
-                train(toy_recipe(toy_stage(epochs=1)), toy_data(), tmp_path / "run", replace(SETTINGS, resume=True))
+        with (
+            FileLock(tmp_path / "run" / ".lock"),
+            pytest.raises(UsageError, match="another program is writing into it"),
+        ):
+            train(toy_recipe(toy_stage(epochs=1)), toy_data(), tmp_path / "run", replace(SETTINGS, resume=True))
 
 
 class TestDivision:
@@ -167,7 +176,7 @@ class TestDivision:
 
     def test_workers_change_nothing(self, tmp_path: Path) -> None:
         alone = train(toy_recipe(), toy_data(), tmp_path / "alone", SETTINGS).path
-        two = Settings(device="cpu", tensorboard=False, num_workers=2)
+        two = Settings(device="cpu", tensorboard=False, num_readers=2)
         helped = train(toy_recipe(), toy_data(), tmp_path / "helped", two).path
         assert curve(helped) == curve(alone)
 

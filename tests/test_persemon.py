@@ -27,13 +27,20 @@ from thinslice.systems.persemon.recipe import (  # noqa: E402
 )
 from thinslice.systems.persemon.sphereface import SphereFace, faces_to_tensor, load_sphereface  # noqa: E402
 from thinslice.systems.persemon.variants import KINDS, TABLES, VARIANTS  # noqa: E402
-from thinslice.train.data import ArrayReader, ClipData, StoredClip  # noqa: E402
+from thinslice.train.data import (  # noqa: E402
+    ArrayReader,
+    ClipData,
+    RunData,
+    StoredClip,
+)
 from thinslice.train.export import build_graph, largest_difference, load_trained  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
-from thinslice.train.loop import RunData, Settings, train, weights_of  # noqa: E402
+from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Stage  # noqa: E402
 from thinslice.train.run import load_json  # noqa: E402
+from thinslice.train.settings import Settings  # noqa: E402
 from thinslice.train.stage import trained_parameters  # noqa: E402
+from thinslice.train.system import weights_of  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 
 TINY = {

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinslice.formats import torch7
-from thinslice.formats.torch7 import Module, Table, Torch7Error, parse_torch7, read_torch7
+from thinslice.formats.torch7 import LuaTable, Module, Torch7Error, parse_torch7, read_torch7
 from torch7_files import Writer, module, table, torch7_bytes
 
 NUMBERS = st.floats(allow_nan=False) | st.integers(-(2**31), 2**31).map(float)
@@ -38,7 +38,7 @@ VALUES = st.recursive(
 def same(a: object, b: object) -> bool:
     if isinstance(a, Module) and isinstance(b, Module):
         return a.class_name == b.class_name and same(a.fields, b.fields)
-    if isinstance(a, Table) and isinstance(b, Table):
+    if isinstance(a, LuaTable) and isinstance(b, LuaTable):
         return len(a) == len(b) and all(
             same(x, y) for pair, other in zip(a.pairs, b.pairs, strict=True) for x, y in zip(pair, other, strict=True)
         )
@@ -62,7 +62,7 @@ def test_objects_met_twice_are_one_object():
 
 
 def test_a_table_may_contain_itself_and_be_a_key():
-    loop = Table()
+    loop = LuaTable()
     loop.add("me", loop)
     loop.add(loop, 1.0)
     read = parse_torch7(torch7_bytes(loop))
@@ -74,7 +74,7 @@ def test_true_and_one_are_different_keys():
     read = parse_torch7(torch7_bytes(table({1.0: "one"})))
     assert read.get(1) == "one"
     assert read.get(True) is None
-    both = Table()
+    both = LuaTable()
     assert both.add(1.0, "one")
     assert both.add(True, "yes")
     assert not both.add(1, "again")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from thinslice.formats.torch7 import Module, Table
+from thinslice.formats.torch7 import LuaTable, Module
 
 CLASSES = {"u1": "Byte", "i1": "Char", "i2": "Short", "i4": "Int", "i8": "Long", "f4": "Float", "f8": "Double"}
 
@@ -47,7 +47,7 @@ class Writer:
         elif isinstance(value, str):
             self.int32(2)
             self.string(value)
-        elif isinstance(value, Table):
+        elif isinstance(value, LuaTable):
             if self.begin(value, 3):
                 self.int32(len(value.pairs))
                 for key, entry in value.pairs:
@@ -93,9 +93,9 @@ def torch7_bytes(value: Any) -> bytes:
     return writer.bytes()
 
 
-def table(pairs: Any) -> Table:
+def table(pairs: Any) -> LuaTable:
     """Return a table of a dict's items, or of a list's under 1, 2, 3 ..."""
-    made = Table()
+    made = LuaTable()
     for key, value in pairs.items() if isinstance(pairs, dict) else enumerate(pairs, 1):
         made.add(key, value)
     return made

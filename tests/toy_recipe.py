@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from thinslice.features.spec import FeatureSpec
 from thinslice.layers.losses import mean_absolute_error
-from thinslice.train.data import ArrayReader, ClipData
-from thinslice.train.loop import RunData, Settings, train
+from thinslice.train.data import ArrayReader, ClipData, RunData
+from thinslice.train.loop import train
 from thinslice.train.recipe import Arrays, Batch, ClipReader, Mode, Recipe, Stage, Update
+from thinslice.train.settings import Settings
 from thinslice.traits import TRAITS
 
 

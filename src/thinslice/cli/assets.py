@@ -107,7 +107,7 @@ def clear(bundles_too: bool) -> None:
       thinslice assets clear
       thinslice assets clear --all
     """
-    for bundle in [bundle for name in BUNDLES for bundle in _bundles_of(name)] if bundles_too else []:
+    for bundle in [bundle for name in ASSETS for bundle in _bundles_of(name)] if bundles_too else []:
         shutil.rmtree(bundle)
         click.echo(f"removed bundle {bundle}", err=True)
     click.echo("cleared" if clear_assets() else f"nothing in {cache_dir()}", err=True)

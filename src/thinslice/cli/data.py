@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from thinslice.cli.output import print_json
+from thinslice.cli.workers import workers_option
 
 if TYPE_CHECKING:
     from thinslice.data.first_impressions import Imported
@@ -143,7 +144,7 @@ Examples:
     help="How much of each file to decode; quick is the first picture and second of sound.",
 )
 @click.option("--no-media", is_flag=True, help="Check the table only.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Files side by side.")
+@workers_option
 @click.option(
     "--memory", type=_PATH, metavar="FILE", help="Where results are kept for the next run; else in the cache."
 )

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from thinslice.cli.workers import workers_option
+
 _PATH = click.Path(path_type=Path)
 COLUMNS = ("clip", "age", "gender", "emotion", "emotion_confidence")
 NUM_SHOWN = 5
@@ -22,7 +24,7 @@ Examples:
 @click.argument("manifest", type=_PATH)
 @click.option("--store", required=True, type=_PATH, metavar="DIR", help="The feature store; made if it is not there.")
 @click.option("--out", required=True, type=_PATH, metavar="TABLE.csv", help="The table to write.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
+@workers_option
 def attributes(manifest: Path, store: Path, out: Path, workers: int) -> None:
     """Estimate the age, gender and emotion of every clip in MANIFEST that has media, and write them as a table.
 

@@ -1,11 +1,12 @@
 """``thinslice data planted``: synthetic talking heads whose labels have known causes."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import click
+
+from thinslice.cli.workers import workers_option
 
 
 @click.command(
@@ -30,9 +31,7 @@ Examples:
     show_default=True,
     help="Also write so many faces with valence and arousal, in the other style, to DIR/emotion.",
 )
-@click.option(
-    "--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="all cores", help="Processes."
-)
+@workers_option
 @click.option("--json", "as_json", is_flag=True, help="Print what is planted as one JSON document.")
 def planted(
     folder: Path,

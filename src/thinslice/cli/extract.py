@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from thinslice.cli.output import print_json
+from thinslice.cli.workers import workers_option
 
 if TYPE_CHECKING:
     from thinslice.extraction.run import Extracted, Outcome
@@ -30,7 +31,7 @@ Examples:
 @click.option("--variant", metavar="NAME", help="A variant of the recipe, if it needs other features.")
 @click.option("--companion", metavar="NAME", help="MANIFEST is this companion data set of the recipe.")
 @click.option("--store", required=True, type=_PATH, metavar="DIR", help="The feature store; made if it is not there.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
+@workers_option
 @click.option("--ray", "ray_address", metavar="ADDRESS", help="A Ray cluster to compute on; local starts one here.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def extract(
@@ -73,6 +74,8 @@ def extract(
         extracted = extract_manifest(table, specs, store, workers, ray_address, step, isolated=True)
     if as_json:
         document: dict[str, Any] = asdict(extracted)
+        del document["clips"]
+        document["num_clips"] = extracted.num_clips
         document["failures"] = [
             dict(zip(("clip", "path", "feature", "error"), row, strict=True)) for row in extracted.failures
         ]

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from thinslice.cli.output import make_folder, print_json
+from thinslice.cli.workers import workers_option
 from thinslice.files import locked, write_atomically
 from thinslice.types import Failure, Prediction, predictions_csv
 
@@ -40,7 +41,7 @@ Examples:
 @click.option("--only", metavar="INPUT,...", help="Use only these of the model's inputs, such as voice,words.")
 @click.option("--without", metavar="INPUT,...", help="Use all inputs but these.")
 @click.option("--no-faces", is_flag=True, help="Show no face in report.html.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes for many clips.")
+@workers_option
 def predict(
     clips: tuple[str, ...],
     transcript: str | None,
@@ -88,7 +89,10 @@ def predict(
     for failure in failures:
         click.echo(f"failed: {failure.error}", err=True)
     if not as_json and not inputs and bundle == "voice-words" and predictions:
-        click.echo("voice-words does not look; a model that also looks: thinslice assets get bimodal", err=True)
+        from thinslice.assets import ASSETS
+
+        others = ", ".join(asset.name for asset in ASSETS.values() if asset.bundles)
+        click.echo(f"voice-words does not look; a model that also looks: thinslice assets get {others}", err=True)
     sys.exit(1 if failures else 0)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from thinslice.cli.output import print_json
+from thinslice.cli.workers import workers_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +40,7 @@ Examples:
 @click.option("--only", multiple=True, metavar="VARIANT", help="Of the table's variants; repeatable.  [default: all]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--max-steps", type=click.IntRange(1), metavar="N", help="For a trial: steps of each stage at most.")
-@click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Reading processes.")
+@workers_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def table(
     name: str,
@@ -70,7 +71,8 @@ def table(
     from thinslice.cli.train import parse_companions
     from thinslice.systems import build_recipe
     from thinslice.train.inputs import load_run_data
-    from thinslice.train.loop import Settings, train
+    from thinslice.train.loop import train
+    from thinslice.train.settings import Settings
 
     tables = build_recipe(name).tables
     if not tables:
@@ -94,7 +96,7 @@ def table(
         split = next((name for name in ("test", "validation") if len(run_data.splits.get(name, ()))), "")
         if not split:
             raise UsageError(f"{data}: no clip is for testing or validation, so that there is nothing to score")
-        settings = Settings(device=device, max_steps=max_steps, num_workers=workers, resume=True)
+        settings = Settings(device=device, max_steps=max_steps, num_readers=workers if workers > 1 else 0, resume=True)
         folder = train(recipe, run_data, out / recipe.variant, settings)
         clips, training = run_data.splits[split], run_data.splits["train"]
         num_clips = len(clips)

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from thinslice.cli.workers import workers_option
+
 _PATH = click.Path(path_type=Path)
 
 NUM_SHOWN = 5
@@ -44,7 +46,7 @@ Examples:
 )
 @click.option("--max-steps", type=click.IntRange(1), metavar="N", help="For a trial: steps of each stage at most.")
 @click.option("--seed", type=click.IntRange(0), help="Of weights, order and crops.  [default: the recipe's]")
-@click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Reading processes per device.")
+@workers_option
 @click.option("--precision", type=click.Choice(["32", "bf16-mixed", "16-mixed"]), default="32", show_default=True)
 def train(
     name: str,
@@ -76,8 +78,9 @@ def train(
         raise MissingExtraError("training", "train") from None
     from thinslice.systems import build_recipe
     from thinslice.train.inputs import load_run_data
-    from thinslice.train.loop import Processes, Settings
     from thinslice.train.loop import train as run
+    from thinslice.train.processes import Processes
+    from thinslice.train.settings import Settings
 
     recipe = build_recipe(name, variant)
     is_first = Processes.from_environment().rank == 0
@@ -98,7 +101,7 @@ def train(
         seed=seed,
         batch_size_per_device=batch_size_per_device,
         max_steps=max_steps,
-        num_workers=workers,
+        num_readers=workers if workers > 1 else 0,
         precision=precision,
         resume=resume,
         progress=sys.stderr.isatty(),

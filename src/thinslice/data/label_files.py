@@ -8,7 +8,7 @@ from typing import Final
 from thinslice.data.manifest import NUMERIC_COLUMNS, REQUIRED_COLUMNS, number_problem
 from thinslice.data.official import AGE_GROUPS, ETHNICITIES, GENDERS
 from thinslice.data.own_ratings import letter_headers, read_numbers
-from thinslice.data.table import Table, decode_utf8, parse_table
+from thinslice.data.table import CsvTable, decode_utf8, parse_table
 from thinslice.errors import ManifestError
 from thinslice.formats.python2_pickle import parse_annotations, parse_transcripts
 from thinslice.traits import TARGETS
@@ -183,7 +183,7 @@ def _key(header: str) -> str:
     return re.sub(r"[\s_\-]+", "", header).lower()
 
 
-def _columns_of(table: Table, letters: bool) -> tuple[str, dict[str, str]]:
+def _columns_of(table: CsvTable, letters: bool) -> tuple[str, dict[str, str]]:
     """Return the header that names clips, and manifest column -> header of the others that are known.
 
     Args:
@@ -208,7 +208,7 @@ def _columns_of(table: Table, letters: bool) -> tuple[str, dict[str, str]]:
     return by_key[clip_key], columns
 
 
-def _clips_of(table: Table, header: str) -> tuple[str, ...]:
+def _clips_of(table: CsvTable, header: str) -> tuple[str, ...]:
     clips = tuple(clip.strip().replace("\\", "/") for clip in table.column(header))
     first: dict[str, int] = {}
     for row, clip in enumerate(clips):

@@ -16,7 +16,7 @@ _OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """A CSV file as text: nothing converted, nothing trimmed except the names in the header.
 
     Attributes:
@@ -44,7 +44,7 @@ class Table:
         return f"{self.source}, line {self.lines[row]}"
 
 
-def read_table(path: str | os.PathLike[str], required: Sequence[str] = ()) -> Table:
+def read_table(path: str | os.PathLike[str], required: Sequence[str] = ()) -> CsvTable:
     """Read a CSV file: UTF-8, with or without byte order mark, commas, any line ending, quoted newlines.
 
     Args:
@@ -65,7 +65,7 @@ def read_table(path: str | os.PathLike[str], required: Sequence[str] = ()) -> Ta
     return parse_table(data, source, required)
 
 
-def parse_table(data: bytes, source: str, required: Sequence[str] = (), delimiter: str = ",") -> Table:
+def parse_table(data: bytes, source: str, required: Sequence[str] = (), delimiter: str = ",") -> CsvTable:
     """Read a CSV file's bytes; as `read_table`, with another delimiter where a corpus uses one."""
     text = decode_utf8(data, source)
     # newline="" leaves newlines inside quotes as they are: transcripts are kept verbatim.
@@ -97,7 +97,7 @@ def parse_table(data: bytes, source: str, required: Sequence[str] = (), delimite
             lines.append(line)
     if header is None:
         raise ManifestError(f"{source}: empty; expected a header line with {', '.join(required) or 'columns'}")
-    return Table(source, header, tuple(rows), tuple(lines))
+    return CsvTable(source, header, tuple(rows), tuple(lines))
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

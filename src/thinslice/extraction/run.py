@@ -29,30 +29,45 @@ FAILURES: Final = "failures.csv"
 COLUMNS: Final = ("clip", "path", "feature", "error")
 
 
-@dataclass(frozen=True)
-class Extracted:
-    """What came of a manifest.
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """What was done to a store for a manifest.
 
     Attributes:
-        num_clips: clips with media, or with a transcript where features of the words are wanted.
+        clips: (clip, media file or None) of all that was looked at: clips with media, or with a transcript where
+            features of the words are wanted.
         num_without_media: the other clips of the manifest.
         num_written: features computed and stored now.
         num_present: features that were there.
-        num_complete: clips that have all features.
         failures: (clip, path, feature, why), sorted.
         seconds: wall time.
         seconds_of: feature -> summed time of computing it.
-        digest: SHA-256 over clips, specs and values of the complete clips.
     """
 
-    num_clips: int
+    clips: tuple[tuple[str, str | None], ...]
     num_without_media: int
     num_written: int
     num_present: int
-    num_complete: int
     failures: tuple[tuple[str, str, str, str], ...]
     seconds: float
     seconds_of: Mapping[str, float]
+
+    @property
+    def num_clips(self) -> int:
+        """How many clips were looked at."""
+        return len(self.clips)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extracted(Filled):
+    """What a store then has of a manifest.
+
+    Attributes:
+        num_complete: clips that have all features.
+        digest: SHA-256 over clips, specs and values of the complete clips.
+    """
+
+    num_complete: int
     digest: str
 
 
@@ -65,6 +80,24 @@ def extract(
     on_done: Callable[[Outcome], None] = lambda outcome: None,
     isolated: bool = False,
 ) -> Extracted:
+    """Do `fill_store`, and look at what the store then has: arguments and errors are the same."""
+    filled = fill_store(manifest, specs, store, workers, ray_address, on_done, isolated)
+    complete, digest = 0, ""
+    if (Path(store) / "features").is_dir():
+        reader, _ = open_reader(store, specs, filled.clips, manifest.transcripts)
+        complete, digest = len(reader), reader.digest()
+    return Extracted(**vars(filled), num_complete=complete, digest=digest)
+
+
+def fill_store(
+    manifest: Manifest,
+    specs: Mapping[str, FeatureSpec],
+    store: str | os.PathLike[str],
+    workers: int = 1,
+    ray_address: str | None = None,
+    on_done: Callable[[Outcome], None] = lambda outcome: None,
+    isolated: bool = False,
+) -> Filled:
     """Compute features of all clips that have media, and keep them in a store.
 
     Features of the words come from the manifest's transcripts, where it has them, and then need no media.
@@ -92,15 +125,7 @@ def extract(
     if workers < 1:
         raise UsageError(f"{workers} workers: take 1 or more")
     root = Path(store).absolute()
-    transcripts = manifest.transcripts
-    words_do = reads_words(specs.values())
-    jobs = [
-        Job(clip, str(manifest.path(i)) if path else "", dict(specs), str(root), transcripts.get(clip))
-        for i, (clip, path) in enumerate(zip(manifest.clips, manifest.paths, strict=True))
-        if path or (words_do and clip in transcripts)
-    ]
-    if not jobs:
-        raise ManifestError(f"{manifest.source}: no clip has media; fill the column path")
+    jobs = _plan_jobs(manifest, specs, root)
     FeatureStore(root).sweep()
     written = present = 0
     seconds_of = dict.fromkeys(specs, 0.0)
@@ -114,21 +139,28 @@ def extract(
         on_done(outcome)
     failures.sort()
     _write_failures(root / FAILURES, manifest, failures)
-    complete, digest = 0, ""
-    if (root / "features").is_dir():
-        reader, _ = open_reader(root, specs, [(job.clip, job.path or None) for job in jobs], transcripts)
-        complete, digest = len(reader), reader.digest()
-    return Extracted(
-        num_clips=len(jobs),
+    return Filled(
+        clips=tuple((job.clip, job.path or None) for job in jobs),
         num_without_media=len(manifest) - len(jobs),
         num_written=written,
         num_present=present,
-        num_complete=complete,
         failures=tuple(failures),
         seconds=time.perf_counter() - began,
         seconds_of=seconds_of,
-        digest=digest,
     )
+
+
+def _plan_jobs(manifest: Manifest, specs: Mapping[str, FeatureSpec], store: Path) -> list[Job]:
+    """Return a job for each clip that has what its features are computed from; ManifestError where none has."""
+    transcripts, words_do = manifest.transcripts, reads_words(specs.values())
+    jobs = [
+        Job(clip, str(manifest.path(i)) if path else "", dict(specs), str(store), transcripts.get(clip))
+        for i, (clip, path) in enumerate(zip(manifest.clips, manifest.paths, strict=True))
+        if path or (words_do and clip in transcripts)
+    ]
+    if not jobs:
+        raise ManifestError(f"{manifest.source}: no clip has media; fill the column path")
+    return jobs
 
 
 def _run(jobs: Sequence[Job], workers: int, ray_address: str | None, isolated: bool) -> Iterator[Outcome]:

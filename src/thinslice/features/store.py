@@ -302,33 +302,6 @@ def origin_sha256(spec: FeatureSpec, media_sha256: str | None, transcript: str |
     return media_sha256
 
 
-class StoredClip:
-    """The stored features of one clip, by the names that a recipe gives them.
-
-    Args:
-        store: where they are.
-        name: the clip's.
-        origins: feature -> hash of what it was computed from.
-        features: name -> spec.
-    """
-
-    def __init__(
-        self, store: FeatureStore, name: str, origins: Mapping[str, str], features: Mapping[str, FeatureSpec]
-    ) -> None:
-        self.store = store
-        self.name = name
-        self.origins = origins
-        self.features = features
-
-    def shape(self, feature: str) -> tuple[int, ...]:
-        """Return a feature's shape, without reading it; raises as `FeatureStore.about`."""
-        return self.store.shape(self.origins[feature], self.features[feature])
-
-    def read(self, feature: str, index: Index = None) -> np.ndarray:
-        """Return a feature or entries of its first axis; as `FeatureStore.read`."""
-        return self.store.read(self.origins[feature], self.features[feature], index)
-
-
 class StoreReader:
     """The features of a set of clips, for a training loop and its worker processes: it can be pickled and shared.
 
@@ -358,17 +331,13 @@ class StoreReader:
         """The clips, in the order given."""
         return tuple(self.origins)
 
-    def clip(self, name: str) -> StoredClip:
-        """Return one clip's features; KeyError for a clip that it was not opened with."""
-        return StoredClip(self.store, name, self.origins[name], self.features)
-
     def read(self, clip: str, feature: str, index: Index = None) -> np.ndarray:
         """Return a clip's feature or entries of its first axis; as `FeatureStore.read`."""
-        return self.clip(clip).read(feature, index)
+        return self.store.read(self.origins[clip][feature], self.features[feature], index)
 
     def shape(self, clip: str, feature: str) -> tuple[int, ...]:
-        """Return the shape of a clip's feature."""
-        return self.clip(clip).shape(feature)
+        """Return the shape of a clip's feature, without reading it; raises as `FeatureStore.about`."""
+        return self.store.shape(self.origins[clip][feature], self.features[feature])
 
     def missing(self) -> list[tuple[str, str]]:
         """Return (clip, feature) of all that is not in the store."""

@@ -74,7 +74,7 @@ class Torch7Error(ThinsliceError):
 
 
 @dataclass(eq=False)
-class Table:
+class LuaTable:
     """A Lua table: pairs in the order of the file. Compared and hashed by identity, since tables can be keys."""
 
     pairs: list[tuple[Any, Any]] = field(default_factory=list, repr=False)
@@ -109,7 +109,7 @@ class Module:
     """An object of one of the known classes: its name and its fields."""
 
     class_name: str
-    fields: Table = field(default_factory=Table, repr=False)
+    fields: LuaTable = field(default_factory=LuaTable, repr=False)
 
 
 def read_torch7(path: str | Path, modules: Mapping[str, int] = MODULES, max_bytes: int = MAX_BYTES) -> Any:
@@ -121,7 +121,7 @@ def read_torch7(path: str | Path, modules: Mapping[str, int] = MODULES, max_byte
         max_bytes: largest file read.
 
     Returns:
-        None, bool, float, str, `Table`, `Module`, or a read-only array: a tensor with its shape (one without
+        None, bool, float, str, `LuaTable`, `Module`, or a read-only array: a tensor with its shape (one without
         elements with the shape (0,)), a storage with one dimension.
 
     Raises:
@@ -206,7 +206,7 @@ class _Reader:
                 raise self.error(f"object {number} is referred to as what it is not")
             return known
         if tag == _TABLE:
-            table = Table()
+            table = LuaTable()
             # Registered before it is filled: a Lua table may contain itself.
             self.objects[number] = (tag, table)
             self.fill(table, depth)
@@ -224,12 +224,12 @@ class _Reader:
         module = Module(class_name)
         self.objects[number] = (tag, module)
         fields = self.value(depth + 1)
-        if not isinstance(fields, Table):
+        if not isinstance(fields, LuaTable):
             raise self.error(f"a {class_name} whose fields are not a table")
         module.fields = fields
         return module
 
-    def fill(self, table: Table, depth: int) -> None:
+    def fill(self, table: LuaTable, depth: int) -> None:
         for _ in range(self.count("table entries", 8)):
             key = self.value(depth + 1)
             if key is None or isinstance(key, np.ndarray) or (isinstance(key, float) and math.isnan(key)):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from thinslice.errors import MissingExtraError, UsageError
-from thinslice.systems.system import System
+from thinslice.systems.folder import SystemFolder
 
 if TYPE_CHECKING:
     from thinslice.train.recipe import Recipe
@@ -31,7 +31,7 @@ BuildRecipe = Callable[..., "Recipe"]
 
 
 @cache
-def list_systems() -> Mapping[str, System]:
+def list_systems() -> Mapping[str, SystemFolder]:
     """Return the systems of the folders beside this file: name -> what each says of itself."""
     names = sorted(entry.name for entry in pkgutil.iter_modules(__path__) if entry.ispkg)
     return {name: importlib.import_module(f"{__name__}.{name}").SYSTEM for name in names}

@@ -111,6 +111,23 @@ class ClipData:
         return ClipData(clips, self.labels[list(rows)], self.targets, self.features, weights)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """What a run learns from and is scored on.
+
+    Attributes:
+        splits: "train" and any of "validation" and "test" -> clips with labels of the recipe's outputs.
+        companions: the recipe's companion data sets.
+        facts: about their origin, for run.json: digests, left-out clips. Compared when a run is resumed.
+        origin: where they were on this machine: "manifest" and "store". Not compared: data may move.
+    """
+
+    splits: Mapping[str, ClipData]
+    companions: Mapping[str, ClipData] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+
 def random_state(seed: int, *path: int | str) -> np.random.Generator:
     """Return the random generator of one thing in one place: seed, then stage, epoch, clip or the like."""
     return np.random.default_rng([seed, *(zlib.crc32(p.encode()) if isinstance(p, str) else p for p in path)])
@@ -266,7 +283,7 @@ class Batches(Sampler[Plan]):
 
 
 @dataclass(frozen=True)
-class Source:
+class Sampled:
     """Data and how its entries become inputs."""
 
     data: ClipData
@@ -285,8 +302,8 @@ class TrainingSet(Dataset[Batch]):
         stage: the stage's name.
     """
 
-    clips: Source
-    companions: Mapping[str, Source]
+    clips: Sampled
+    companions: Mapping[str, Sampled]
     seed: int
     stage: str
 
@@ -298,7 +315,7 @@ class TrainingSet(Dataset[Batch]):
         }
         return {**own, **others, "epoch": plan.epoch + 1, "weight": plan.weight, "is_last": plan.is_last}
 
-    def _part(self, source: Source, entries: Sequence[tuple[int, int]], path: str) -> Batch:
+    def _part(self, source: Sampled, entries: Sequence[tuple[int, int]], path: str) -> Batch:
         data = source.data
         samples = [sample_clip(data, row, source.sample, "train", self.seed, path, turn) for turn, row in entries]
         rows = [row for _, row in entries]
@@ -313,7 +330,7 @@ class TrainingSet(Dataset[Batch]):
 class ScoringSet(Dataset[Arrays]):
     """Single clips as validation or test sees them: `dataset[index]`."""
 
-    source: Source
+    source: Sampled
     mode: Mode
     seed: int
 
@@ -325,17 +342,17 @@ class ScoringSet(Dataset[Arrays]):
 
 
 def build_loader(
-    dataset: Dataset[Any], order: Sampler[Any] | Sequence[int], num_workers: int, pin_memory: bool = False
+    dataset: Dataset[Any], order: Sampler[Any] | Sequence[int], num_readers: int, pin_memory: bool = False
 ) -> "DataLoader[Any]":
     """Return a loader of what a data set makes of each entry of `order`; batches are made by the data set itself."""
-    workers: dict[str, Any] = {"persistent_workers": True, "prefetch_factor": 4} if num_workers else {}
+    workers: dict[str, Any] = {"persistent_workers": True, "prefetch_factor": 4} if num_readers else {}
     return DataLoader(
         dataset,
         batch_size=None,
         sampler=order,
-        num_workers=num_workers,
+        num_workers=num_readers,
         pin_memory=pin_memory,
-        worker_init_fn=partial(_one_thread) if num_workers else None,
+        worker_init_fn=partial(_one_thread) if num_readers else None,
         **workers,
     )
 

@@ -21,10 +21,10 @@ from thinslice.bundle import BundleDocument, BundleInput, Card, Comparison, Scor
 from thinslice.errors import UsageError
 from thinslice.layers.onnx_graph import require_onnx, trace
 from thinslice.train.data import ClipData
-from thinslice.train.loop import predict_system, weights_of
 from thinslice.train.recipe import Arrays, ClipReader, Estimator, FitStage, Mode, Predict, Recipe, Sample, Stage
 from thinslice.train.run import RunFolder, load_json
 from thinslice.train.stage import load_weights
+from thinslice.train.system import predict_system, weights_of
 
 TOLERANCE: Final = 1e-4
 """Largest difference between the graph's scores and PyTorch's that a bundle is written with; as a share of the scores

@@ -10,13 +10,13 @@ import numpy as np
 from thinslice.data.manifest import SPLITS, WEIGHT, Manifest, load_manifest
 from thinslice.data.planted.names import is_planted
 from thinslice.errors import UsageError
-from thinslice.extraction.run import FAILURES, Outcome, extract
+from thinslice.extraction.job import Outcome
+from thinslice.extraction.run import FAILURES, fill_store
 from thinslice.features.extract import reads_words
 from thinslice.features.spec import FeatureSpec
 from thinslice.features.store import StoreReader, open_reader
 from thinslice.train.columns import with_columns
-from thinslice.train.data import ClipData, StoredClip, random_state
-from thinslice.train.loop import RunData
+from thinslice.train.data import ClipData, RunData, StoredClip, random_state
 from thinslice.train.recipe import Arrays, Recipe
 
 
@@ -58,16 +58,13 @@ def load_run_data(
         ManifestError: the manifest is wrong.
         UsageError: a companion that the recipe does not have, or features that fail for every clip.
     """
+    fill = _Filling(store, max(num_workers, 1) if extract_missing else 0, on_done)
     table = load_manifest(manifest)
     table = table.select([i for i, split in enumerate(table.splits) if split in SPLITS])
-    clips, left_out = _open(
-        table, recipe.features, recipe.outputs, store, extract_missing, max(num_workers, 1), on_done
-    )
+    rows, clips, left_out = _open(table, recipe.features, recipe.outputs, fill)
     clips = replace(clips, features=with_columns(clips.features, table, recipe.columns))
-    splits = {
-        split: clips.select([i for i, found in enumerate(_splits_of(table, clips.clips)) if found == split])
-        for split in SPLITS
-    }
+    split_of = [table.splits[row] for row in rows]
+    splits = {split: clips.select([i for i, own in enumerate(split_of) if own == split]) for split in SPLITS}
     facts: dict[str, Any] = {
         "manifest": manifest.name,
         "manifest_digest": table.digest,
@@ -84,9 +81,7 @@ def load_run_data(
         companion, further = recipe.companions[name], load_manifest(path)
         if "train" in further.splits:
             further = further.select("train")
-        others[name], missing = _open(
-            further, companion.features, companion.targets, store, extract_missing, max(num_workers, 1), on_done
-        )
+        _, others[name], missing = _open(further, companion.features, companion.targets, fill)
         facts[f"{name}_manifest_digest"] = further.digest
         facts[f"{name}_features_digest"] = others[name].features.digest()
         facts[f"{name}_left_out"] = [[entry.clip, entry.split, entry.why] for entry in missing]
@@ -100,33 +95,20 @@ def load_run_data(
     return run_data, left_out
 
 
-def _splits_of(table: Manifest, clips: Sequence[str]) -> list[str]:
-    split_of = dict(zip(table.clips, table.splits, strict=True))
-    return [split_of[clip] for clip in clips]
+@dataclass(frozen=True)
+class _Filling:
+    """A store, and how what it lacks is extracted: by `num_workers` processes, or not at all with 0."""
+
+    store: Path
+    num_workers: int
+    on_done: Callable[[Outcome], None]
 
 
 def _open(
-    table: Manifest,
-    specs: Mapping[str, FeatureSpec],
-    targets: tuple[str, ...],
-    store: Path,
-    extract_missing: bool,
-    num_workers: int,
-    on_done: Callable[[Outcome], None],
-) -> tuple[ClipData, list[LeftOut]]:
-    at_hand = any(path is not None and path.exists() for path in table.media) or (
-        bool(table.transcripts) and reads_words(specs.values())
-    )
-    if extract_missing and at_hand:
-        missing = True
-        if (store / "features").is_dir():
-            missing = bool(_reader(table, specs, store)[1])
-        if missing:
-            extracted = extract(table, specs, store, num_workers, on_done=on_done)
-            if extracted.failures and not extracted.num_complete:
-                first = extracted.failures[0][-1]
-                raise UsageError(f"no clip has all its features: {first} (the others: {store / FAILURES})")
-    reader, absent = _reader(table, specs, store)
+    table: Manifest, specs: Mapping[str, FeatureSpec], targets: tuple[str, ...], fill: _Filling
+) -> tuple[list[int], ClipData, list[LeftOut]]:
+    """Return the rows of the clips that can be learned from, these clips, and the others."""
+    reader, absent = _open_filled(table, specs, fill)
     labels = table.labels(targets)
     known = np.asarray(~np.isnan(labels).all(axis=1))
     rows = [i for i, clip in enumerate(table.clips) if clip in reader.origins and known[i]]
@@ -136,7 +118,29 @@ def _open(
         for i, clip in enumerate(table.clips)
         if clip in why or not known[i]
     ]
-    return ClipData(tuple(table.clips[i] for i in rows), labels[rows], targets, reader, _weights(table, rows)), left_out
+    clips = ClipData(tuple(table.clips[i] for i in rows), labels[rows], targets, reader, _weights(table, rows))
+    return rows, clips, left_out
+
+
+def _open_filled(
+    table: Manifest, specs: Mapping[str, FeatureSpec], fill: _Filling
+) -> tuple[StoreReader, list[tuple[str, str]]]:
+    """Open what a store has of a manifest's clips; extract what it lacks first, where there is anything to read."""
+    at_hand = any(path is not None and path.exists() for path in table.media) or (
+        bool(table.transcripts) and reads_words(specs.values())
+    )
+    can_extract = fill.num_workers > 0 and at_hand
+    if not can_extract or (fill.store / "features").is_dir():
+        reader, absent = _reader(table, specs, fill.store)
+        if not (can_extract and absent):
+            return reader, absent
+    filled = fill_store(table, specs, fill.store, fill.num_workers, on_done=fill.on_done)
+    reader, absent = _reader(table, specs, fill.store) if (fill.store / "features").is_dir() else (None, [])
+    if filled.failures and not (reader and len(reader)):
+        first = filled.failures[0][-1]
+        raise UsageError(f"no clip has all its features: {first} (the others: {fill.store / FAILURES})")
+    assert reader is not None
+    return reader, absent
 
 
 def _reader(

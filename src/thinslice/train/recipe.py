@@ -50,7 +50,7 @@ class ClipReader(Protocol):
         ...
 
 
-class TrainingData(Protocol):
+class TrainingClips(Protocol):
     """What `Stage.prepare` may see of the training clips."""
 
     @property
@@ -187,7 +187,7 @@ class Stage:
     predict: Predict | None = None
     precompute: Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
     start: str = ""
-    prepare: Callable[[nn.Module, TrainingData], None] | None = None
+    prepare: Callable[[nn.Module, TrainingClips], None] | None = None
     companions: tuple[str, ...] = ()
     keep: Literal["best", "last"] = "best"
     monitor: str = "accuracy"

@@ -148,7 +148,7 @@ def new_document(recipe: Recipe, data: Mapping[str, Any], seed: int, max_steps: 
         recipe: what is run.
         data: what it is run on: digests, numbers of clips, label statistics.
         seed: the run's.
-        max_steps: see `thinslice.train.loop.Settings`.
+        max_steps: see `thinslice.train.settings.Settings`.
     """
     return {
         "recipe": recipe.name,

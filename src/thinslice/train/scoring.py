@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from thinslice.evaluate.metrics import HISTORY, metrics_in, score
-from thinslice.train.data import ScoringSet, Source, build_loader
+from thinslice.train.data import Sampled, ScoringSet, build_loader
 from thinslice.train.recipe import Mode
 
 Compute = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -16,13 +16,13 @@ Compute = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 def apply_to_clips(
     model: nn.Module,
-    source: Source,
+    source: Sampled,
     mode: Mode,
     compute: Compute,
     *,
     seed: int,
     device: torch.device,
-    num_workers: int = 0,
+    num_readers: int = 0,
     rank: int = 0,
     num_processes: int = 1,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
@@ -39,7 +39,7 @@ def apply_to_clips(
         compute: (model, inputs of a batch of one) -> name -> tensor (1, ...).
         seed: of what is random in the sampling.
         device: where to compute.
-        num_workers: processes that read ahead.
+        num_readers: processes that read ahead.
         rank: this process.
         num_processes: how many there are.
         autocast: makes the context to compute in.
@@ -48,7 +48,7 @@ def apply_to_clips(
         For each clip what `compute` gave, without the batch axis, float32.
     """
     indices = list(range(rank, len(source.data), num_processes))
-    loader = build_loader(ScoringSet(source, mode, seed), indices, num_workers, pin_memory=device.type == "cuda")
+    loader = build_loader(ScoringSet(source, mode, seed), indices, num_readers, pin_memory=device.type == "cuda")
     results: list[dict[str, np.ndarray]] = []
     with evaluating(model), torch.no_grad():
         for sample in loader:

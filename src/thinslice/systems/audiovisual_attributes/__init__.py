@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from thinslice.systems.system import System
+from thinslice.systems.folder import SystemFolder
 
-SYSTEM: Final = System(recipe="thinslice.systems.audiovisual_attributes.recipe:audiovisual_attributes")
+SYSTEM: Final = SystemFolder(recipe="thinslice.systems.audiovisual_attributes.recipe:audiovisual_attributes")

@@ -35,7 +35,7 @@ from thinslice.train.recipe import (
     Recipe,
     Stage,
     Tables,
-    TrainingData,
+    TrainingClips,
     Update,
     set_hyperparameters,
 )
@@ -360,7 +360,7 @@ def _loss_whole(model: nn.Module, batch: Batch) -> Tensor:
     return mean_absolute_error(model(**batch["inputs"]), batch["labels"])
 
 
-def set_level(model: nn.Module, data: TrainingData) -> None:
+def set_level(model: nn.Module, data: TrainingClips) -> None:
     """Give the network on sound the training clips' root mean square."""
     assert isinstance(model, AudiovisualAttributes)
     assert model.audio is not None
@@ -369,13 +369,13 @@ def set_level(model: nn.Module, data: TrainingData) -> None:
     model.audio.level.fill_(max(float(np.sqrt(np.mean(squares))), 1e-6))
 
 
-def _start_from_vgg_face(path: str, colours: str, model: nn.Module, data: TrainingData) -> None:
+def _start_from_vgg_face(path: str, colours: str, model: nn.Module, data: TrainingClips) -> None:
     assert isinstance(model, AudiovisualAttributes)
     assert model.visual is not None
     load_vgg_face(model.visual.network, path, colours)
 
 
-def _set_range(look: Look, model: nn.Module, data: TrainingData) -> None:
+def _set_range(look: Look, model: nn.Module, data: TrainingClips) -> None:
     """Give the fusion the range of the training clips' attributes, annotated or estimated."""
     assert isinstance(model, AudiovisualAttributes)
     assert model.fusion is not None

@@ -16,7 +16,7 @@ import torch
 
 from thinslice.errors import UsageError
 from thinslice.formats.caffemodel import read_caffemodel
-from thinslice.formats.torch7 import MODULES, Module, Table, Torch7Error, read_torch7
+from thinslice.formats.torch7 import MODULES, LuaTable, Module, Torch7Error, read_torch7
 from thinslice.systems.audiovisual_attributes.vgg_face import BLOCKS, LAYERS, SCALE, VggFace
 
 COLOURS: Final = ("rgb", "bgr")
@@ -142,7 +142,7 @@ def _read_torch7(path: Path) -> dict[str, np.ndarray]:
     except Torch7Error as error:
         raise UsageError(str(error)) from error
     table = root.fields.get("modules") if isinstance(root, Module) and root.class_name == "nn.Sequential" else None
-    if not isinstance(table, Table):
+    if not isinstance(table, LuaTable):
         raise UsageError(f"{path}: not a sequence of layers; give the authors' VGG_FACE.t7")
     modules = [module for module in table.sequence() if isinstance(module, Module)]
     expected = _expected()

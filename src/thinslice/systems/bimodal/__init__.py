@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from thinslice.systems.system import System
+from thinslice.systems.folder import SystemFolder
 
-SYSTEM: Final = System(
+SYSTEM: Final = SystemFolder(
     recipe="thinslice.systems.bimodal.recipe:bimodal",
     imports={"bimodal": "thinslice.systems.bimodal.commands:bimodal"},
     bundles_of={"bimodal": "thinslice.systems.bimodal.weights:install_bimodal"},

@@ -38,7 +38,7 @@ from thinslice.train.recipe import (
     Mode,
     Recipe,
     Stage,
-    TrainingData,
+    TrainingClips,
     Update,
     set_hyperparameters,
 )
@@ -229,7 +229,7 @@ def _finetune_stage(architecture: Architecture, hyper: Hyperparameters) -> Stage
     )
 
 
-def start_from_published(architecture: Architecture, path: str | None, model: nn.Module, data: TrainingData) -> None:
+def start_from_published(architecture: Architecture, path: str | None, model: nn.Module, data: TrainingClips) -> None:
     """Put the authors' trained weights into a model.
 
     Args:

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from thinslice.formats.torch7 import Module, Table, Torch7Error, read_torch7
+from thinslice.formats.torch7 import LuaTable, Module, Torch7Error, read_torch7
 from thinslice.traits import TRAITS
 
 Architecture = Literal["lstm", "3dcnn"]
@@ -193,7 +193,7 @@ def _leaves(path: Path, module: Any, depth: int = 0) -> list[Module]:
     children = module.fields.get("modules")
     if children is None:
         return [module]
-    if not isinstance(children, Table) or len(children.sequence()) != len(children):
+    if not isinstance(children, LuaTable) or len(children.sequence()) != len(children):
         raise _unlike(path, f"the modules of a {module.class_name} are not a list")
     return [leaf for child in children.sequence() for leaf in _leaves(path, child, depth + 1)]
 

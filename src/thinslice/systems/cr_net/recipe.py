@@ -44,7 +44,7 @@ from thinslice.train.recipe import (
     Recipe,
     Stage,
     Tables,
-    TrainingData,
+    TrainingClips,
     Update,
     set_hyperparameters,
 )
@@ -442,6 +442,6 @@ def _stages(kind: Kind, hyper: Hyperparameters) -> tuple[Stage | FitStage, ...]:
     return tuple(stages)
 
 
-def _start_from_imagenet(path: str, model: nn.Module, data: TrainingData) -> None:
+def _start_from_imagenet(path: str, model: nn.Module, data: TrainingClips) -> None:
     assert isinstance(model, CRNet)
     load_imagenet(model, path)

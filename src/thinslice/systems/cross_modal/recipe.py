@@ -12,7 +12,6 @@ inputs are computed once. The Siamese stage has no score that would choose an ep
 kept as the store keeps pictures, as JPEG files.
 """
 
-import colorsys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -33,6 +32,7 @@ from thinslice.layers.metric_losses import (
     trait_classes,
     trait_wise_multi_similarity,
 )
+from thinslice.systems.cross_modal.look import Look
 from thinslice.systems.cross_modal.network import (
     FUSED,
     HIDDEN,
@@ -47,14 +47,11 @@ from thinslice.systems.cross_modal.network import (
     find_present,
 )
 from thinslice.train.recipe import (
-    Arrays,
     Batch,
-    ClipReader,
-    Mode,
     Recipe,
     Stage,
     Tables,
-    TrainingData,
+    TrainingClips,
     Update,
     set_hyperparameters,
 )
@@ -275,88 +272,6 @@ def _build_model(modalities: tuple[str, ...], ours: bool, hyper: Hyperparameters
     return model
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """How frames are changed in training (section 3.1), each with a probability of one half, a clip's all alike.
-
-    Attributes:
-        hue: largest shift of the hue, parts of a full turn.
-        brightness: largest shift, parts of the full range.
-        lowest: smallest factor of saturation and of contrast.
-        highest: largest factor.
-    """
-
-    hue: float = 0.15
-    brightness: float = 0.2
-    lowest: float = 0.8
-    highest: float = 1.2
-
-    def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return changed frames, float32, of uint8 ones (n, height, width, 3), all in [0, 255].
-
-        Contrast is about the mean of each frame's channel, hue and saturation are those of the HSV colour space, as
-        TensorFlow's, in which the authors worked.
-
-        Deviations: hue is shifted by a rotation of the colours about the grey axis in YIQ, as TensorFlow's fused
-        operation did; no conversion to HSV. Saturation scales the distance from the grey of the same brightness.
-        """
-        flip, hue, brightness, saturation, contrast = rng.random(5) < 0.5
-        shift, light = rng.uniform(-self.hue, self.hue), rng.uniform(-self.brightness, self.brightness)
-        colour, spread = rng.uniform(self.lowest, self.highest, 2)
-        out = frames[:, :, ::-1].astype(np.float32) if flip else frames.astype(np.float32)
-        if hue or saturation:
-            out = out @ colour_matrix(shift if hue else 0.0, colour if saturation else 1.0)
-        if brightness:
-            out = out + np.float32(light * 255)
-        if contrast:
-            mean = out.mean((1, 2), keepdims=True)
-            out = (out - mean) * np.float32(spread) + mean
-        return np.clip(out, 0, 255)
-
-
-_TO_YIQ: Final = np.array([colorsys.rgb_to_yiq(*unit) for unit in np.eye(3)])
-"""RGB rows -> YIQ."""
-
-
-def colour_matrix(turn: float, saturation: float) -> np.ndarray:
-    """Return the float32 matrix (3, 3) by which RGB rows are multiplied to turn their hue and scale their saturation.
-
-    Args:
-        turn: of the hue, parts of a full turn; red goes towards green.
-        saturation: factor of the distance from grey.
-    """
-    angle = -2 * np.pi * turn
-    rotation = np.eye(3)
-    rotation[1:, 1:] = saturation * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    matrix: np.ndarray = (_TO_YIQ @ rotation @ np.linalg.inv(_TO_YIQ)).astype(np.float32)
-    return matrix
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a clip is looked at: as stored, in training the frames cut at one random place and changed.
-
-    Attributes:
-        names: of the inputs.
-        side: of the crop, pixels; in validation and tests the network cuts the middle itself.
-        augmentation: of the frames.
-    """
-
-    names: tuple[str, ...]
-    side: int
-    augmentation: Augmentation = Augmentation()
-
-    def __call__(self, clip: ClipReader, mode: Mode, rng: np.random.Generator) -> Arrays:
-        """Return "egemaps" (88,), "frames" (frames, height, width, 3) and "words" (words, size), those asked for."""
-        out = {name: clip.read(name) for name in self.names}
-        if mode == "train" and "frames" in out:
-            height, width = out["frames"].shape[1:3]
-            top, left = rng.integers(height - self.side + 1), rng.integers(width - self.side + 1)
-            cut = out["frames"][:, top : top + self.side, left : left + self.side]
-            out["frames"] = self.augmentation(cut, rng)
-        return out
-
-
 def regression_loss(predictions: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Return MAE + MSE + Bell (section 3.2) with CR-Net's scale, and its parts."""
     return cr_net_regression_loss(predictions, labels, ("l1", "l2", "bell"))
@@ -410,7 +325,7 @@ def _predict_fused(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     return model.score_fused(inputs["hidden"])
 
 
-def set_range(model: nn.Module, data: TrainingData) -> None:
+def set_range(model: nn.Module, data: TrainingClips) -> None:
     """Give the network on sound the range of the training clips' functionals."""
     assert isinstance(model, CrossModal)
     network = model.networks["audio"]
@@ -420,7 +335,7 @@ def set_range(model: nn.Module, data: TrainingData) -> None:
 
 
 @torch.no_grad()
-def set_stand_ins(model: nn.Module, data: TrainingData) -> None:
+def set_stand_ins(model: nn.Module, data: TrainingClips) -> None:
     """Set what stands for a missing input: the mean of what its network gives for training clips that have it."""
     assert isinstance(model, CrossModal)
     was_training = model.training
@@ -441,7 +356,7 @@ def set_stand_ins(model: nn.Module, data: TrainingData) -> None:
     model.train(was_training)
 
 
-def set_classes(model: nn.Module, data: TrainingData) -> None:
+def set_classes(model: nn.Module, data: TrainingClips) -> None:
     """Set the thresholds of the four classes: mean and standard deviation of the training labels (section 4.4)."""
     assert isinstance(model, CrossModal)
     for k in range(data.labels.shape[1]):

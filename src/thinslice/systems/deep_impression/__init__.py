@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from thinslice.systems.system import System
+from thinslice.systems.folder import SystemFolder
 
-SYSTEM: Final = System(
+SYSTEM: Final = SystemFolder(
     recipe="thinslice.systems.deep_impression.recipe:deep_impression",
     imports={"deep-impression": "thinslice.systems.deep_impression.commands:deep_impression"},
 )

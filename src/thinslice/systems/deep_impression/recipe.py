@@ -28,7 +28,7 @@ from thinslice.train.recipe import (
     Mode,
     Recipe,
     Stage,
-    TrainingData,
+    TrainingClips,
     Update,
     set_hyperparameters,
 )
@@ -249,7 +249,7 @@ def _five_networks(network: Any, widths: tuple[int, ...]) -> FiveNetworks:
     return FiveNetworks(network(), widths)
 
 
-def _copy_shared(model: nn.Module, data: TrainingData) -> None:
+def _copy_shared(model: nn.Module, data: TrainingClips) -> None:
     assert isinstance(model, FiveNetworks)
     model.copy_shared()
 

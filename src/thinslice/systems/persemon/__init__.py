@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from thinslice.systems.system import System
+from thinslice.systems.folder import SystemFolder
 
-SYSTEM: Final = System(
+SYSTEM: Final = SystemFolder(
     recipe="thinslice.systems.persemon.recipe:persemon",
     imports={"sphereface": "thinslice.systems.persemon.commands:sphereface"},
     commands={"emotion": "thinslice.systems.persemon.commands:emotion"},

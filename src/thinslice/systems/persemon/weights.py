@@ -9,7 +9,7 @@ from thinslice.assets.folders import asset_cache_dir
 from thinslice.errors import UsageError
 from thinslice.systems.persemon.network import PersEmoN
 from thinslice.systems.persemon.sphereface import SphereFace, load_sphereface
-from thinslice.train.recipe import TrainingData
+from thinslice.train.recipe import TrainingClips
 from thinslice.train.stage import save_weights
 
 IMPORTED: Final = "imported"
@@ -46,7 +46,7 @@ def import_sphereface(file: Path) -> Path:
     return target
 
 
-def start_from_sphereface(path: str, model: nn.Module, data: TrainingData) -> None:
+def start_from_sphereface(path: str, model: nn.Module, data: TrainingClips) -> None:
     """Load SphereFace-20's weights into PersEmoN's face network; UsageError where they were never imported."""
     assert isinstance(model, PersEmoN)
     file = imported_weights() if path == IMPORTED else Path(path)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
-class System:
+class SystemFolder:
     """A system's folder; its `__init__.py` has one of these as `SYSTEM`. What is named is imported when it is used.
 
     Everything else that a system brings (tables, further scores) is a field of its

@@ -1,0 +1,64 @@
+"""Whether a run can begin or go on in a folder, and how it begins."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from thinslice.errors import UsageError
+from thinslice.files import LOCK
+from thinslice.train.context import RunContext
+from thinslice.train.data import RunData
+from thinslice.train.processes import wait_for_all
+from thinslice.train.recipe import Recipe, Stage
+from thinslice.train.run import check_same, describe_labels, new_document, session
+
+
+def check_data(recipe: Recipe, data: RunData) -> None:
+    """Raise UsageError where a recipe cannot learn from data."""
+    if not len(data.splits.get("train", ())):
+        raise UsageError(f"no training clip with features and labels of {', '.join(recipe.outputs)}; see the manifest")
+    weights = data.splits["train"].weights
+    if weights is not None and not weights.any():
+        raise UsageError("every training clip has weight 0 in the manifest; nothing would be learned from")
+    for split, clips in data.splits.items():
+        if clips.targets != recipe.outputs:
+            raise UsageError(f"the {split} clips have labels {clips.targets}, {recipe.name} predicts {recipe.outputs}")
+    needed = {name for stage in recipe.stages if isinstance(stage, Stage) for name in stage.companions}
+    missing = sorted(needed - {name for name, clips in data.companions.items() if len(clips)})
+    if missing:
+        raise UsageError(f"{recipe.name} learns from {', '.join(missing)} too: give --companion {missing[0]}=MANIFEST")
+
+
+def check_folder(context: RunContext) -> None:
+    """Raise UsageError where the folder holds something else, or a run that is not to be resumed."""
+    path = context.folder.path
+    if context.folder.exists():
+        if not context.settings.resume:
+            raise UsageError(f"{path}: there is a run already; go on with --resume, or choose another folder")
+    elif path.exists() and (not path.is_dir() or {entry.name for entry in path.iterdir()} - {LOCK}):
+        raise UsageError(f"{path}: is there already and is no run; choose another folder")
+    wait_for_all()  # Every process has looked before one of them writes.
+
+
+def open_run(context: RunContext) -> dict[str, Any]:
+    """Check that a run in the folder is this very run, and write run.json."""
+    recipe, data, folder, settings = context.recipe, context.data, context.folder, context.settings
+    facts = {
+        **data.facts,
+        "num_clips": {split: len(clips) for split, clips in data.splits.items()},
+        "labels": describe_labels(data.splits["train"].labels, recipe.outputs),
+        "companions": {name: len(clips) for name, clips in data.companions.items()},
+    }
+    document = new_document(recipe, facts, context.seed, settings.max_steps)
+    if folder.exists():
+        old = folder.load()
+        check_same(old, document, folder.path)
+        document = {**document, "sessions": old["sessions"]}
+    wait_for_all()
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    device = f"{context.processes.count} x {context.device.type}"
+    entry = session(device, asdict(settings), began)
+    document["sessions"] = [*document["sessions"], {**entry, "origin": dict(data.origin)}]
+    if context.processes.rank == 0:
+        folder.save(document)
+    return document

@@ -1,0 +1,205 @@
+"""One stage of a run: its data, its trainer, and what it leaves in the run folder."""
+
+import math
+import shutil
+import signal
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
+from torch import nn
+
+from thinslice.train.context import RunContext
+from thinslice.train.data import ArrayReader, Batches, Sampled, TrainingSet, build_loader
+from thinslice.train.epoch import EpochScorer
+from thinslice.train.history import History
+from thinslice.train.processes import wait_for_all
+from thinslice.train.recipe import Arrays, ClipReader, FitStage, Mode, Predict, Stage
+from thinslice.train.run import save_json
+from thinslice.train.scoring import apply_to_clips
+from thinslice.train.stage import StageModule, freeze, load_weights
+from thinslice.train.system import as_scores, weights_of
+
+
+def run_stage(context: RunContext, stage: Stage, model: nn.Module) -> nn.Module:
+    """Train one stage; return the model, on the CPU, with the weights that the stage keeps."""
+    recipe, settings, folder = context.recipe, context.settings, context.folder
+    path = folder.stage(stage.name)
+    checkpoint = path / "last.ckpt"
+    state: dict[str, Any] = {"num_epochs": 0, "steps_done": 0, "progress": {}}
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["thinslice"]
+    elif stage.prepare is not None:
+        stage.prepare(model, context.data.splits["train"])
+    freeze(model, stage)
+    history = None
+    if context.processes.rank == 0:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "done.json").unlink(missing_ok=True)
+        history = History(folder.path, settings.tensorboard)
+        names = [entry.name for entry in recipe.stages]
+        kept = state["steps_done"] if checkpoint.is_file() else -1
+        history.cut(names[: names.index(stage.name)], stage.name, kept)
+
+    sources, predict = _stage_sources(context, stage, model)
+    loader, accumulated = _stage_loader(context, stage, sources, state["num_epochs"])
+    limits = [limit for limit in (stage.steps, settings.max_steps) if limit is not None]
+    scorer = EpochScorer(context, stage, sources, predict, history)
+    module = StageModule(
+        model,
+        stage,
+        seed=context.seed,
+        history=history,
+        max_steps=min(limits) if limits else None,
+        on_epoch=scorer.end_epoch,
+        on_start=scorer.start if stage.validate_start else None,
+    )
+    # A run that was killed after its last epoch's checkpoint has nothing left to train.
+    if not state["progress"].get("ended") and (module.max_steps is None or state["steps_done"] < module.max_steps):
+        _fit(_build_trainer(context, stage), module, loader, checkpoint if checkpoint.is_file() else None)
+    else:
+        module.steps_done, module.progress = state["steps_done"], state["progress"]
+    if history is not None:
+        history.close()
+    model = module.model.cpu()
+    if context.processes.rank == 0:
+        keep = "best" if stage.keep == "best" and (path / "best.pt").is_file() else "last"
+        cut_short = settings.max_steps is not None and module.steps_done == settings.max_steps
+        ended = {"keep": keep, "steps": module.steps_done, "cut_short": cut_short, "accumulated": accumulated}
+        save_json(path / "done.json", {**ended, "progress": module.progress})
+    wait_for_all()
+    load_weights(model, weights_of(folder, stage.name))
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return model
+
+
+def _fit(trainer: L.Trainer, module: StageModule, loader: Any, checkpoint: Path | None) -> None:
+    with warnings.catch_warnings():
+        # Frozen parts are meant to be in evaluation mode, and workers are the user's choice.
+        for message in (".*in eval mode at the start of training.*", ".*does not have many workers.*"):
+            warnings.filterwarnings("ignore", message=message)
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        try:
+            trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit as ended:
+            if isinstance(ended.__context__, KeyboardInterrupt):  # Lightning makes an exit with 1 of it.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                raise KeyboardInterrupt from None
+            raise
+
+
+def _stage_sources(context: RunContext, stage: Stage, model: nn.Module) -> tuple[dict[str, Sampled], Predict]:
+    """Return each split's clips as the stage sees them, and how it predicts."""
+    recipe = context.recipe
+    sample = stage.sample or recipe.sample
+    sources = {split: Sampled(clips, sample, recipe.ragged) for split, clips in context.data.splits.items()}
+    sources.pop("test", None)
+    predict = stage.predict or recipe.predict
+    if stage.precompute is None:
+        return sources, predict
+    model.to(context.device)
+    ready = {}
+    for split, source in sources.items():
+        rows = apply_to_clips(model, source, "validation", stage.precompute, **context.sharing)
+        clips = source.data
+        arrays = ArrayReader(dict(zip(clips.clips, rows, strict=True)))
+        held = replace(clips, features=arrays)
+        ready[split] = Sampled(held, _AllOf(tuple(rows[0])), tuple(name for name in rows[0] if name in recipe.ragged))
+    return ready, predict
+
+
+@dataclass(frozen=True)
+class _AllOf:
+    """Samples features held in memory: all of them, as they are."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, clip: ClipReader, mode: Mode, rng: np.random.Generator) -> Arrays:
+        return {name: clip.read(name) for name in self.names}
+
+
+def _stage_loader(
+    context: RunContext, stage: Stage, sources: Mapping[str, Sampled], epoch: int
+) -> tuple["torch.utils.data.DataLoader[Any]", int]:
+    """Return the loader of this process's passes, and how many make a step."""
+    recipe, settings, processes = context.recipe, context.settings, context.processes
+    per_process = math.ceil(stage.batch_size / processes.count)
+    accumulated = math.ceil(per_process / (settings.batch_size_per_device or per_process))
+    others = {name: context.data.companions[name] for name in stage.companions}
+    batches = Batches(
+        num_clips=len(sources["train"].data),
+        batch_size=stage.batch_size,
+        seed=context.seed,
+        stage=stage.name,
+        rank=processes.rank,
+        num_processes=processes.count,
+        num_accumulated=accumulated,
+        drop_last=stage.drop_last,
+        companions={name: (len(clips), recipe.companions[name].batch_size) for name, clips in others.items()},
+        epoch=epoch,
+        weights=sources["train"].data.weights,
+    )
+    dataset = TrainingSet(
+        clips=sources["train"],
+        companions={name: Sampled(clips, recipe.companions[name].sample) for name, clips in others.items()},
+        seed=context.seed,
+        stage=stage.name,
+    )
+    loader = build_loader(dataset, batches, settings.num_readers, pin_memory=context.device.type == "cuda")
+    return loader, accumulated
+
+
+def fit_stage(context: RunContext, stage: FitStage, model: nn.Module) -> None:
+    """Fit an estimator on what the networks give for the training clips."""
+    path = context.folder.stage(stage.name)
+    source = Sampled(context.data.splits["train"], context.recipe.sample, context.recipe.ragged)
+    features_of = partial(as_scores, stage.features)
+    rows = apply_to_clips(model.to(context.device), source, "validation", features_of, **context.sharing)
+    model.cpu()
+    if context.processes.rank == 0:
+        features = np.stack([row["scores"] for row in rows])
+        estimator = stage.fit(features, source.data.labels, context.seed)
+        target = path / "estimator"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        stage.save(estimator, target)
+        save_json(path / "done.json", {"keep": "", "steps": 0, "cut_short": False})
+    wait_for_all()
+
+
+def _build_trainer(context: RunContext, stage: Stage) -> L.Trainer:
+    processes = context.processes
+    strategy: Strategy
+    if processes.count > 1:
+        # Several updates in turn, and losses on some of the outputs, leave parameters without a gradient.
+        strategy = DDPStrategy(find_unused_parameters=True)
+    else:
+        strategy = SingleDeviceStrategy(device=context.device)
+    precision: Any = context.settings.precision
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        return L.Trainer(
+            accelerator=context.device.type,
+            devices=processes.per_node if processes.count > 1 else 1,
+            num_nodes=processes.count // processes.per_node,
+            strategy=strategy,
+            precision=precision,
+            max_epochs=-1 if stage.epochs is None else stage.epochs,
+            sync_batchnorm=context.device.type == "cuda" and processes.count > 1,
+            use_distributed_sampler=False,
+            limit_val_batches=0,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=context.settings.progress and processes.rank == 0,
+            default_root_dir=context.folder.path,
+        )
