@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from thinslice.data.manifest import WEIGHT, Manifest, normalise_clip, speaker_of
-from thinslice.data.table import Table, format_table, parse_table
+from thinslice.data.table import CsvTable, format_table, parse_table
 from thinslice.errors import ManifestError
 from thinslice.evaluate.clip_names import match_clips
 from thinslice.evaluate.ratings import Ratings
@@ -140,7 +140,7 @@ def _cell(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6f}"
 
 
-def _read(path: str | os.PathLike[str]) -> Table:
+def _read(path: str | os.PathLike[str]) -> CsvTable:
     source = os.fspath(path)
     try:
         data = Path(path).read_bytes()
@@ -167,7 +167,7 @@ def _unpacked(data: bytes, source: str, cut: bool = False) -> bytes:
     return unpacked
 
 
-def _votes(table: Table) -> Votes:
+def _votes(table: CsvTable) -> Votes:
     left, right = _names(table, "left"), _names(table, "right")
     for row, (a, b) in enumerate(zip(left, right, strict=True)):
         if normalise_clip(a) == normalise_clip(b):
@@ -191,7 +191,7 @@ def _votes(table: Table) -> Votes:
     return build_votes(list(zip(left, right, strict=True)), choices, targets, table.source)
 
 
-def _ratings(table: Table) -> Ratings:
+def _ratings(table: CsvTable) -> Ratings:
     clips, raters = _names(table, "clip"), _names(table, "rater")
     first: dict[tuple[str, str], int] = {}
     for row, key in enumerate(zip(map(normalise_clip, clips), raters, strict=True)):
@@ -217,7 +217,7 @@ def _ratings(table: Table) -> Ratings:
     return Ratings(clip_names, rater_names, clip, rater, values, targets, table.source)
 
 
-def _names(table: Table, column: str) -> tuple[str, ...]:
+def _names(table: CsvTable, column: str) -> tuple[str, ...]:
     """Return a column of names, none of them empty, padded or with control characters."""
     cells = table.column(column)
     for row, cell in enumerate(cells):
