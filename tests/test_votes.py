@@ -142,9 +142,8 @@ def test_several_systems_are_solved_at_once() -> None:
 def test_the_training_votes_give_back_the_official_labels_as_far_as_their_number_allows(
     real_votes: Path, real_data: Path
 ) -> None:
-    from thinslice.data.python2_pickle import load_annotations
-
     from thinslice.data.votes import load_votes
+    from thinslice.formats.python2_pickle import load_annotations
 
     votes = load_votes(real_votes)
     labels = load_annotations(real_data / "annotation_training.pkl")

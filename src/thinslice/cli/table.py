@@ -67,7 +67,7 @@ def table(
         import lightning  # noqa: F401
     except ImportError:
         raise MissingExtraError("training", "train") from None
-        from thinslice.cli.show_table import print_tables
+    from thinslice.cli.show_table import print_tables
     from thinslice.cli.train import parse_companions
     from thinslice.systems import build_recipe
     from thinslice.train.inputs import load_run_data

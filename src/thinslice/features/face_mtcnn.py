@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from thinslice.features.face_align import Face
-from thinslice.features.mtcnn import Mtcnn, load_weights
+from thinslice.features.mtcnn import Mtcnn
+from thinslice.formats.torch_pickle import load_weights
 
 _LARGE = 1 / 8  # A face is first looked for from this share of the picture's shorter side up ...
 _SMALL = 1 / 24  # ... and, where none is found, from this share up.

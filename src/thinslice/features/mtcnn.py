@@ -1,22 +1,18 @@
-"""MTCNN, the cascaded face detector that CR-Net and PersEmoN use, in NumPy.
+"""MTCNN, the cascaded face detector that CR-Net and PersEmoN use.
 
 Zhang, Zhang, Li, Qiao: "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks", IEEE
 Signal Processing Letters 23(10), 2016. A small network (P-Net) proposes boxes in pictures of many scales, a second
 (R-Net) refuses most of them, a third (O-Net) refines the rest and finds five points. The weights are those of
-facenet-pytorch (MIT); they hold fewer than 500,000 numbers, so NumPy runs them and a prediction needs no torch.
+facenet-pytorch (MIT). The networks run on ONNX Runtime, pictures are scaled and boxes chosen in NumPy.
 """
 
-import io
-import pickle
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from thinslice.errors import AssetError
+from thinslice.features.mtcnn_networks import Network, build_network
 
 THRESHOLDS: Final = (0.6, 0.7, 0.7)
 """How sure each of the three networks must be, as the authors' and facenet-pytorch's defaults."""
@@ -49,11 +45,11 @@ class Mtcnn:
     """The three networks.
 
     Args:
-        weights: network ("pnet", "rnet", "onet") -> name of a parameter -> array, as `load_weights` gives.
+        weights: network ("pnet", "rnet", "onet") -> name of a parameter -> array, see `thinslice.formats.torch_pickle`.
     """
 
     def __init__(self, weights: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-        self._p, self._r, self._o = weights["pnet"], weights["rnet"], weights["onet"]
+        self._p, self._r, self._o = (build_network(name, weights[name]) for name in ("pnet", "rnet", "onet"))
 
     def detect(self, image: np.ndarray, min_size: float = 20.0) -> Detections:
         """Return the faces in a picture.
@@ -78,7 +74,7 @@ class Mtcnn:
         found = []
         while min(height, width) * scale >= _CELL:
             small = _scaled(sums, (0, 0, width, height), int(width * scale + 1), int(height * scale + 1))
-            shifts, scores = run_pnet(self._p, _normalize(small[None]))
+            shifts, scores = self._p(_normalize(small[None]))
             rows, columns = np.nonzero(scores[0] >= THRESHOLDS[0])
             if len(rows):
                 corner = np.column_stack([columns, rows]) * _STRIDE
@@ -98,7 +94,7 @@ class Mtcnn:
         patches, boxes = _patches(sums, boxes, 24)
         if not len(boxes):
             return boxes
-        shifts, scores = _batched(run_rnet, self._r, patches)
+        shifts, scores = _batched(self._r, patches)
         sure = scores > THRESHOLDS[1]
         boxes, scores, shifts = boxes[sure], scores[sure], shifts[sure]
         kept = suppress(boxes, scores, 0.7)
@@ -109,7 +105,7 @@ class Mtcnn:
         patches, boxes = _patches(sums, boxes, 48)
         if not len(boxes):
             return Detections(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 5, 2)))
-        shifts, points, scores = _batched(run_onet, self._o, patches)
+        shifts, points, scores = _batched(self._o, patches)
         sure = scores > THRESHOLDS[2]
         boxes, scores, shifts = boxes[sure], scores[sure], shifts[sure]
         points = points[sure].reshape(-1, 2, 5).swapaxes(1, 2)  # Five x, then five y.
@@ -118,40 +114,6 @@ class Mtcnn:
         boxes = _shifted(boxes, shifts)
         kept = suppress(boxes, scores, 0.7, over_smaller=True)
         return Detections(boxes[kept], scores[kept].astype(np.float64), places[kept].astype(np.float64))
-
-
-def run_pnet(weights: Mapping[str, np.ndarray], pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return P-Net's box shifts (n, rows, columns, 4) and face probabilities (n, rows, columns).
-
-    Args:
-        weights: its parameters.
-        pixels: float32 (n, height, width, 3), `(value - 127.5) / 128`.
-    """
-    x = _prelu(weights, "prelu1", _convolve(weights, "conv1", pixels))
-    x = _pool(x, 2)
-    x = _prelu(weights, "prelu2", _convolve(weights, "conv2", x))
-    x = _prelu(weights, "prelu3", _convolve(weights, "conv3", x))
-    return _convolve(weights, "conv4_2", x), _face_probability(_convolve(weights, "conv4_1", x))
-
-
-def run_rnet(weights: Mapping[str, np.ndarray], pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return R-Net's box shifts (n, 4) and face probabilities (n,) of float32 (n, 24, 24, 3) patches."""
-    x = _pool(_prelu(weights, "prelu1", _convolve(weights, "conv1", pixels)), 3)
-    x = _pool(_prelu(weights, "prelu2", _convolve(weights, "conv2", x)), 3)
-    x = _prelu(weights, "prelu3", _convolve(weights, "conv3", x))
-    x = _prelu(weights, "prelu4", _dense(weights, "dense4", _flatten(x)))
-    return _dense(weights, "dense5_2", x), _face_probability(_dense(weights, "dense5_1", x))
-
-
-def run_onet(weights: Mapping[str, np.ndarray], pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return O-Net's box shifts (n, 4), points (n, 10) and face probabilities (n,) of float32 (n, 48, 48, 3)."""
-    x = _pool(_prelu(weights, "prelu1", _convolve(weights, "conv1", pixels)), 3)
-    x = _pool(_prelu(weights, "prelu2", _convolve(weights, "conv2", x)), 3)
-    x = _pool(_prelu(weights, "prelu3", _convolve(weights, "conv3", x)), 2)
-    x = _prelu(weights, "prelu4", _convolve(weights, "conv4", x))
-    x = _prelu(weights, "prelu5", _dense(weights, "dense5", _flatten(x)))
-    probability = _face_probability(_dense(weights, "dense6_1", x))
-    return _dense(weights, "dense6_2", x), _dense(weights, "dense6_3", x), probability
 
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, threshold: float, over_smaller: bool = False) -> np.ndarray:
@@ -176,121 +138,8 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, threshold: float, over_small
     return np.array(kept, np.intp)
 
 
-def load_weights(path: Path) -> dict[str, np.ndarray]:
-    """Read one of facenet-pytorch's weight files without torch.
-
-    The file is in torch's format of before 1.6: pickles, then the raw numbers. Only what a dictionary of float32
-    tensors needs is known to this reader; anything else in the file is an error, and no code of it runs.
-
-    Args:
-        path: `pnet.pt`, `rnet.pt` or `onet.pt`.
-
-    Returns:
-        Name of a parameter -> float32 array, its shape as in torch.
-
-    Raises:
-        AssetError: not such a file.
-    """
-    try:
-        file = io.BytesIO(path.read_bytes())
-        for _ in range(3):  # A magic number, a format version, the sizes of C's types.
-            _Unpickler(file).load()
-        tensors = _Unpickler(file)
-        state = tensors.load()
-        for key in _Unpickler(file).load():
-            storage = tensors.storages[key]
-            if int.from_bytes(file.read(8), "little") != len(storage):
-                raise ValueError(f"storage {key} has another length than promised")
-            storage[:] = np.frombuffer(file.read(4 * len(storage)), "<f4")
-        return {str(name): np.ascontiguousarray(tensor) for name, tensor in state.items()}
-    except Exception as error:  # Whatever is wrong inside a damaged pickle.
-        raise AssetError(f"{path}: is no weight file of facenet-pytorch ({error}); fetch it again") from None
-
-
-class _Unpickler(pickle.Unpickler):
-    """Knows ordered dictionaries and float32 tensors, and nothing else."""
-
-    def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file)
-        self.storages: dict[str, np.ndarray] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        known = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-            ("torch", "FloatStorage"): "float32",
-        }
-        if (module, name) not in known:
-            raise pickle.UnpicklingError(f"{module}.{name} is not expected in it")
-        return known[module, name]
-
-    def persistent_load(self, pid: Any) -> np.ndarray:
-        kind, _dtype, key, _device, length, _view = pid
-        if kind != "storage" or not 0 < length < 1_000_000:
-            raise pickle.UnpicklingError(f"{kind} of length {length} is not expected in it")
-        return self.storages.setdefault(key, np.zeros(length, np.float32))
-
-
-def _rebuild_tensor(
-    storage: np.ndarray, offset: int, size: Sequence[int], stride: Sequence[int], *_: object
-) -> np.ndarray:
-    """Return a view of a storage; it is filled later, when the raw numbers are read."""
-    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if min(*size, *stride, offset) < 0 or last >= len(storage) or np.prod(size, dtype=float) > len(storage):
-        raise pickle.UnpicklingError("a tensor reaches beyond its storage")
-    steps = [step * storage.itemsize for step in stride]
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
-
-
 def _normalize(pixels: np.ndarray) -> np.ndarray:
     return (pixels.astype(np.float32) - 127.5) / 128
-
-
-def _convolve(weights: Mapping[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
-    """Convolution without padding, stride 1: (n, height, width, channels in) -> (..., channels out)."""
-    kernel = weights[f"{name}.weight"]  # (out, in, rows, columns)
-    num_out, num_in, rows, columns = kernel.shape
-    windows = np.lib.stride_tricks.sliding_window_view(x, (rows, columns), axis=(1, 2))
-    flat = windows.reshape(-1, num_in * rows * columns)
-    out = flat @ kernel.reshape(num_out, -1).T + weights[f"{name}.bias"]
-    return out.reshape(*windows.shape[:3], num_out)
-
-
-def _dense(weights: Mapping[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
-    return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
-
-
-def _prelu(weights: Mapping[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
-    return np.maximum(x, 0) + weights[f"{name}.weight"] * np.minimum(x, 0)
-
-
-def _pool(x: np.ndarray, size: int) -> np.ndarray:
-    """Maximum over size x size at stride 2; a window that reaches past the edge takes what is there (Caffe's way)."""
-    height, width = x.shape[1:3]
-    rows, columns = (-(-(length - size) // 2) + 1 for length in (height, width))
-    padding = [
-        (0, 0),
-        (0, max((rows - 1) * 2 + size - height, 0)),
-        (0, max((columns - 1) * 2 + size - width, 0)),
-        (0, 0),
-    ]
-    x = np.pad(x, padding, constant_values=-np.inf)
-    shifted = [
-        x[:, row : row + 2 * rows - 1 : 2, column : column + 2 * columns - 1 : 2]
-        for row in range(size)
-        for column in range(size)
-    ]
-    return np.maximum.reduce(shifted)
-
-
-def _flatten(x: np.ndarray) -> np.ndarray:
-    """(n, height, width, channels) -> (n, features) in Caffe's order here: columns, rows, channels."""
-    return x.swapaxes(1, 2).reshape(len(x), -1)
-
-
-def _face_probability(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis (no face, face); its second half."""
-    return 1 / (1 + np.exp(np.clip(logits[..., 0] - logits[..., 1], -80, 80)))
 
 
 def _square(boxes: np.ndarray) -> np.ndarray:
@@ -319,9 +168,9 @@ def _patches(sums: np.ndarray, boxes: np.ndarray, size: int) -> tuple[np.ndarray
     return _normalize(np.stack(patches)), boxes[kept]
 
 
-def _batched(run: Any, weights: Mapping[str, np.ndarray], patches: np.ndarray) -> tuple[np.ndarray, ...]:
+def _batched(run: Network, patches: np.ndarray) -> tuple[np.ndarray, ...]:
     """Run a network over patches, so many at a time that memory stays small."""
-    parts = [run(weights, patches[start : start + _BATCH]) for start in range(0, len(patches), _BATCH)]
+    parts = [run(patches[start : start + _BATCH]) for start in range(0, len(patches), _BATCH)]
     return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
 

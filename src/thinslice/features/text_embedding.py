@@ -2,7 +2,11 @@
 
 CR-Net (Li et al. 2020, section 3.1.2) takes skip-thought vectors (Kiros et al. 2015), whose files cannot be had any
 more. In their place: all-MiniLM-L6-v2 of Sentence Transformers (Wang et al. 2020, "MiniLM"; Reimers and Gurevych 2019),
-384 numbers, Apache-2.0; docs/systems/cr_net.md has what it was compared with. It runs on NumPy.
+384 numbers, Apache-2.0; docs/systems/cr_net.md has what it was compared with.
+
+It runs on NumPy: 60 words take 59 ms of processor time. ONNX Runtime takes 32 ms and agrees to 1e-7, but its graph is a
+second file of 90 MB, and the rest of a clip's features take seconds. The packages tokenizers and safetensors would add
+compiled code in place of thirty lines that a test compares with the published tokeniser's pieces.
 """
 
 import json

@@ -1,4 +1,8 @@
-"""ONNX graphs: written node by node where lengths are free, or traced by torch."""
+"""ONNX graphs: written node by node where lengths are free, or traced by torch.
+
+Nodes are written with onnx's own helpers and not with onnxscript: a graph here is made of a network's layers in Python
+loops, which onnxscript would only wrap, and the extra ``video`` makes bundles of foreign weights without it.
+"""
 
 import logging
 import warnings

@@ -135,12 +135,12 @@ def _open_filled(
         if not (can_extract and absent):
             return reader, absent
     filled = fill_store(table, specs, fill.store, fill.num_workers, on_done=fill.on_done)
-    reader, absent = _reader(table, specs, fill.store) if (fill.store / "features").is_dir() else (None, [])
-    if filled.failures and not (reader and len(reader)):
-        first = filled.failures[0][-1]
-        raise UsageError(f"no clip has all its features: {first} (the others: {fill.store / FAILURES})")
-    assert reader is not None
-    return reader, absent
+    if (fill.store / "features").is_dir() or not filled.failures:
+        reader, absent = _reader(table, specs, fill.store)
+        if reader.clips or not filled.failures:
+            return reader, absent
+    first = filled.failures[0][-1]
+    raise UsageError(f"no clip has all its features: {first} (the others: {fill.store / FAILURES})")
 
 
 def _reader(
