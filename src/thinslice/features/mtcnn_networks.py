@@ -91,8 +91,10 @@ def _build_graph(trunk: Sequence[str], heads: Sequence[str], weights: Mapping[st
             nodes.append(helper.make_node("PRelu", [x, constant(f"{layer}.weight", slope)], [out]))
         else:
             inputs = [x, *(constant(f"{layer}.{part}", weights[f"{layer}.{part}"]) for part in ("weight", "bias"))]
-            op, settings = ("Conv", {}) if kind == "conv" else ("Gemm", {"transB": 1})
-            nodes.append(helper.make_node(op, inputs, [out], **settings))
+            if kind == "conv":
+                nodes.append(helper.make_node("Conv", inputs, [out]))
+            else:
+                nodes.append(helper.make_node("Gemm", inputs, [out], transB=1))
 
     x = "pixels"
     for index, layer in enumerate(trunk):
