@@ -11,8 +11,8 @@ import click
 
 from thinslice import __version__
 from thinslice.assets.folders import matplotlib_dir
-from thinslice.cli.output import prepare_streams
 from thinslice.errors import ThinsliceError, printable
+from thinslice.output import prepare_streams
 
 COMMANDS = {
     "predict": "thinslice.cli.predict:predict",

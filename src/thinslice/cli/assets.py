@@ -17,8 +17,8 @@ from thinslice.assets import (
     remove_asset,
 )
 from thinslice.bundle import is_bundle
-from thinslice.cli.output import print_json
 from thinslice.errors import ThinsliceError
+from thinslice.output import print_json
 
 
 @click.group(invoke_without_command=True)

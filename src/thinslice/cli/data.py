@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thinslice.cli.output import print_json
 from thinslice.cli.workers import workers_option
+from thinslice.output import print_json
 
 if TYPE_CHECKING:
     from thinslice.data.first_impressions import Imported

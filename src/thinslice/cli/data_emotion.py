@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from thinslice.cli.output import print_json
+from thinslice.output import print_json
 
 _PATH = click.Path(path_type=Path)
 

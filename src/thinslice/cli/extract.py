@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thinslice.cli.output import print_json
 from thinslice.cli.workers import workers_option
+from thinslice.output import print_json
 
 if TYPE_CHECKING:
     from thinslice.extraction.run import Extracted, Outcome

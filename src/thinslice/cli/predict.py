@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from thinslice.cli.output import make_folder, print_json
 from thinslice.cli.workers import workers_option
 from thinslice.files import locked, write_atomically
+from thinslice.output import make_folder, print_json
 from thinslice.types import Failure, Prediction, predictions_csv
 
 Result = Prediction | Failure

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from thinslice.cli.output import print_json
 from thinslice.cli.workers import workers_option
+from thinslice.output import print_json
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from thinslice.cli.output import print_json
+from thinslice.output import print_json
 
 EPILOG = """\b
 Examples:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from thinslice.cli.output import make_folder, print_json
 from thinslice.files import write_atomically
+from thinslice.output import make_folder, print_json
 
 _PATH = click.Path(path_type=Path)
 
