@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thinslice.evaluate.human import agreement, crossfit, dyadic_error, equal_raters, score_against_votes
+from thinslice.evaluate.human import agreement, ceiling_line, crossfit, dyadic_error, equal_raters, score_against_votes
 from thinslice.evaluate.reliability import spearman_brown
 from thinslice.evaluate.votes import Votes, build_votes, vote_reliability
 from thinslice.traits import TARGETS, TRAITS
@@ -140,3 +140,13 @@ def test_the_real_voters_agree_with_each_other_as_theory_says(real_votes: Path) 
     expected = 0.5 + perfect * np.sqrt(spearman_brown(g, 0.9 * pairs.num_votes.mean()))
     assert found == pytest.approx(0.597, abs=0.004)
     assert found == pytest.approx(expected, abs=0.006)
+
+
+def test_the_ceiling_is_one_line_that_people_understand() -> None:
+    votes, strength = simulate(80, 900, 0.8)
+    score = score_against_votes(votes, votes.clips, _columns(strength), votes.clips)["openness"]
+    line = ceiling_line(score) or ""
+    assert f"in {100 * (score.agreement or 0):.0f} of 100 cases" in line
+    assert "\n" not in line
+    nothing = score_against_votes(votes, ["x"], _columns(np.ones((1, 1))), ["x"])["openness"]
+    assert ceiling_line(nothing) is None

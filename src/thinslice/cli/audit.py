@@ -12,6 +12,7 @@ EPILOG = """\b
 Examples:
   thinslice audit first_impressions.csv
   thinslice audit my_clips.csv --train-split training --json
+  thinslice audit my_clips.csv --votes votes.csv.gz
 """
 
 
@@ -20,19 +21,32 @@ Examples:
 @click.option(
     "--train-split", default="train", show_default=True, metavar="NAME", help="Split that systems learn from."
 )
+@click.option(
+    "--votes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="VOTES.csv",
+    help="The votes behind the labels: how many compare clips of different splits, and what that leaks.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def audit(manifest: Path, train_split: str, as_json: bool) -> None:
+def audit(manifest: Path, train_split: str, votes: Path | None, as_json: bool) -> None:
     """Report what the splits of MANIFEST give away before any model looks at a clip.
 
     Which speakers they share, how much of the labels a speaker explains, and what a lookup of speakers scores on each
     split.
     """
     from thinslice.data.manifest import load_manifest
+    from thinslice.data.votes import load_votes
     from thinslice.evaluate.audit import audit as audit_splits
+    from thinslice.evaluate.audit_votes import audit_votes
+    from thinslice.evaluate.card import to_plain
 
     table = load_manifest(manifest)
     found = audit_splits(table.speakers, table.splits, table.labels(), train_split)
     found = {"manifest": str(manifest), "digest": table.digest} | found
+    if votes is not None:
+        voted = audit_votes(load_votes(votes), table.clips, table.splits, table.labels(), train_split)
+        found["votes"] = to_plain(voted)
+        found["verdict"] += voted.verdict
     if as_json:
         print_json(found)
         return
@@ -83,6 +97,10 @@ def _tables(found: Mapping[str, Any]) -> list[Any]:
         )
         header = ("trait", "ICC", "sd within", "sd between", "ceiling", "lookup of other clips: acc, R²")
         tables.append(Table(title, header, shown, note))
+    if "votes" in found:
+        counts = [(" – ".join(entry["splits"]), f"{entry['num_votes']:,}") for entry in found["votes"]["between"]]
+        note = f"Of {found['votes']['num_votes']:,} votes; {found['votes']['num_unknown']:,} are about other clips."
+        tables.append(Table("Votes between splits", ("splits", "votes"), tuple(counts), note))
     return tables
 
 

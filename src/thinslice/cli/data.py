@@ -164,12 +164,17 @@ def verify_command(
     """Check files against the official checksums, labels against their ranges and grid, media against the decoder.
 
     Also: duplicate clips, speakers in more than one split. A run that was interrupted goes on where it stopped; a file
-    is looked at again when its size or time has changed. Exits with 1 if a finding is an error.
+    is looked at again when its size or time has changed. Exits with 1 if a finding is an error. MANIFEST may also be a
+    table of votes or ratings.
     """
     from thinslice.assets.folders import cache_dir
     from thinslice.data.manifest import load_manifest
     from thinslice.data.verify import verify
+    from thinslice.data.votes import is_answers
 
+    if is_answers(manifest):
+        _verify_answers(manifest, out, as_json)
+        return
     table = load_manifest(manifest)
     memory = memory or cache_dir() / "verify.jsonl"
     with _progress("verify", sys.stderr.isatty()) as step:
@@ -183,6 +188,24 @@ def verify_command(
     else:
         _print_verified(table, verified, no_media)
     sys.exit(1 if verified.num_errors else 0)
+
+
+def _verify_answers(path: Path, out: Path | None, as_json: bool) -> None:
+    """Check votes or ratings; what makes them unreadable has already ended the command."""
+    from thinslice.data.verify_votes import verify_answers
+    from thinslice.data.votes import load_answers
+
+    answers = load_answers(path)
+    findings = verify_answers(answers)
+    if out is not None:
+        _write_findings(findings, out)
+    if as_json:
+        plain = [{"severity": f.severity, "check": f.check, "message": f.message, "clips": f.clips} for f in findings]
+        _print_json({"answers": str(path), "num_clips": len(answers.clips), "ok": True, "findings": plain})
+        return
+    for finding in findings:
+        click.echo(f"{finding.severity}: {finding.message}")
+    click.echo(f"{path}: {len(answers.clips):,} clips, questions {', '.join(answers.targets)}; readable")
 
 
 @data.command(

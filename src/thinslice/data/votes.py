@@ -35,7 +35,7 @@ MAX_BYTES: Final = 512 * 1024 * 1024
 _WORDS: Final = {1.0: "left", -1.0: "right", 0.0: "tie"}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _GZIP: Final = b"\x1f\x8b"
-_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 
 
 def load_answers(path: str | os.PathLike[str]) -> Votes | Ratings:

@@ -36,6 +36,13 @@ from thinslice.evaluate.votes import Index, Pairs, Votes, consensus, vote_reliab
 from thinslice.traits import TARGETS, TRAITS
 
 NUM_FOLDS: Final = 10
+
+CEILING_LINE: Final = (
+    "Shown two clips, one more voter agrees with the combined votes of some 36 others in 55 to 63 of 100 cases, "
+    "depending on the trait, where 50 is chance: nobody, person or model, foretells a single person's impression well."
+)
+"""The ceiling in one line, for the report and model cards; measured on First Impressions' test votes, see
+docs/human-ceiling.md."""
 _NORMAL_95: Final = 1.959964
 
 
@@ -129,6 +136,17 @@ def score_against_votes(
         interview = {name: one for name, one in out.items() if name not in TRAITS}
         out = {trait: out[trait] for trait in TRAITS} | {"average": average} | interview
     return out
+
+
+def ceiling_line(score: VoteScore) -> str | None:
+    """Return what one trait's scores say, or the average's, in one line for people; None without votes."""
+    if score.agreement is None or score.others is None or score.one_rater is None:
+        return None
+    model, others, one = (round(100 * value) for value in (score.agreement, score.others, score.one_rater))
+    return (
+        f"Shown two clips, a voter chooses the one that this model scores higher in {model} of 100 cases; all other "
+        f"voters together agree with that voter in {others}, one other voter in {one}. 50 is chance."
+    )
 
 
 def _score(

@@ -130,7 +130,7 @@ class Metric:
         """Return the score of each target, (k,); arguments as in `score`."""
         if self.formula is not None:
             with np.errstate(all="ignore"):
-                return self.formula(_named(clip_sums(labels, predictions, low, high).sum(axis=0)))
+                return self.formula(_SumsOf(labels, predictions, low, high))
         assert self.of_pairs is not None
         y, p = _matrices(labels, predictions)
         known = ~np.isnan(y + p)
@@ -254,17 +254,34 @@ def clip_sums(
         low: lower interval ends (n, k), or None.
         high: upper interval ends (n, k), or None.
     """
-    y, p = _matrices(labels, predictions)
-    lo, hi = (np.full_like(y, np.nan) if end is None else _matrices(y, end)[1] for end in (low, high))
-    known, bounded = ~np.isnan(y + p), ~np.isnan(y + lo + hi)
-    count = known.sum(axis=0)
-    centre = np.divide(np.where(known, y, 0).sum(axis=0), count, out=np.zeros(y.shape[1]), where=count > 0)
-    clips = Clips(y - centre, p - centre, lo - centre, hi - centre)
-    summands = _summands()
-    out = np.zeros((*y.shape, len(summands)))
-    for i, summand in enumerate(summands.values()):
-        out[..., i] = np.where(bounded if summand.needs_interval else known, summand.of(clips), 0.0)
-    return out
+    sums = _SumsOf(labels, predictions, low, high)
+    return np.stack([sums.of_clips(name) for name in sum_names()], axis=-1)
+
+
+class _SumsOf(dict[str, Floats]):
+    """The sums of some clips, each made when it is asked for."""
+
+    def __init__(self, labels: ArrayLike, predictions: ArrayLike, low: ArrayLike | None, high: ArrayLike | None):
+        y, p = _matrices(labels, predictions)
+        nothing = np.broadcast_to(np.nan, y.shape)
+        lo, hi = (nothing if end is None else _matrices(y, end)[1] for end in (low, high))
+        self._known, self._bounded = ~np.isnan(y + p), ~np.isnan(y + lo + hi)
+        count = self._known.sum(axis=0)
+        top = np.where(self._known, y, 0).sum(axis=0)
+        centre = np.divide(top, count, out=np.zeros(y.shape[1]), where=count > 0)
+        self._clips = Clips(
+            y - centre, p - centre, lo if low is None else lo - centre, hi if high is None else hi - centre
+        )
+
+    def of_clips(self, name: str) -> Floats:
+        """Return a summand of each clip, (n, k)."""
+        summand = _summands()[name]
+        known = self._bounded if summand.needs_interval else self._known
+        return np.where(known, summand.of(self._clips), 0.0)
+
+    def __missing__(self, name: str) -> Floats:
+        self[name] = found = self.of_clips(name).sum(axis=0)
+        return found
 
 
 def metrics_from_sums(sums: Floats) -> dict[str, Floats]:
