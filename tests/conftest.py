@@ -16,6 +16,7 @@ DATA_FIXTURES = {
     "real_data",
     "real_clips",
     "hard_videos",
+    "real_portraits",
     "bimodal_weights",
     "real_votes",
     "papers",
@@ -123,6 +124,12 @@ def real_data(data_dir: Path) -> Path:
 def real_clips(real_data: Path) -> list[Path]:
     """Real First Impressions clips, sorted by name."""
     return sorted(_present(real_data / "clips", "First Impressions clips are").glob("*.mp4"))
+
+
+@pytest.fixture(scope="session")
+def real_portraits(data_dir: Path) -> Path:
+    """Archive of portraits of half of the training clips, as ``train/CLIP.mp4/00081.jpg``."""
+    return _present(data_dir / "portraits" / "train_1.zip", "the portraits are")
 
 
 @pytest.fixture(scope="session")

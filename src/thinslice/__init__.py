@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from thinslice.infer.predictor import Predictor
 
 __version__ = "0.1.0"
+
+DEFAULT_BUNDLE = "face-voice-words"
+"""The model that predicts where no other is named."""
+
 __all__ = [
     "INTERVIEW",
     "POLES",
@@ -29,7 +33,7 @@ __all__ = [
 ]
 
 
-def predict(path: str | Path, *, bundle: str | Path = "voice-words", **options: Any) -> Prediction:
+def predict(path: str | Path, *, bundle: str | Path = DEFAULT_BUNDLE, **options: Any) -> Prediction:
     """Score one media file; `options` are those of `Predictor.predict`.
 
     Loads the bundle at every call: for many clips use `predict_many`, or keep a `Predictor`.
@@ -42,7 +46,7 @@ def predict(path: str | Path, *, bundle: str | Path = "voice-words", **options: 
 def predict_many(
     paths: Sequence[str | Path],
     *,
-    bundle: "str | Path | Predictor" = "voice-words",
+    bundle: "str | Path | Predictor" = DEFAULT_BUNDLE,
     workers: int = 1,
     progress: bool = False,
     **options: Any,

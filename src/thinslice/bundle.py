@@ -25,7 +25,6 @@ from thinslice.features.spec import FeatureSpec, Scalar
 from thinslice.traits import TARGETS
 
 FORMAT: Final = 2
-DEFAULT_BUNDLE: Final = "voice-words"
 PACKAGED: Final = Path(__file__).resolve().parent / "bundles"
 TRANSCRIPT: Final = "transcript"
 """The one input that is text, not an array."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from thinslice import DEFAULT_BUNDLE
 from thinslice.files import write_atomically
 from thinslice.output import make_folder
 from thinslice.types import Explanation
@@ -20,14 +21,14 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("clip")
-@click.option("--bundle", default="voice-words", show_default=True, help="Name or folder of a model; A+B for both.")
+@click.option("--bundle", default=DEFAULT_BUNDLE, show_default=True, help="Name or folder of a model; A+B for both.")
 @click.option("--transcript", metavar="TEXT_OR_FILE", help="The words spoken, or a .txt, .srt or .vtt file of them.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the files.")
 def explain(clip: str, bundle: str, transcript: str | None, out: Path) -> None:
     """Write what in CLIP moved its scores: explanation.json, report.html and the pictures the model looked at.
 
-    Baseline and shares sum to each score. Shares of single words and of named voice cues for voice-words; shares of
-    picture and sound, and occlusion maps of the face, for bimodal.
+    Baseline and shares sum to each score. Shares of face, voice and words, of single words and of named voice cues, and
+    heat maps of the face.
     """
     from thinslice.infer.predictor import Predictor
     from thinslice.report.html import write_report

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from thinslice import DEFAULT_BUNDLE
 from thinslice.cli.workers import workers_option
 from thinslice.files import locked, write_atomically
 from thinslice.output import make_folder, print_json
@@ -30,7 +31,7 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.argument("clips", nargs=-1, metavar="CLIP...")
 @click.option("--transcript", metavar="TEXT_OR_FILE", help="The words spoken, or a .txt, .srt or .vtt file of them.")
-@click.option("--bundle", default="voice-words", show_default=True, help="Name or folder of a model; A+B for both.")
+@click.option("--bundle", default=DEFAULT_BUNDLE, show_default=True, help="Name or folder of a model; A+B for both.")
 @click.option("--inputs", type=click.Path(path_type=Path), help="CSV of precomputed inputs, instead of clips.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for predictions.csv and report.html.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -61,7 +62,8 @@ def predict(
     """Predict how strangers would judge the personality of the person in each CLIP.
 
     A CLIP is a video, a sound file, a picture, or a folder of frames named by their numbers.
-    The model voice-words listens and reads; it does not look. An interrupted run with --out goes on where it stopped.
+    The bundled model looks at the face, listens and reads; each may be missing. An interrupted run with --out goes on
+    where it stopped.
     """
     if bool(clips) == bool(inputs):
         raise click.UsageError("give clips, or --inputs with a table of their inputs")
@@ -88,11 +90,6 @@ def predict(
         _print_table(predictions, failures, cards)
     for failure in failures:
         click.echo(f"failed: {failure.error}", err=True)
-    if not as_json and not inputs and bundle == "voice-words" and predictions:
-        from thinslice.assets import ASSETS
-
-        others = ", ".join(asset.name for asset in ASSETS.values() if asset.bundles)
-        click.echo(f"voice-words does not look; a model that also looks: thinslice assets get {others}", err=True)
     sys.exit(1 if failures else 0)
 
 

@@ -4,6 +4,7 @@ import os
 
 import click
 
+from thinslice import DEFAULT_BUNDLE
 from thinslice.errors import MissingExtraError
 
 
@@ -16,7 +17,7 @@ Examples:
   curl -F clip=@talk.mp4 http://127.0.0.1:7860/api/predict
 """
 )
-@click.option("--bundle", default="voice-words", show_default=True, help="Name or folder of a model; A+B for both.")
+@click.option("--bundle", default=DEFAULT_BUNDLE, show_default=True, help="Name or folder of a model; A+B for both.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for the network.")
 @click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
 @click.option("--max-mb", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Largest clip, MB.")

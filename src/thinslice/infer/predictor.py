@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from thinslice.bundle import DEFAULT_BUNDLE, TRANSCRIPT, Bundle, Card
+from thinslice import DEFAULT_BUNDLE
+from thinslice.bundle import TRANSCRIPT, Bundle, Card
 from thinslice.errors import MediaError, ThinsliceError, UsageError, printable
 from thinslice.features.english import why_not_english
 from thinslice.features.transcript import check_length, clean_words, find_transcript
@@ -170,9 +171,7 @@ class Predictor:
         how.begin("words")
         words, notes = self._words(source, how, seconds, source.start_s - skipped_s)
         source.transcript = words.text if words else ""
-        allowed = how.allowed
-        if source.pictures is not None and self._labels() & allowed & LOOKING:
-            allowed = allowed & LOOKING  # A picture has nothing to hear, and nobody need be told.
+        allowed = self._within(source, how.allowed)
         bundles = [restrict(member.bundle, allowed) for member in self.members]
         inputs = extract_member_features(source, bundles, seconds, how.begin)
         if all(_missing(member, its.arrays, words) for member, its in zip(self.members, inputs, strict=True)):
@@ -340,6 +339,13 @@ class Predictor:
             lines += judge_profile(voice_profile)
         lines += filter(None, [why_not_english(text)])
         return replace(prediction, warnings=tuple(dict.fromkeys(lines)))
+
+    def _within(self, source: Source, allowed: Labels) -> Labels:
+        """Return what can be in a clip: nobody need be told that a picture is silent, or a sound file shows nothing."""
+        seen, rest = self._labels() & allowed & LOOKING, self._labels() & allowed - LOOKING
+        if source.pictures is not None:
+            return seen or allowed
+        return allowed if source.info.has_video or not rest else rest
 
     def _labels(self) -> Labels:
         return frozenset(entry.label for member in self.members for entry in member.bundle.inputs.values())

@@ -19,7 +19,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from thinslice import __version__
+from thinslice import DEFAULT_BUNDLE, __version__
 from thinslice.errors import ThinsliceError
 from thinslice.web import results
 from thinslice.web.bundles import allowed_bundle, offered_bundles
@@ -49,7 +49,7 @@ class Settings:
         limit_s: how long one clip may take, seconds.
     """
 
-    bundle: str = "voice-words"
+    bundle: str = DEFAULT_BUNDLE
     max_mb: int = 200
     num_workers: int = 2
     threads: int = 1
