@@ -1,9 +1,10 @@
 """How long predict takes, per stage, cold and warm, beside only decoding the same clip with PyAV.
 
-    python benchmarks/predict.py CLIP... [--bundle voice-words] [--transcript TEXT] [--repeats 7] [--out FILE.md]
+    python benchmarks/predict.py CLIP... [--bundle face-voice-words] [--transcript TEXT] [--repeats 7] [--out FILE.md]
 
 Floors: decoding the clip's sound only (for bundles that listen), decoding every frame (for bundles that look).
-Warm: one process, the bundle loaded; the median over clips and repeats. Cold: `thinslice predict CLIP --json` from
+Warm: one process, the bundle loaded; the median over clips and repeats. Pairs: each prediction beside the floor of the
+same clip at the same moment, as ratios of wall and of CPU seconds, which a busy machine hardly changes. Cold: `thinslice predict CLIP --json` from
 the shell, with its CPU seconds and peak memory. Speech to text is reported apart: give --transcript to leave it out.
 """
 
@@ -68,6 +69,26 @@ def warm(clips: list[Path], bundle: str, transcript: str | None, repeats: int) -
     return {stage: statistics.median(seconds) for stage, seconds in stages.items()}
 
 
+def pairs(clips: list[Path], bundle: str, transcript: str | None, repeats: int, looks: bool) -> tuple[float, float]:
+    """Return the median ratios of prediction and floor, of wall seconds and of CPU seconds."""
+    from thinslice.infer.predictor import Predictor
+
+    predictor = Predictor(bundle)
+    floor = decode_pictures if looks else decode_sound
+    ratios = []
+    for turn in range(repeats + 1):
+        for clip in clips:
+            taken = []
+            for run in (floor, lambda path: predictor.predict(path, transcript=transcript, explain=False)):
+                began = time.perf_counter(), time.process_time()
+                run(clip)
+                taken.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+            if turn:  # The first turn loads what is loaded once.
+                ratios.append([taken[1][kind] / taken[0][kind] for kind in (0, 1)])
+    wall, cpu = (statistics.median(column) for column in zip(*ratios, strict=True))
+    return wall, cpu
+
+
 def report_seconds(predictor, clip: Path, transcript: str | None, repeats: int) -> list[float]:  # type: ignore[no-untyped-def]
     from thinslice.report.html import write_report
 
@@ -103,7 +124,7 @@ def cold(command: list[str], repeats: int) -> tuple[float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+", type=Path)
-    parser.add_argument("--bundle", default="voice-words")
+    parser.add_argument("--bundle", default="face-voice-words")
     parser.add_argument("--transcript")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--out", type=Path)
@@ -130,6 +151,10 @@ def main() -> None:
     ]
     for stage, seconds in warm(args.clips, args.bundle, args.transcript, args.repeats).items():
         lines.append(f"| warm: {stage} | {seconds:.4f} |")
+    looks = args.bundle != "voice-words"
+    wall, cpu = pairs(args.clips[:6], args.bundle, args.transcript, max(args.repeats // 2, 1), looks)
+    floor = "decoding every frame" if looks else "decoding the sound"
+    lines += ["", f"Pairs: a prediction takes {wall:.2f} of the wall and {cpu:.2f} of the CPU seconds of {floor}.", ""]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     lines += ["", f"Peak memory of that process: {peak:.0f} MB", ""]
     lines += ["| whole process | wall s | CPU s | peak MB |", "|---|---|---|---|"]
