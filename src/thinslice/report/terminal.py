@@ -223,7 +223,7 @@ def _place(percentile: float) -> str:
 
 
 def _movers(explanation: Explanation, name: str) -> list[tuple[str, str]]:
-    """Return the four cues and words with the largest shares, or the inputs where there are neither."""
+    """Return the four largest shares of cues, words, and inputs that have neither."""
     shares: dict[str, float] = {}
     spelling: dict[str, str] = {}
     for cue in explanation.cues:
@@ -232,8 +232,10 @@ def _movers(explanation: Explanation, name: str) -> list[tuple[str, str]]:
         text = word.text.strip(".,!?;:\"'()") or word.text
         label = spelling.setdefault(text.casefold(), f"“{text[:24]}”")
         shares[label] = shares.get(label, 0.0) + word.shares.get(name, 0.0)
-    if not shares:
-        shares = {f"the {source}": values.get(name, 0.0) for source, values in explanation.inputs.items()}
+    divided = {cue.source for cue in explanation.cues} | ({"words"} if explanation.words else set())
+    for source, values in explanation.inputs.items():
+        if source not in divided:
+            shares[f"the {source}"] = values.get(name, 0.0)
     ranked = sorted(shares.items(), key=lambda item: -abs(item[1]))
     parts: list[tuple[str, str]] = []
     for label, value in [item for item in ranked[:4] if abs(item[1]) >= 0.0005]:
