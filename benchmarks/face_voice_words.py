@@ -8,7 +8,6 @@ means of absolute values over the five traits, for the face alone.
 """
 
 import io
-import json
 import sys
 import time
 import zipfile
@@ -25,12 +24,12 @@ from thinslice.features.face_light import load_light_detector
 from thinslice.features.face_portraits import cut_portrait, extract_face_portraits
 from thinslice.features.frames import frame_times
 from thinslice.media.source import Source
-from thinslice.traits import TRAITS
+from thinslice.traits import TARGETS, TRAITS
 
 
 def main() -> None:
     folder = Path(sys.argv[2])
-    model = load_face_voice_words(folder, json.loads((folder / "bundle.json").read_text("utf-8")), threads=1)
+    model = load_face_voice_words(folder, TARGETS, threads=1)
     if sys.argv[1] == "agreement":
         agreement(model, Path(sys.argv[3]))
     else:

@@ -5,7 +5,8 @@
 Floors: decoding the clip's sound only (for bundles that listen), decoding every frame (for bundles that look).
 Warm: one process, the bundle loaded; the median over clips and repeats. Pairs: each prediction beside the floor of the
 same clip at the same moment, as ratios of wall and of CPU seconds, which a busy machine hardly changes. Cold:
-`thinslice predict CLIP --json` from the shell, with its CPU seconds and peak memory. Speech to text is reported apart: give --transcript to leave it out.
+`thinslice predict CLIP --json` from the shell, with its CPU seconds and peak memory. Speech to text is reported apart:
+give --transcript to leave it out.
 """
 
 import argparse

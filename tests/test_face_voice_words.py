@@ -166,7 +166,7 @@ def test_edges_of_a_vertical_line_lie_across():
 def test_a_bundle_without_networks_is_refused(tmp_path):
     np.savez(tmp_path / "weights.npz", baseline=np.zeros((7, 6)))
     with pytest.raises(BundleError, match=r"face\.onnx"):
-        load_face_voice_words(tmp_path, {"outputs": list(TARGETS)})
+        load_face_voice_words(tmp_path, TARGETS)
 
 
 def test_modes_cover_every_subset_once():

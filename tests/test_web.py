@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from media_files import voice_like, write_media
+from thinslice import DEFAULT_BUNDLE
 from thinslice.types import Prediction, TraitScore
 
 pytest.importorskip("starlette", reason="the extra web is not installed")
@@ -235,7 +236,7 @@ def test_openapi_names_every_route_of_the_service(client):
 
 def test_offered_bundles_are_names_never_folders(client):
     offer = client.get("/api/bundles").json()
-    assert offer["bundles"][0] == {"name": "voice-words", "inputs": ["voice", "words"]}
+    assert offer["bundles"][0] == {"name": DEFAULT_BUNDLE, "inputs": ["face", "voice", "words"]}
     assert offer["max_mb"] == 1
 
 

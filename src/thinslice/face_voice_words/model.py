@@ -8,10 +8,11 @@ it was trained and chosen: `thinslice.face_voice_words.trainer` and ``docs/bundl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from thinslice.arrays import load_arrays
 from thinslice.errors import BundleError, MediaError, UsageError
 from thinslice.face_voice_words.descriptor import SIZE, FaceDescriber
 from thinslice.face_voice_words.face_function import FaceFunction
@@ -161,25 +162,27 @@ class FaceVoiceWords:
         return np.asarray(rows.mean(axis=0, keepdims=True), np.float32)
 
 
-def load_face_voice_words(folder: Path, bundle: Mapping[str, Any], threads: int | None = None) -> FaceVoiceWords:
+def load_face_voice_words(folder: Path, outputs: Sequence[str], threads: int | None = None) -> FaceVoiceWords:
     """Read the model of a bundle.
 
     Args:
         folder: the bundle's folder, with ``weights.npz`` and the networks.
-        bundle: its ``bundle.json``, parsed; the checksums are the caller's to verify.
+        outputs: those of its ``bundle.json``; the checksums are the caller's to verify.
         threads: that ONNX Runtime may use; None for its default.
 
     Raises:
         BundleError: the weights are missing, damaged, or not those of this kind of model.
     """
     path = Path(folder) / "weights.npz"
-    if tuple(bundle["outputs"]) != TARGETS:
-        raise BundleError(f"{folder}: outputs {bundle['outputs']} are not {TARGETS}; install the bundle again")
+    if tuple(outputs) != TARGETS:
+        raise BundleError(f"{folder}: outputs {tuple(outputs)} are not {TARGETS}; install the bundle again")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = load_arrays(path)
+        broken = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+        if broken:
+            raise ValueError(f"{broken[0]} holds values that are not finite")
         return build_face_voice_words(arrays, FaceDescriber(Path(folder), threads))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, LookupError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: damaged weights ({type(error).__name__}: {error}); install it again") from None
 
 
