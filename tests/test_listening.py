@@ -159,3 +159,15 @@ def test_the_reference_is_that_of_the_training_profiles(real_data):
     assert np.mean(shares >= 0.999) == pytest.approx(0.001, abs=0.0005)
     assert np.mean(20 * np.log10(profiles[:, 1]) < quiet_below_db()) == pytest.approx(0.05, abs=0.001)
     assert unlikeness(profiles[:1]) == pytest.approx(unlikeness(profiles)[:1])
+
+
+def test_a_file_that_says_it_is_synthetic_is_reported(predictor, voice, tmp_path):
+    sample = predictor.predict(SAMPLE, transcript="", explain=False, only=["voice"])
+    assert sample.warnings[0] == (
+        'synthetic, as the file says ("thinslice sample: animated portrait, computer voice"): '
+        "its scores say nothing about a person"
+    )
+    planted = write_media(tmp_path / "planted0001.003.mp4", [voice], rate_hz=RATE)
+    assert predictor.predict(planted, transcript="", explain=False).warnings[0].startswith("a planted clip")
+    plain = write_media(tmp_path / "talk.mp4", [voice], rate_hz=RATE)
+    assert predictor.predict(plain, transcript="", explain=False).warnings == ()

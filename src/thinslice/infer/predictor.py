@@ -24,6 +24,7 @@ from thinslice.infer.combine import (
 from thinslice.infer.listening import find_first_speech, judge_profile, judge_sound
 from thinslice.infer.member_features import MemberFeatures, extract_member_features
 from thinslice.infer.members import Member, Words, load_member, reads_words, trait_scores
+from thinslice.infer.origin import say_if_synthetic
 from thinslice.media.source import Source
 from thinslice.traits import TARGETS
 from thinslice.types import Prediction, TraitScore, Window
@@ -180,8 +181,9 @@ class Predictor:
         heard = judge_sound(source) if source.pictures is None and self._listens(how) else []
         prediction = self._score(str(source.path), inputs, words, how, seconds, started)
         # Messages name their file; beside the clip's own result that would only be repeated.
+        said = say_if_synthetic(source)
         lines = [line.removeprefix(f"{source.path}: ") for line in (*source.warnings, *_reasons(inputs))]
-        return replace(prediction, warnings=tuple(dict.fromkeys((*prediction.warnings, *lines, *heard, *notes))))
+        return replace(prediction, warnings=tuple(dict.fromkeys((*said, *prediction.warnings, *lines, *heard, *notes))))
 
     def _score(
         self,

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from thinslice.media.limits import MAX_PIXELS
+
 # A display matrix maps a stored pixel (x, y) to the shown one: x' = a x + c y, y' = b x + d y, with the nine
 # numbers in the order a b u c d v x y w (ISO/IEC 14496-12 section 8.3.2; y points down). Offsets do not matter
 # for whole pictures. A camera writes quarter turns, so only the larger of each pair counts.
@@ -47,7 +49,8 @@ def turn_upright(image: np.ndarray, matrix: Sequence[int]) -> np.ndarray:
 def pixel_aspect(stream: Any) -> float:
     """Return the width of a video stream's pixels by their height; 1 where it does not say, or makes no sense."""
     aspect = float(stream.sample_aspect_ratio or 1)
-    return aspect if 1 / _LARGEST_ASPECT <= aspect <= _LARGEST_ASPECT else 1.0
+    num_shown = stream.codec_context.width * aspect * stream.codec_context.height
+    return aspect if 1 / _LARGEST_ASPECT <= aspect <= _LARGEST_ASPECT and num_shown <= MAX_PIXELS else 1.0
 
 
 def shown_width(width: int, aspect: float) -> int:

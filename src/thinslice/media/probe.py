@@ -1,7 +1,8 @@
 """Opening a media file: what is in it, and one clear line where it cannot be read."""
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,12 @@ _TEXT = {"tty", "bin", "ass", "srt", "webvtt", "lrc", "ffmetadata", "subviewer",
 DECODING_ERRORS = (av.FFmpegError, IndexError, ValueError, MemoryError)
 """What PyAV raises on damaged data; IndexError where a stream turns up in the middle of a file."""
 
+_ABOUT = {"title", "comment", "description", "synopsis"}  # Tags in which a file tells what it is.
+_SYNTHETIC = re.compile(
+    r"\b(synthetic|synthesi[sz]ed|computer voice|computer[- ]generated|animated|deep ?fake"
+    r"|(ai|artificially|machine)[- ]generated|generated (by|with) (an? )?ai)\b",
+    re.IGNORECASE,
+)
 _MP4_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}  # With which MP4 and MOV files may start.
 
 
@@ -46,6 +53,7 @@ class MediaInfo:
         num_channels: channels of the sound track marked as default, else the first; 0 without sound.
         num_audio_streams: how many sound tracks there are.
         num_pictures: of a folder of frames or a single picture; 0 for a recording.
+        said_synthetic: the file's title, comment or description, if that says that it is no recording of a person.
     """
 
     container: str
@@ -62,6 +70,7 @@ class MediaInfo:
     num_channels: int = 0
     num_audio_streams: int = 0
     num_pictures: int = 0
+    said_synthetic: str = ""
 
 
 @contextmanager
@@ -162,6 +171,7 @@ def probe(path: Path) -> MediaInfo:
     with open_media(path, pictures=False) as container:
         audio, video = audio_stream(container), video_stream(container)
         name = container.format.name
+        said_synthetic = _said_synthetic(container.metadata)
         duration_s = container.duration / av.time_base if container.duration else None
         fields: dict[str, Any] = {}
         if audio is not None:
@@ -181,8 +191,17 @@ def probe(path: Path) -> MediaInfo:
         duration_s=_measured_duration_s(path) if duration_s is None else duration_s,
         has_audio=audio is not None,
         has_video=video is not None,
+        said_synthetic=said_synthetic,
         **fields,
     )
+
+
+def _said_synthetic(tags: Mapping[str, str]) -> str:
+    """Return the first of a file's texts about itself that calls it synthetic, on one line and not too long; or ""."""
+    for name, text in tags.items():
+        if name.lower() in _ABOUT and _SYNTHETIC.search(text):
+            return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:120]
+    return ""
 
 
 def probe_pictures(pictures: Pictures) -> MediaInfo:
