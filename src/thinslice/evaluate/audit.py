@@ -16,7 +16,7 @@ import numpy as np
 
 from thinslice.errors import ManifestError
 from thinslice.evaluate import metrics
-from thinslice.evaluate.lookup import fit_lookup, leave_one_out
+from thinslice.evaluate.lookup import Lookup, fit_lookup, leave_one_out
 from thinslice.evaluate.metrics import Floats
 from thinslice.evaluate.panel import by_target
 from thinslice.evaluate.protocols import is_seen
@@ -99,22 +99,29 @@ def audit(speakers: Sequence[str], splits: Sequence[str], labels: Floats, train_
     ]
     out["reliability"] = out["ceiling"] = out["leave_one_out"] = None
     if lookup is not None:
-        top = ceiling(lookup.parts, interview)
-        out["reliability"] = {
-            "num_clips": len(train),
-            "num_speakers": len(people[train_split]),
+        out |= _explain_lookup(lookup, train_labels, train_speakers, interview)
+    out["verdict"] = _verdict(out)
+    return out
+
+
+def _explain_lookup(lookup: Lookup, labels: Floats, speakers: Sequence[str], interview: bool) -> dict[str, Any]:
+    """Return how reliable the training labels are, what knowing a speaker's mean would score, and what it scores."""
+    top = ceiling(lookup.parts, interview)
+    _, person, count = np.unique(speakers, return_inverse=True, return_counts=True)
+    return {
+        "reliability": {
+            "num_clips": len(labels),
+            "num_speakers": len(set(speakers)),
             "icc": top.icc,
             "within_speaker_sd": top.within_speaker_sd,
             "between_speaker_sd": top.between_speaker_sd,
-        }
-        out["ceiling"] = {"accuracy": top.accuracy, "r2": top.r2}
-        _, person, count = np.unique(train_speakers, return_inverse=True, return_counts=True)
-        out["leave_one_out"] = {
+        },
+        "ceiling": {"accuracy": top.accuracy, "r2": top.r2},
+        "leave_one_out": {
             "seen_share": float((count[person] > 1).mean()),
-            **_scores(train_labels, leave_one_out(train_labels, train_speakers), interview),
-        }
-    out["verdict"] = _verdict(out)
-    return out
+            **_scores(labels, leave_one_out(labels, speakers), interview),
+        },
+    }
 
 
 def _scores(labels: Floats, guess: Floats, interview: bool) -> dict[str, Any]:

@@ -220,18 +220,29 @@ def build_scorecard(
         votes=voters,
         noise_corrected=None if voters is None else _noise_corrected(official, voters),
         poles={name: POLES[name] for name in TARGETS if interview or name != INTERVIEW},
-        settings=Settings(
-            predictions=predictions.source,
-            labels=labels.source,
-            training=[part.source for part in training],
-            compare=None if compare is None else compare.source,
-            votes=None if votes is None else votes.source,
-            num_resamples=resampling.num_resamples,
-            seed=resampling.seed,
-        ),
+        settings=_settings_of(labels, predictions, training, compare, votes, resampling),
         warnings=warnings,
     )
     return card, Scored(chosen.clips, chosen.speakers, chosen.labels, system, masks)
+
+
+def _settings_of(
+    labels: LabelledClips,
+    predictions: PredictionFile,
+    training: Sequence[LabelledClips],
+    compare: PredictionFile | None,
+    votes: Votes | None,
+    resampling: Resampling,
+) -> Settings:
+    return Settings(
+        predictions=predictions.source,
+        labels=labels.source,
+        training=[part.source for part in training],
+        compare=None if compare is None else compare.source,
+        votes=None if votes is None else votes.source,
+        num_resamples=resampling.num_resamples,
+        seed=resampling.seed,
+    )
 
 
 def _fit_training(

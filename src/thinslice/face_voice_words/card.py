@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,9 +26,6 @@ from thinslice.voice_words.trainer import (
     scores_of,
 )
 
-if TYPE_CHECKING:
-    from thinslice.face_voice_words.trainer import Settings
-
 NAME: Final = "face-voice-words"
 VERSION: Final = "1.0.0"
 SOURCES: Final = (
@@ -41,6 +38,7 @@ SOURCES: Final = (
     "features/face_sample.py",
     "features/face_portraits.py",
     "voice_words/trainer.py",
+    "voice_words/training_data.py",
     "voice_words/additive.py",
     "voice_words/conformal.py",
     "voice_words/voice_function.py",
@@ -55,7 +53,7 @@ def write_bundle(
     data: TrainingData,
     portraits: Path,
     arrays: Mapping[str, np.ndarray],
-    settings: "Settings",
+    settings: Any,
     seed: int,
     num_folds: int,
     cross_predict: Callable[[np.ndarray], dict[str, np.ndarray]],
@@ -107,7 +105,7 @@ def _digest(path: Path) -> str:
 def _card(
     data: TrainingData,
     portraits: Path,
-    settings: "Settings",
+    settings: Any,
     seed: int,
     num_folds: int,
     grouped: Mapping[str, np.ndarray],
