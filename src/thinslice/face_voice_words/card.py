@@ -57,6 +57,7 @@ def write_bundle(
     seed: int,
     num_folds: int,
     cross_predict: Callable[[np.ndarray], dict[str, np.ndarray]],
+    kept_scores: Path | None = None,
 ) -> Path:
     """Cross-validate, calibrate and write the bundle.
 
@@ -70,12 +71,15 @@ def write_bundle(
         seed: of the folds.
         num_folds: of each cross-validation.
         cross_predict: folds (n,) -> mode -> predictions (n, 6), each by a model fitted on the other folds.
+        kept_scores: npz file for the predictions with speakers apart: `clip` (n,), and each mode's (n, 6).
 
     Returns:
         `out_dir`.
     """
     grouped = cross_predict(grouped_folds(data.speakers, num_folds, seed))
     shuffled = cross_predict(random_folds(len(data.clips), num_folds, seed))
+    if kept_scores is not None:
+        np.savez(kept_scores, clip=np.array(data.clips), **grouped)  # type: ignore[arg-type]  # NumPy names allow_pickle
     document = BundleDocument(
         name=NAME,
         version=VERSION,

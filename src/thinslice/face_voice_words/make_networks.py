@@ -26,7 +26,6 @@ FACE_MEAN_BGR = (103.939, 116.779, 123.68)
 FACE_WINDOW = (20, 156)  # Of the 176 x 176 picture: the head with little around it ...
 FACE_SIZE = 224  # ... at the size that the network was trained on.
 PICTURE_WINDOW = (8, 168)
-LATE_WINDOWS = ((0, 3), (2, 5), (4, 7))
 MIDDLE_WINDOWS = ((0, 5), (4, 10), (9, 14))
 PICTURE_BLOCKS = (7, 10)
 PICTURE_GRID = 5
@@ -48,12 +47,11 @@ def make_networks(human_models: Path, efficientnet: Path, folder: Path) -> dict[
 
 
 def face_network(human_models: Path) -> Any:
-    """Return the face network: uint8 pictures (n, 176, 176, 3) in; means of its last maps, whole and in grids, out."""
+    """Return the face network: uint8 pictures (n, 176, 176, 3) in; means of two of its maps out."""
     trunk = convert_graph(
         human_models / "faceres.json",
         {
             "global_pooling/Mean": "face_pooled",
-            "conv_pw_13_relu/clip_by_value": "late_map",
             "conv_pw_11_relu/clip_by_value": "middle_map",
         },
     )
@@ -64,9 +62,8 @@ def face_network(human_models: Path) -> Any:
     )
     sizes = builder.constant("sizes", np.array([FACE_SIZE, FACE_SIZE]))
     builder.add("Resize", ["centred", "", "", builder.sized("centred", sizes)], "input_1", mode="linear")
-    builder.pool("late_map", 7, LATE_WINDOWS, 1024, "face_late")
     builder.pool("middle_map", 14, MIDDLE_WINDOWS, 512, "face_middle")
-    return builder.model(FACE_WINDOW, ("face_pooled", "face_late", "face_middle"))
+    return builder.model(FACE_WINDOW, ("face_pooled", "face_middle"))
 
 
 def picture_network(efficientnet: Path) -> Any:

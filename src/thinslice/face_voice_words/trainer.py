@@ -31,13 +31,12 @@ from thinslice.voice_words.trainer import Part, TrainingData, fit_voice_part, fi
 from thinslice.voice_words.trainer import Settings as SpokenSettings
 from thinslice.voice_words.voice_function import bumps
 
-_HEAVIER: Final = {"face_pooled": 3.0, "face_late": 0.7}
 _NOISE: Final = {
-    "face+voice+words": 2.2,
-    "face+voice": 2.0,
-    "face+words": 1.5,
+    "face+voice+words": 3.0,
+    "face+voice": 2.7,
+    "face+words": 2.3,
     "voice+words": 2.4,
-    "face": 1.1,
+    "face": 2.0,
     "voice": 1.8,
     "words": 2.0,
 }
@@ -56,20 +55,25 @@ class Settings:
         gamma: the bump around a centre is exp(-gamma * mean squared difference / the mean over all pairs of clips).
         min_clips_per_centre: of how many clips a centre must at least be the mean, so that none is a clip's own face.
         noise: mode -> noise variance, on the same scale.
-        speaker_noise: part of the noise that all clips of a speaker share.
-        spoken: what voice and words are described by, and their prior variances, as in voice-words.
+        speaker_noise: part of the noise that all clips of a speaker share, in modes with a face.
+        spoken: what voice and words are described by, their prior variances, and the shared noise without a face,
+            as in voice-words.
     """
 
-    blocks: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(BLOCKS, 1.0) | _HEAVIER)
+    blocks: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(BLOCKS, 1.0) | {"face_pooled": 3.0})
     linear: float = 0.5
     radial: float = 2.5
-    num_directions: int = 192
-    num_centres: int = 1500
-    gamma: float = 0.7
+    num_directions: int = 256
+    num_centres: int = 2000
+    gamma: float = 1.6
     min_clips_per_centre: int = 3
     noise: Mapping[str, float] = field(default_factory=lambda: dict(_NOISE))
-    speaker_noise: float = 0.15
+    speaker_noise: float = 0.05
     spoken: SpokenSettings = field(default_factory=SpokenSettings)
+
+    def shared_noise(self, mode: str) -> float:
+        """Return the part of a mode's noise that all clips of a speaker share."""
+        return self.speaker_noise if "face" in mode.split("+") else self.spoken.speaker_noise
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def fit_face_part(
     seen = directions[has_face].astype(np.float64)
     gamma = settings.gamma * seen.shape[1] / (2 * seen.var(axis=0).sum())
     centres, sizes = cluster_means(seen, settings.num_centres, seed)
-    centres = blur_small(centres, sizes, seen, settings.min_clips_per_centre).astype(np.float32)
+    centres = blur_small(centres, sizes, seen, settings.min_clips_per_centre).astype(np.float16)
     near = nystrom_basis(centres.astype(np.float64), gamma) * np.sqrt(settings.radial)
     radial = bumps(directions.astype(np.float64), centres.astype(np.float64), gamma) @ near
     arrays = {
@@ -162,7 +166,7 @@ def _scaling(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and scale (d,), float32, that give block b the mean squared length blocks[b] / sum(blocks).
 
-    Within a block of a network's maps every number counts alike; edges and colours keep their own variances.
+    Within a block every number counts alike.
     """
     mean = np.zeros(descriptors.shape[1], np.float32)
     scale = np.zeros(descriptors.shape[1], np.float32)
@@ -171,7 +175,7 @@ def _scaling(
         block = descriptors[has_face, start:end].astype(np.float32)
         mean[start:end] = block.mean(axis=0)
         deviation = block.std(axis=0)
-        own = np.ones_like(deviation) if name in ("edges", "colours") else 1 / (deviation + np.float32(1e-6))
+        own = 1 / (deviation + np.float32(1e-6))
         length = ((deviation * own) ** 2).sum()
         scale[start:end] = own * np.sqrt(blocks[name] / total / length)
     return mean, scale
@@ -199,7 +203,7 @@ def fit_arrays(data: TrainingData, fitted: Fitted, settings: Settings) -> dict[s
             data.speakers[rows],
             fitted.scales,
             settings.noise[mode],
-            settings.speaker_noise,
+            settings.shared_noise(mode),
         )
         for name in names:
             constant = constant + _add_part(arrays, fitted, settings, mode, name, rows, duals)
@@ -265,7 +269,7 @@ def cross_predict(data: TrainingData, fitted: Fitted, folds: np.ndarray, setting
                 data.speakers[others],
                 {"all": 1.0},
                 settings.noise[mode],
-                settings.speaker_noise,
+                settings.shared_noise(mode),
             )
             scores[held] = np.clip(constant + total[np.ix_(held, others)] @ duals, 0.0, 1.0)
         result[mode] = scores
@@ -282,6 +286,7 @@ def train(
     seed: int = 0,
     num_folds: int = 5,
     descriptors: Path | None = None,
+    kept_scores: Path | None = None,
 ) -> Path:
     """Train the model, calibrate its intervals, and write the bundle.
 
@@ -294,6 +299,7 @@ def train(
         seed: of the clustering and the folds.
         num_folds: of the cross-validation that intervals and the card's figures come from.
         descriptors: a file where the faces' descriptors are kept, or are found if it is there: looking takes an hour.
+        kept_scores: npz file for each clip's scores by a model that has not seen its speaker.
 
     Returns:
         `out_dir`.
@@ -316,6 +322,7 @@ def train(
         seed,
         num_folds,
         lambda folds: cross_predict(data, fitted, folds, settings),
+        kept_scores,
     )
 
 
@@ -339,10 +346,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("networks", type=Path, help="folder with face.onnx and picture.onnx")
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--descriptors", type=Path, help="npz file to keep what was seen in, or to take it from")
+    parser.add_argument("--scores", type=Path, help="npz file for each clip's scores, its speaker unseen")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     folder = train(
-        given.data, given.portraits, given.networks, given.out, seed=given.seed, descriptors=given.descriptors
+        given.data,
+        given.portraits,
+        given.networks,
+        given.out,
+        seed=given.seed,
+        descriptors=given.descriptors,
+        kept_scores=given.scores,
     )
     for score in load_bundle(folder).card.scores:
         averages = f"accuracy {score.accuracy['average']:.4f}  R2 {score.r2['average']:.4f}"
