@@ -182,8 +182,10 @@ def alignment_residual(landmarks: Mapping[str, Point], reference: str) -> np.nda
     return source @ matrix[:, :2].T + matrix[:, 2] - target
 
 
-def alignment(landmarks: Mapping[str, Point], reference: str) -> np.ndarray:
-    """Return the float64 (2, 3) similarity transform that takes a picture to a reference's crop.
+def placement(landmarks: Mapping[str, Point], reference: str) -> np.ndarray:
+    """Return the float64 (2, 3) similarity transform that takes a reference's crop to a picture.
+
+    It fits best in the picture, where `align_face` fits best in the crop.
 
     Args:
         landmarks: as `Face.landmarks`.
@@ -194,7 +196,7 @@ def alignment(landmarks: Mapping[str, Point], reference: str) -> np.ndarray:
         ValueError: `landmarks` lacks what the reference needs, or they all coincide.
     """
     names, target = _targets(landmarks, reference)
-    return fit_similarity(np.array([landmarks[name] for name in names]), target)
+    return fit_similarity(target, np.array([landmarks[name] for name in names]))
 
 
 def align_face(image: np.ndarray, landmarks: Mapping[str, Point], reference: str = "openface_112") -> np.ndarray:
@@ -219,7 +221,8 @@ def align_face(image: np.ndarray, landmarks: Mapping[str, Point], reference: str
         OpenFace fits all rigid points of its 68; these are eight of them. The difference was measured on real
         clips: see docs/faces.md.
     """
-    matrix = alignment(landmarks, reference)
+    names, target = _targets(landmarks, reference)
+    matrix = fit_similarity(np.array([landmarks[name] for name in names]), target)
     size = (REFERENCES[reference].width, REFERENCES[reference].height)
     return np.asarray(opencv().warpAffine(image, matrix, size))
 

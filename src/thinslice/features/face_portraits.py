@@ -11,7 +11,7 @@ import numpy as np
 
 from thinslice.errors import MediaError, UsageError
 from thinslice.features.extractor import Extractor
-from thinslice.features.face_align import REFERENCES, Face, alignment
+from thinslice.features.face_align import REFERENCES, Face, placement
 from thinslice.features.face_light import load_light_detector
 from thinslice.features.face_sample import sample_picture
 from thinslice.features.face_track import FaceTrack, follow_faces
@@ -88,11 +88,8 @@ def cut_portrait(image: np.ndarray, face: Face, reference: str = "portrait_176")
     Returns:
         uint8 (height, width, 3) of the reference's size.
     """
-    matrix = alignment(face.landmarks, reference)
-    inverse = np.linalg.inv(matrix[:, :2])
-    backward = np.column_stack([inverse, -inverse @ matrix[:, 2]])
     size = REFERENCES[reference]
-    return sample_picture(image, backward, size.height, size.width, extend=True)
+    return sample_picture(image, placement(face.landmarks, reference), size.height, size.width, extend=True)
 
 
 def _warnings(tracks: Sequence[FaceTrack], num_frames: int) -> list[str]:
