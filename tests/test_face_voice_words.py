@@ -163,3 +163,56 @@ def test_modes_cover_every_subset_once():
     assert set(MODES) == subsets
     assert len(MODES) == 7
     assert modes_with("face") == ["face+voice+words", "face+voice", "face+words", "face"]
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    from thinslice.bundle import find_bundle
+
+    return load_face_voice_words(find_bundle("face-voice-words"), TARGETS, threads=1)
+
+
+@pytest.fixture(scope="module")
+def sample_faces() -> np.ndarray:
+    from thinslice.features.face_portraits import extract_face_portraits
+    from thinslice.media.source import Source
+
+    return extract_face_portraits(Source("examples/sample.mp4"), num_frames=2)
+
+
+def test_what_ships_scores_a_mirror_image_alike(shipped, sample_faces):
+    scores = shipped.face_scores(np.concatenate([sample_faces[:1], sample_faces[:1, :, ::-1]]))
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
+    assert ((scores > 0.2) & (scores < 0.8)).all()
+
+
+def test_what_ships_hardly_minds_a_little_light_and_compression(shipped, sample_faces):
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(sample_faces[0]).save(buffer, "JPEG", quality=60)
+    compressed = np.asarray(Image.open(buffer))
+    brighter = np.clip(sample_faces[0].astype(float) * 1.1 + 5, 0, 255).astype(np.uint8)
+    scores = shipped.face_scores(np.stack([sample_faces[0], compressed, brighter]))
+    assert np.abs(scores[1] - scores[0]).mean() < 0.02
+    assert np.abs(scores[2] - scores[0]).mean() < 0.02
+
+
+def test_predicting_and_explaining_look_once(shipped, sample_faces, monkeypatch):
+    looks = []
+    describe = shipped.describer.describe
+    monkeypatch.setattr(shipped.describer, "describe", lambda faces: looks.append(len(faces)) or describe(faces))
+    shipped.predict([sample_faces], None, [None])
+    shipped.explain(sample_faces, None, None)
+    assert looks == [2 * len(sample_faces)]
+
+
+def test_what_ships_is_small_and_holds_no_pickle():
+    from thinslice.bundle import find_bundle
+
+    folder = find_bundle("face-voice-words")
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
+    with np.load(folder / "weights.npz", allow_pickle=False) as file:
+        assert all(file[name].dtype.kind in "fiu" for name in file.files)
