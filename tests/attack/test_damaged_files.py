@@ -1,6 +1,7 @@
 """Damaged and hostile files end in a result or in one line that names the file, within bounds."""
 
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from thinslice.data.manifest import load_manifest
 from thinslice.errors import MediaError, ThinsliceError
 from thinslice.evaluate.predictions import read_predictions
 from thinslice.features.transcript import MAX_CHARS, find_transcript
+from thinslice.formats.python2_pickle import load_annotations
 from thinslice.infer.batch import predict_batch
 from thinslice.infer.predictor import Predictor
 from thinslice.media.source import Source
@@ -132,18 +134,22 @@ def test_archives_that_unpack_to_absurdly_more_are_left_packed(tmp_path: Path, m
 
 
 @pytest.mark.parametrize(
-    ("text", "read"),
+    ("whole", "read"),
     [
-        (manifest_text(), load_manifest),
-        (predictions_text(), read_predictions),
-        (subtitles_text(), lambda path: find_transcript("x.mp4", path)),
+        (manifest_text().encode(), load_manifest),
+        (predictions_text().encode(), read_predictions),
+        (subtitles_text().encode(), lambda path: find_transcript("x.mp4", path)),
+        (pickle.dumps({"openness": {f"{i}.mp4": i / 40 for i in range(40)}}, 2), load_annotations),
+        (zip_bomb(2_000, levels=2), lambda path: list_members(path, None, [])),
     ],
-    ids=["manifest", "predictions", "subtitles"],
+    ids=["manifest", "predictions", "subtitles", "pickle", "archive"],
 )
-def test_damaged_tables_are_read_or_explained(text: str, read: Callable[[Path], object], tmp_path: Path) -> None:
+def test_damaged_tables_and_archives_are_read_or_explained(
+    whole: bytes, read: Callable[[Path], object], tmp_path: Path
+) -> None:
     rng = np.random.default_rng(11)
     path = tmp_path / "t.srt"
-    for _ in range(60):
-        path.write_bytes(damaged(text.encode(), rng)[1])
+    for _ in range(100):
+        path.write_bytes(damaged(whole, rng)[1])
         line = error_of(read, path)
         assert not line or ("t.srt" in line and "\n" not in line)

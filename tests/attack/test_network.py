@@ -12,16 +12,9 @@ import pytest
 from media_files import voice_like, write_media
 
 TESTS = Path(__file__).parents[1]
-TRAIN_AND_EXPORT = """
-import sys
-from pathlib import Path
-from test_loop import data, toy
-from thinslice.train.export import export_run
-from thinslice.train.loop import train
-"""
 
 
-def run_traced(folder: Path, *call: str, trace: bool = True) -> tuple[str, set[str]]:
+def run_traced(folder: Path, *call: str) -> tuple[str, set[str]]:
     """Run a program with an empty home and temporary folder; return its network calls, and the files it left there."""
     strace = shutil.which("strace")
     if strace is None:
@@ -71,3 +64,27 @@ def test_predict_reaches_for_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     calls, left = run_traced(tmp_path, sys.executable, *call)
     assert connections(calls) == []
     assert {name for name in left if not name.startswith("home/.cache/thinslice/")} == set()
+
+
+def test_train_and_export_reach_for_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    case = f"{TESTS / 'test_export.py'}::test_network_without_its_own_graph_is_traced"
+    options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={tmp_path / 'base'}")
+    calls, left = run_traced(tmp_path, sys.executable, "-m", "pytest", *options, case)
+    assert connections(calls) == []
+    # Called as a library, thinslice leaves matplotlib its own folder.
+    assert {name for name in left if not name.startswith("home/.cache/matplotlib/")} == set()
+
+
+@pytest.mark.slow
+def test_the_commands_of_a_whole_training_reach_for_nothing_and_leave_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    clips = ("planted/manifest.csv", "--variant", "small", "--max-steps", "2", "--device", "cpu")
+    for words in (
+        ("data", "planted", "planted", "--clips", "12", "--speakers", "6"),
+        ("train", "deep_impression", "--out", "run", "--workers", "2", "--data", *clips),
+        ("export", "run", "--out", "bundle"),
+    ):
+        calls, left = run_traced(tmp_path, sys.executable, "-m", "thinslice", *words)
+        assert connections(calls) == [], words
+        assert {name for name in left if not name.startswith("home/.cache/thinslice/")} == set(), words

@@ -100,13 +100,16 @@ def remove(names: tuple[str, ...]) -> None:
 @assets.command()
 @click.option("--all", "bundles_too", is_flag=True, help="The bundles made from them, too: all that thinslice keeps.")
 def clear(bundles_too: bool) -> None:
-    """Delete every asset from thinslice's cache; bundles made from them stay.
+    """Delete every asset from thinslice's cache, and what a killed server kept; bundles made from assets stay.
 
     \b
     Examples:
       thinslice assets clear
       thinslice assets clear --all
     """
+    from thinslice.web.folder import sweep, uploads_dir
+
+    sweep(uploads_dir())
     for bundle in [bundle for name in ASSETS for bundle in _bundles_of(name)] if bundles_too else []:
         shutil.rmtree(bundle)
         click.echo(f"removed bundle {bundle}", err=True)

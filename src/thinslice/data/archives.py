@@ -292,7 +292,7 @@ def _clear_errors(shown: str) -> Iterator[None]:
         yield
     except zipfile.BadZipFile as error:
         raise ManifestError(f"{shown}: not a ZIP archive, damaged, or the password is wrong ({error})") from None
-    except (zlib.error, EOFError, struct.error, KeyError) as error:
+    except (zlib.error, EOFError, struct.error, LookupError, ValueError, OverflowError) as error:
         raise ManifestError(f"{shown}: damaged; download it again ({error})") from None
     except NotImplementedError as error:
         raise ManifestError(f"{shown}: cannot be unpacked here ({error}); unpack it with 7-Zip") from None

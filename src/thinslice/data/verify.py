@@ -16,6 +16,7 @@ from thinslice.data.manifest import SPLITS, Manifest, normalise_clip, speaker_of
 from thinslice.data.official import GRID_TOLERANCE, LABEL_GRID, distance_to_grid, load_official_clips
 from thinslice.data.splits import speaker_overlap
 from thinslice.errors import ThinsliceError, UsageError
+from thinslice.files import clear_write_errors
 from thinslice.media.identity import media_stamp
 from thinslice.media.source import MIN_DURATION_S, Source
 from thinslice.traits import TARGETS
@@ -327,7 +328,9 @@ class _Memory:
 
     def _append(self, key: str, fact: FileFacts) -> None:
         # One write, beginning with the line break: a line that a kill cut short spoils only itself.
-        self._file.write(b"\n" + json.dumps({"key": key, "at": int(time.time()), **asdict(fact)}).encode())
+        assert self._path is not None
+        with clear_write_errors(self._path):
+            self._file.write(b"\n" + json.dumps({"key": key, "at": int(time.time()), **asdict(fact)}).encode())
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:

@@ -1,11 +1,8 @@
 """A whole planted corpus in the official layout, with a manifest and what is planted beside it."""
 
 import json
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +32,7 @@ from thinslice.data.splits import resplit
 from thinslice.data.table import format_table
 from thinslice.errors import UsageError
 from thinslice.files import write_atomically
+from thinslice.processes import Died, run_in_processes
 from thinslice.traits import TARGETS, TRAITS
 
 GENERATOR_VERSION: Final = 1
@@ -94,10 +92,9 @@ def plant(
     ]
     done = num_clips - len(jobs)
     on_done(done, num_clips)
-    with _mapper(min(workers, len(jobs))) as run:
-        for _ in run(jobs):
-            done += 1
-            on_done(done, num_clips)
+    for _ in _written(jobs, workers):
+        done += 1
+        on_done(done, num_clips)
     for split in SPLITS:
         part = manifest.select(split)
         columns = dict(zip(TARGETS, part.labels(TARGETS).T.tolist(), strict=True))
@@ -217,13 +214,19 @@ def _claim(root: Path, about: dict[str, Any]) -> None:
     write_atomically(path, text.encode())
 
 
-@contextmanager
-def _mapper(workers: int) -> Iterator[Callable[[list[tuple[Any, ...]]], Iterator[None]]]:
-    if workers <= 1:
-        yield lambda jobs: map(_write, jobs)
+def _written(jobs: list[tuple[Any, ...]], workers: int) -> Iterator[None]:
+    """Write clips, in processes of their own if there are several; yield after each."""
+    if workers <= 1 or len(jobs) < 2:
+        yield from map(_write, jobs)
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield lambda jobs: pool.map(_write, jobs, chunksize=4)
+    for place, died in run_in_processes(_writer, jobs, workers):
+        if isinstance(died, Died):
+            raise UsageError(f"{jobs[place][0]}: the process that wrote it died twice ({died.why}); use fewer workers")
+        yield
+
+
+def _writer() -> Callable[[tuple[Any, ...]], None]:
+    return _write
 
 
 def _write(job: tuple[Any, ...]) -> None:
