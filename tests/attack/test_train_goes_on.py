@@ -10,8 +10,9 @@ pytest.importorskip("lightning")
 
 from test_files import full_disk  # noqa: E402
 from thinslice.errors import OutputError  # noqa: E402
-from thinslice.train.loop import Settings, train  # noqa: E402
+from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Recipe, Update  # noqa: E402
+from thinslice.train.settings import Settings  # noqa: E402
 from toy_recipe import adam, mae_loss, toy_data, toy_recipe, toy_stage  # noqa: E402
 
 SETTINGS = Settings(device="cpu", tensorboard=False)
@@ -44,7 +45,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_whole(tmp_path: Path) -> None:
     CALLS["left"] = 0
     train(toy_recipe(toy_stage(epochs=1)), toy_data(), tmp_path / "short", SETTINGS)
     size = (tmp_path / "short" / "stages" / "all" / "last.ckpt").stat().st_size
-    with full_disk(size // 2), pytest.raises(OutputError, match=r"last\.ckpt: cannot be written \(File too large\)"):
+    with full_disk(size - 500), pytest.raises(OutputError, match=r"last\.ckpt: cannot be written \(File too large\)"):
         train(recipe(), toy_data(), tmp_path / "run", SETTINGS)
     assert not list((tmp_path / "run" / "stages" / "all").glob("*.ckpt"))
     train(recipe(), toy_data(), tmp_path / "run", RESUME)
