@@ -12,16 +12,15 @@ Kernels of the auditory stream are 4-D with height 1. ``N`` counts training batc
 the traits in the order of `AUTHORS_ORDER`.
 """
 
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from thinslice.errors import UsageError
+from thinslice.formats.npz import read_npz
 from thinslice.systems.deep_impression.network import DeepImpression
 from thinslice.traits import TRAITS
 
@@ -76,7 +75,10 @@ def read_chainer(path: Path) -> DeepImpression:
     model = DeepImpression()
     state = model.state_dict()
     names = {chainer_name(name): name for name in state}
-    arrays = _read_arrays(path, {theirs: _their_shape(theirs, state[ours]) for theirs, ours in names.items()})
+    shapes = {theirs: _their_shape(theirs, state[ours]) for theirs, ours in names.items()}
+    # Old versions of Chainer count batches without writing the count.
+    counts = [name for name in shapes if name.endswith("/N")]
+    arrays = read_npz(path, shapes, "the authors' deep_impression network", may_lack=counts)
     for theirs, ours in names.items():
         if theirs in arrays and not theirs.endswith("/N"):
             state[ours] = torch.from_numpy(_checked(path, theirs, arrays[theirs]).reshape(state[ours].shape))
@@ -92,38 +94,6 @@ def _their_shape(name: str, ours: Tensor) -> tuple[int, ...]:
     if name.endswith("/W") and len(shape) == 3:
         return (*shape[:2], 1, shape[2])
     return shape
-
-
-def _read_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Return the arrays whose names and shapes are those expected; each is looked at before it is unpacked."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = {entry.removesuffix(".npy"): entry for entry in archive.namelist()}
-            # Old versions of Chainer count batches without writing the count.
-            missing = sorted(name for name in set(shapes) - set(found) if not name.endswith("/N"))
-            unknown = sorted(set(found) - set(shapes))
-            if missing or unknown:
-                what = [f"{kind} {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
-                        for kind, names in (("lacks", missing), ("holds the unknown", unknown)) if names]  # fmt: skip
-                raise UsageError(f"{path}: is not the authors' deep_impression network: it {' and '.join(what)}")
-            for name, entry in found.items():
-                with archive.open(entry) as file:
-                    shape, dtype = _header(file)
-                if shape != shapes[name] or dtype.kind not in "fiu":
-                    raise UsageError(f"{path}: {name} is {dtype} {shape}, not numbers {shapes[name]}")
-        with np.load(path, allow_pickle=False) as loaded:
-            return {name: loaded[name] for name in found}
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError) as error:
-        raise UsageError(f"{path}: not a whole NumPy archive ({error}); download it again") from None
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
 
 
 def _checked(path: Path, name: str, array: np.ndarray) -> np.ndarray:
