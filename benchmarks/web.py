@@ -52,7 +52,8 @@ def get(url: str) -> float:
 
 
 def family(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    children = [child for task in tasks for child in (task / "children").read_text().split()]
     return [pid, *(grandchild for child in children for grandchild in family(int(child)))]
 
 
@@ -127,6 +128,8 @@ def main() -> None:
                     get(f"{url}api/health")
                     break
                 except OSError:
+                    if server.poll() is not None:
+                        raise SystemExit("the server did not start") from None
                     time.sleep(0.05)
             rows = {"start until health answers: wall s": f"{time.perf_counter() - began:.2f}"}
             rows["start until health answers: CPU s"] = f"{cpu_s(server.pid):.2f}"

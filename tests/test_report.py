@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from report_examples import BASELINE, CARD, CARDS, FAILURES, TEXT, example, faces, windows
-from thinslice.bundle import Card
+from thinslice.bundle import Card, load_bundle
 from thinslice.errors import UsageError
+from thinslice.report.cues import glossary, plain_cues
 from thinslice.report.html import TEMPLATES, render_report, write_report
 from thinslice.report.view import build_page
 from thinslice.report.wording import honest_line, percentile_words, printable, r2_of, side_words, signed
 from thinslice.traits import POLES, TARGETS
-from thinslice.types import Explanation, Failure, Picture, TraitScore, Window, WordShare
+from thinslice.types import CueShare, Explanation, Failure, Picture, TraitScore, Window, WordShare
 
 VOID = {"meta", "br", "img", "input", "col", "line", "rect", "circle", "path"}
 
@@ -114,13 +115,24 @@ def test_page_says_what_a_reader_must_know():
         assert f"{score.low:.2f} to {score.high:.2f}" in text
         assert percentile_words(score.percentile, 6000) in text
         assert all(pole in text for pole in POLES[name])
-    assert "R² about 0.25: most of what strangers think" in text
+    assert text.count("R² about 0.25 for unseen speakers, with these inputs: most of what strangers think") == 1
     assert "Not for hiring" in text
     assert "it did not look at the picture" in text
     assert "ChaLearn First Impressions V2" in text
     assert "reversed: 1 is comfortable" in text
     assert CARD.summary in text
     assert "speech to text 1.21 s" in text
+
+
+def test_a_model_card_is_one_small_folded_table():
+    older = {"voice-words": Card(summary="", r2={"voice+words": 0.2})}
+    for cards, cells in ((CARDS, ["voice, words", "0.897", "0.247"]), (older, ["voice, words", "–", "0.200"])):
+        page = page_of([example()], cards=cards)
+        (details,) = [attrs for tag, attrs in page.elements if tag == "details" and attrs.get("class") == "card"]
+        assert "open" not in details
+        shown = [data for data, classes, tags in page.text if "card" in classes and tags[-1] == "td"]
+        assert shown[: len(cells)] == cells
+    assert CARD.digests["annotation_training.pkl"] not in page_of([example()]).words()
 
 
 def test_spoken_scale_has_the_numbers():
@@ -201,12 +213,30 @@ def test_what_no_cue_holds_is_shown_as_such():
     assert [row.name for row in clip.moved.rows][-2] == "no single cue"
 
 
-def test_chosen_trait_is_the_one_the_words_moved_most():
+def test_the_trait_of_the_lede_is_the_one_opened():
     base = example()
-    words = [WordShare("Hi", 0, {"openness": 0.01, "agreeableness": -0.3, "interview": 0.9})]
-    prediction = replace(base, explanation=replace(base.explanation, words=words))
-    page = page_of([prediction])
+    middle = {name: replace(score, percentile=50.0) for name, score in base.traits.items()}
+    traits = {**middle, "agreeableness": replace(middle["agreeableness"], percentile=88.0)}
+    page = page_of([replace(base, traits=traits)])
+    assert "Furthest from the middle is agreeableness" in page.words()
     assert [attrs["id"] for _, attrs in page.elements if "checked" in attrs] == ["c1-a"]
+
+
+def test_measures_of_one_thing_stand_together_under_a_persons_word():
+    base = example()
+    shares = dict.fromkeys(base.traits, 0.036)
+    opposite = dict.fromkeys(base.traits, -0.030)
+    cues = [CueShare("timbre", None, opposite, "voice"), CueShare("fine timbre", None, shares, "voice")]
+    cues += [CueShare("spectral tilt", 90.0, shares, "voice"), CueShare("brightness", 20.0, opposite, "voice")]
+    cues += [CueShare("smile", 70.0, shares, "face")]
+    merged = {cue.name: cue for cue in plain_cues(cues)}
+    assert list(merged) == ["colour of the voice", "brightness", "smile"]
+    assert merged["colour of the voice"].shares["openness"] == pytest.approx(0.006)
+    assert merged["brightness"].level == 20.0
+    assert glossary(merged)[0][0] == "brightness"
+    text = page_of([base]).words()
+    assert "fine timbre" not in text
+    assert "colour of the voice what tells two voices" in text
 
 
 def test_timeline_has_gaps_where_nothing_could_be_scored():
@@ -217,17 +247,17 @@ def test_timeline_has_gaps_where_nothing_could_be_scored():
     assert all(row.line.count("M") == 3 for row in rows), "the line must break at both gaps"
     assert all(row.band.count("Z") == 37 for row in rows)
     assert clip.timeline.gaps.count("Z") == 3
-    assert clip.timeline.notes[0] == ("1:45–2:00", "digital silence")
+    assert clip.timeline.notes == (("1:45–2:15, 5:45–6:00", "digital silence"),)
     assert rows[0].spoken.startswith("openness over time: 37 of 40 windows scored, from 0.")
     text = page_of([prediction]).words()
-    assert "1:45–2:00: digital silence" in text
+    assert text.count("digital silence") == 1
     places = [float(place) for place in re.findall(r"V(-?[\d.]+)", "".join(row.band for row in rows))]
     assert 0 <= min(places) <= max(places) <= 100
 
 
 def test_timeline_without_a_single_score_still_renders():
     silent = [Window(0, 5, {}, "silence"), Window(5, 10, {}, "silence")]
-    assert "0:00–0:05: silence" in page_of([example(timeline=silent)]).words()
+    assert "0:00–0:10: silence" in page_of([example(timeline=silent)]).words()
 
 
 def test_pictures_are_inside_the_page_and_others_are_refused():
@@ -339,7 +369,7 @@ def test_wording():
     assert side_words(0.2, None) == "lower than almost all of the training clips"
     assert [signed(0.0124), signed(-0.5), signed(-0.0004)] == ["+0.012", "−0.500", "0.000"]
     assert honest_line(None) == "Most of what strangers think of a person is not in these scores."
-    assert honest_line(0.6).startswith("R² about 0.60: much of")
+    assert honest_line(0.6, published=True).startswith("R² about 0.60 as published: much of")
 
 
 def _luminance(colour):
@@ -417,4 +447,38 @@ def test_page_fits_the_window_and_asks_for_nothing(browser, tmp_path, width):
     page.click("label[for=c1-o]")
     seen = "name => getComputedStyle(document.querySelector(`#c1 .top-${name}`)).display"
     assert [page.evaluate(seen, name) for name in ("o", "e")] == ["block", "none"]
+    page.close()
+
+
+BROKEN_WORDS = """() => {
+  const broken = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (!node.parentElement.closest("td, th, dt, .tabs, .ends")) continue;
+    for (const found of node.data.matchAll(/[^\\s+\\-\\/,]+/g)) {
+      if (found[0].includes("\\u00ad")) continue; // has its own places to break at
+      const range = document.createRange();
+      range.setStart(node, found.index);
+      range.setEnd(node, found.index + found[0].length);
+      const boxes = [...range.getClientRects()].filter((box) => box.width > 0);
+      if (new Set(boxes.map((box) => Math.round(box.top))).size > 1) broken.push(found[0]);
+    }
+  }
+  return broken;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("look", [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"media": "print"}])
+def test_no_cell_breaks_a_word(browser, tmp_path, width, look):
+    cards = CARDS | {"voice-words": load_bundle("voice-words").card}
+    predictions = [example(timeline=windows(40, silent=(3,)), pictures=faces()), example(clip="talks/ben.mp4")]
+    write_report(predictions, FAILURES, cards, tmp_path / "report.html")
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    page.emulate_media(**look)
+    page.goto((tmp_path / "report.html").as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    assert page.evaluate(BROKEN_WORDS) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.close()

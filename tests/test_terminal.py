@@ -59,7 +59,7 @@ def test_a_clip_shows_scale_interval_place_and_caution():
             rf"{name} .* {score.score:.2f}  {score.low:.2f}–{score.high:.2f}  {score.percentile:.0f}% of", text
         )
         assert re.search(rf"{POLES[name][0]} +{POLES[name][1]}", text)
-    assert "R² about 0.25: most of what strangers think of a person is not in here." in text
+    assert "R² about 0.25 for unseen speakers, with these inputs: most of what strangers" in text
     assert "Not for hiring" in text
     assert "6,000 training clips" in " ".join(text.split())
     assert "neuroticism is reversed: 1 is comfortable" in text

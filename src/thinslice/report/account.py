@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from thinslice.report.cues import glossary, plain_cues
 from thinslice.report.scales import Target, finite
 from thinslice.report.wording import SMALLEST_SHARE, shown, signed
-from thinslice.traits import TRAITS
 from thinslice.types import CueShare, Explanation, TraitScore
 
 MAX_CUES = 12
@@ -32,11 +32,12 @@ class Row(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """What moved the scores: the account by inputs and cues."""
+    """What moved the scores: the account by inputs and cues, and what the cues' names mean."""
 
     rows: tuple[Row, ...]
     mostly: str
     scale: str
+    glossary: tuple[tuple[str, str], ...]
 
 
 def build_account(
@@ -57,24 +58,17 @@ def build_account(
         for kind, name, level, shares in lines
     ]
     rows.append(_end_row("score", {name: traits[name].score for name in names}, names))
-    return Moved(rows=tuple(rows), mostly=_mostly(explanation, names), scale=f"{largest:.3f}")
-
-
-def most_moved(explanation: Explanation | None, names: Sequence[str]) -> str:
-    """Return the key of the trait that the words moved most, or, without words, all inputs together."""
-    traits = [name for name in names if name in TRAITS] or list(names)
-    if not traits:
-        return ""
-    if explanation is None:
-        return traits[0][0]
-    parts = [word.shares for word in explanation.words] or list(explanation.inputs.values())
-    moved = {name: math.fsum(abs(finite(shares.get(name, 0.0))) for shares in parts) for name in traits}
-    return max(traits, key=lambda name: moved[name])[0]
+    return Moved(
+        rows=tuple(rows),
+        mostly=_mostly(explanation, names),
+        scale=f"{largest:.3f}",
+        glossary=glossary(row.name for row in rows if row.kind == "cue"),
+    )
 
 
 def _cue_lines(explanation: Explanation, source: str, names: Sequence[str]) -> list[CueShare]:
     """Return the cues of one input, largest first, the small ones and what no cue holds added up."""
-    cues = [cue for cue in explanation.cues if cue.source == source]
+    cues = plain_cues([cue for cue in explanation.cues if cue.source == source])
     cues.sort(key=lambda cue: -max((abs(finite(cue.shares.get(name, 0.0))) for name in names), default=0.0))
     small = cues[MAX_CUES:]
     lines = cues[:MAX_CUES]

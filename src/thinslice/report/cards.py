@@ -1,22 +1,45 @@
-"""Model cards as nested plain text."""
+"""A model card as a few facts and one small table; bundle.json has the rest."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from thinslice.bundle import Card
 from thinslice.report.wording import cards_of, shown
 from thinslice.types import Prediction
 
+MAX_ROWS = 20
+
+_FACTS = {
+    "summary": "what it is",
+    "trained_on": "trained on",
+    "limits": "limits",
+    "method": "method",
+    "interval_source": "intervals",
+    "paper": "paper",
+    "weights": "weights",
+    "licence": "licence",
+    "data_credit": "data",
+}
+"""Fields of a card that a reader sees, in this order, and what they are called."""
+
 
 class CardView(NamedTuple):
-    """A model card as nested plain values; see `_plain`."""
+    """A model card for a reader.
+
+    Attributes:
+        name: of the bundle.
+        version: of the bundle.
+        facts: what it is called -> one or several lines.
+        rows: clips, inputs, accuracy and R² (averages over the five traits) of each measurement.
+        note: who measured.
+    """
 
     name: str
     version: str
-    fields: tuple[tuple[str, Any], ...]
+    facts: tuple[tuple[str, tuple[str, ...]], ...]
+    rows: tuple[tuple[str, str, str, str], ...]
+    note: str
 
 
 def build_cards(predictions: Sequence[Prediction], cards: Mapping[str, Card]) -> tuple[CardView, ...]:
@@ -26,42 +49,27 @@ def build_cards(predictions: Sequence[Prediction], cards: Mapping[str, Card]) ->
         found = cards_of(prediction, cards)
         for name, card in found.items():
             version = prediction.bundle.get("version", "") if len(found) == 1 else ""
-            fields = tuple((_label(key), _plain(value)) for key, value in _shown_fields(card).items())
-            views.setdefault(name, CardView(shown(name), shown(version), fields))
+            views.setdefault(name, _view(name, version, card))
     return tuple(views.values())
 
 
-def _shown_fields(card: Card) -> dict[str, Any]:
-    """Return what a reader sees of a card: its fields that say something, its notes among them."""
-    fields: dict[str, Any] = msgspec.to_builtins(card)
-    fields["scores"] = {
-        ", ".join(filter(None, (score.clips, score.inputs))): {"accuracy": score.accuracy, "r2": score.r2}
-        for score in card.scores
-    }
-    hidden = ("inputs", "notes")
-    return {key: value for key, value in fields.items() if value and key not in hidden} | card.notes
+def _view(name: str, version: str, card: Card) -> CardView:
+    facts = []
+    for field, label in _FACTS.items():
+        value = getattr(card, field)
+        lines = tuple(shown(line) for line in value[:MAX_ROWS]) if isinstance(value, tuple) else (shown(value),)
+        if any(lines):
+            facts.append((label, lines))
+    rows = tuple(
+        (shown(score.clips), shown(score.inputs.replace("+", ", ")), _average(score.accuracy), _average(score.r2))
+        for score in card.scores[:MAX_ROWS]
+    )
+    if not rows:  # an older bundle
+        clips = "as published" if card.paper else "unseen speakers"
+        rows = tuple((clips, shown(inputs.replace("+", ", ")), "–", f"{r2:.3f}") for inputs, r2 in card.r2.items())
+    return CardView(shown(name), shown(version), tuple(facts), rows, shown(card.scores_note))
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Return a card's value as text, a tuple of texts, or a dict of such; bounded in size and depth."""
-    if isinstance(value, Mapping) and depth < 4:
-        return {_label(key): _plain(entry, depth + 1) for key, entry in list(value.items())[:100]}
-    if isinstance(value, list | tuple) and depth < 4:
-        return tuple(_leaf(entry) for entry in value[:100])
-    return _leaf(value)
-
-
-def _leaf(value: Any) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return _number(value)
-    return shown("" if value is None else value)
-
-
-def _number(value: float) -> str:
-    if isinstance(value, int) or not math.isfinite(value):
-        return f"{value:,}"
-    return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def _label(key: object) -> str:
-    return {"r2": "R²", "num_training_clips": "training clips"}.get(str(key), shown(key).replace("_", " "))
+def _average(values: Mapping[str, float]) -> str:
+    value = values.get("average", math.nan)
+    return f"{value:.3f}" if math.isfinite(value) else "–"

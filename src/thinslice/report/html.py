@@ -59,15 +59,4 @@ def _template() -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.tests["table"] = _is_table
     return environment.get_template("report.html.j2")
-
-
-def _is_table(value: object) -> bool:
-    """Return whether every entry of a mapping is a short mapping with the same keys to texts: rows of a table."""
-    if not isinstance(value, Mapping) or not value:
-        return False
-    rows = list(value.values())
-    if not all(isinstance(row, Mapping) and 0 < len(row) <= 7 for row in rows):
-        return False
-    return all(list(row) == list(rows[0]) and all(isinstance(cell, str) for cell in row.values()) for row in rows)

@@ -5,15 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from thinslice.bundle import Card
+from thinslice.report.cues import plain_cues
 from thinslice.report.wording import (
     INTERVIEW_CAUTION,
     REVERSED,
     honest_line,
+    honest_line_of,
     inputs_words,
     missing_inputs,
     num_training_clips,
     printable,
-    r2_of,
     signed,
 )
 from thinslice.traits import INTERVIEW, POLES, TARGETS
@@ -80,8 +81,8 @@ class _Results:
         if self.failures:
             yield from _failures(page, self.failures)
         if self.predictions:
-            known = {r2_of(prediction, self.cards) for prediction in self.predictions}
-            yield page.line((honest_line(known.pop() if len(known) == 1 else None), "bold"))
+            lines = {honest_line_of(prediction, self.cards) for prediction in self.predictions}
+            yield page.line((lines.pop() if len(lines) == 1 else honest_line(None), "bold"))
             yield page.line(("An impression, not a personality; not for any decision about a person.", "dim"))
 
 
@@ -226,7 +227,7 @@ def _movers(explanation: Explanation, name: str) -> list[tuple[str, str]]:
     """Return the four largest shares of cues, words, and inputs that have neither."""
     shares: dict[str, float] = {}
     spelling: dict[str, str] = {}
-    for cue in explanation.cues:
+    for cue in plain_cues(explanation.cues):
         shares[cue.name] = shares.get(cue.name, 0.0) + cue.shares.get(name, 0.0)
     for word in explanation.words:
         text = word.text.strip(".,!?;:\"'()") or word.text

@@ -9,6 +9,8 @@ from thinslice.report.wording import MAX_LINES, clock, first_of, shown
 from thinslice.types import Window
 
 MAX_WINDOWS = 1000
+MAX_RANGES = 6
+"""How many times are named beside one note."""
 
 
 class TimelineRow(NamedTuple):
@@ -79,15 +81,15 @@ def build_timeline(
         shown_mean = float(y(mean)) if mean is not None and bottom <= mean <= top else None
         rows.append(TimelineRow(target, band, line, shown_mean, spoken))
     gaps = [window for window in drawn if not window.traits]
-    noted = [window for window in drawn if window.note]
+    notes = _notes(drawn)
     return Timeline(
         rows=tuple(rows),
         gaps="".join(f"M{x(window.start_s)} 0H{x(window.end_s)}V100H{x(window.start_s)}Z" for window in gaps),
         top=f"{top:.1f}",
         bottom=f"{bottom:.1f}",
         ticks=_time_ticks(start, end),
-        notes=tuple((_span(window), shown(window.note)) for window in noted[:MAX_LINES]),
-        more_notes=f"and {len(noted) - MAX_LINES:,} more windows with a note" if len(noted) > MAX_LINES else "",
+        notes=notes[:MAX_LINES],
+        more_notes=f"and {len(notes) - MAX_LINES:,} more notes" if len(notes) > MAX_LINES else "",
         table=tuple(
             (
                 _span(window),
@@ -102,6 +104,24 @@ def build_timeline(
         num_windows=len(drawn),
         cut=first_of(MAX_WINDOWS, len(windows), "windows"),
     )
+
+
+def _notes(windows: Sequence[Window]) -> tuple[tuple[str, str], ...]:
+    """Return each note once, with the times it is of; windows that follow each other are one range."""
+    ranges: dict[str, list[Window]] = {}
+    for window in windows:
+        for note in filter(None, window.note.split("; ")):
+            spans = ranges.setdefault(note, [])
+            if spans and abs(spans[-1].end_s - window.start_s) < 1e-6:
+                spans[-1] = Window(spans[-1].start_s, window.end_s, {})
+            else:
+                spans.append(Window(window.start_s, window.end_s, {}))
+    return tuple((_listed(spans), shown(note)) for note, spans in ranges.items())
+
+
+def _listed(spans: Sequence[Window]) -> str:
+    text = ", ".join(_span(window) for window in spans[:MAX_RANGES])
+    return text + (f" and {len(spans) - MAX_RANGES:,} more" if len(spans) > MAX_RANGES else "")
 
 
 def _span(window: Window) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from thinslice.bundle import Card
-from thinslice.report.account import Moved, build_account, most_moved
+from thinslice.report.account import Moved, build_account
 from thinslice.report.cards import CardView, build_cards
 from thinslice.report.images import Image, build_images
 from thinslice.report.overview import Overview, build_overview
@@ -19,10 +19,10 @@ from thinslice.report.wording import (
     clip_name,
     first_of,
     honest_line,
+    honest_line_of,
     inputs_words,
     missing_inputs,
     num_training_clips,
-    r2_of,
     shown,
     shown_lines,
     side_words,
@@ -126,11 +126,11 @@ def _clip(
         path=shown(prediction.clip),
         summary=_summary(prediction, num_clips),
         inputs=inputs_words(prediction.used, missing_inputs(prediction, cards)),
-        honest=honest_line(r2_of(prediction, cards)),
+        honest=honest_line_of(prediction, cards),
         targets=targets,
         scales=tuple(scales[name] for name in names if name != INTERVIEW),
         interview=scales.get(INTERVIEW),
-        chosen=most_moved(explanation, names),
+        chosen=(widest_trait(prediction) or next(iter(names), ""))[:1],
         moved=build_account(explanation, prediction.traits, targets) if explanation else None,
         transcript=build_transcript(prediction, targets, max_words),
         timeline=build_timeline(prediction.timeline, targets, baseline),

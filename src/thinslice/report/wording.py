@@ -64,12 +64,24 @@ def r2_of(prediction: Prediction, cards: Mapping[str, Card]) -> float | None:
     return next(iter(found.values())).r2_for(prediction.used)
 
 
-def honest_line(r2: float | None) -> str:
-    """Return how little of an impression the scores hold, with the model's R² where it is known."""
+def honest_line_of(prediction: Prediction, cards: Mapping[str, Card]) -> str:
+    """Return how little of an impression a prediction's scores hold."""
+    published = any(card.paper for card in cards_of(prediction, cards).values())
+    return honest_line(r2_of(prediction, cards), published)
+
+
+def honest_line(r2: float | None, published: bool = False) -> str:
+    """Return how little of an impression the scores hold, with the model's R² where it is known.
+
+    Args:
+        r2: for the inputs that were used.
+        published: whether it is a paper's own figure.
+    """
     if r2 is None:
         return "Most of what strangers think of a person is not in these scores."
     share = "most" if r2 < 0.5 else "much"
-    return f"R² about {r2:.2f}: {share} of what strangers think of a person is not in here."
+    where = "as published" if published else "for unseen speakers, with these inputs"
+    return f"R² about {r2:.2f} {where}: {share} of what strangers think of a person is not in here."
 
 
 def percentile_words(percentile: float, num_clips: int | None) -> str:
