@@ -342,7 +342,7 @@ def test_file_name_that_is_no_utf8_is_written(tmp_path):
 
 
 def test_report_that_cannot_be_written_is_one_clear_line(tmp_path):
-    with pytest.raises(UsageError, match=r"cannot write the report .* give another --out"):
+    with pytest.raises(UsageError, match="is a folder; name a file"):
         write_report([example()], [], CARDS, tmp_path)
 
 
