@@ -66,7 +66,7 @@ def clip(tmp_path: Path) -> Path:
 def test_words_given(clip: Path) -> None:
     assert find_transcript(clip, "Hi [laughter] everyone\n") == Transcript("Hi everyone", "given")
     assert find_transcript(clip, "") == Transcript("", "given")
-    assert find_transcript(clip, "word " * 100_000).text.count("word") == 100_000
+    assert find_transcript(clip, "word " * 30_000).text.count("word") == 30_000
     assert find_transcript(clip, "nul \0 inside").source == "given"
     assert find_transcript(clip, "I wrote it all down in notes.txt").text.endswith("notes.txt")
 
