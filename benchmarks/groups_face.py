@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from groups import age_bins
+from groups_study import age_bins
 from thinslice.data.first_impressions import import_first_impressions
 from thinslice.evaluate.calibration import cross_calibrate
 from thinslice.traits import TRAITS
