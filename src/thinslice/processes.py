@@ -70,13 +70,11 @@ def run_in_processes(
 def end_with_parent() -> None:
     """In a child process: end it soon after its parent ends, however that did."""
     parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    pid = parent.pid
+    pid = os.getppid() if parent is None else parent.pid
 
     def watch() -> None:
         # A pipe held by the parent would not do: siblings hold copies of it where they are forked.
-        while os.getppid() == pid if os.name == "posix" else parent.is_alive():
+        while os.getppid() == pid if os.name == "posix" or parent is None else parent.is_alive():
             time.sleep(_PARENT_CHECK_S)
         os._exit(1)
 

@@ -88,3 +88,38 @@ def test_the_commands_of_a_whole_training_reach_for_nothing_and_leave_nothing(tm
         calls, left = run_traced(tmp_path, sys.executable, "-m", "thinslice", *words)
         assert connections(calls) == [], words
         assert {name for name in left if not name.startswith("home/.cache/thinslice/")} == set(), words
+
+
+SERVE_AND_ASK = """
+import socket, subprocess, sys, time, urllib.request
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{free.getsockname()[1]}"
+server = subprocess.Popen([sys.executable, "-m", "thinslice", "web", "--port", address.rpartition(":")[2]])
+head = b'--x\\r\\nContent-Disposition: form-data; name="clip"; filename="a.wav"\\r\\n\\r\\n'
+body = head + open("a.wav", "rb").read() + b"\\r\\n--x--\\r\\n"
+asked = urllib.request.Request(f"{address}/api/predict", body)
+asked.add_header("Content-Type", "multipart/form-data; boundary=x")
+while server.poll() is None:
+    try:
+        answer = urllib.request.urlopen(asked).read()
+        break
+    except ConnectionError:
+        time.sleep(0.2)
+    except urllib.error.URLError as error:
+        if not isinstance(error.reason, ConnectionError):
+            raise
+        time.sleep(0.2)
+server.terminate()
+server.wait()
+assert b"extraversion" in answer
+"""
+
+
+def test_the_page_and_its_service_reach_for_nothing_and_leave_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("starlette", reason="the extra web is not installed")
+    write_media(tmp_path / "a.wav", [voice_like(1.5, 16_000)], rate_hz=16_000, audio_codec="pcm_s16le")
+    calls, left = run_traced(tmp_path, sys.executable, "-c", SERVE_AND_ASK)
+    assert connections(calls) == []
+    assert {name for name in left if not name.startswith("home/.cache/thinslice/")} == set()
+    assert not [name for name in left if name.endswith(".wav")]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from thinslice.errors import UsageError
+from thinslice.processes import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,12 @@ class Processes:
         return cls(*(int(os.environ[name]) for name in names))
 
     def join(self, device: torch.device) -> None:
-        """Connect the processes: before Lightning would, since they share the run folder from the start."""
+        """Connect the processes: before Lightning would, since they share the run folder from the start.
+
+        None outlives torchrun, even where that is killed.
+        """
         if self.count > 1 and not torch.distributed.is_initialized():
+            end_with_parent()
             if device.type == "cuda":
                 torch.cuda.set_device(device)
             torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
