@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media_files import tone, write_media
+from media_files import numbered, tone, write_media
 from thinslice.errors import MediaError
 from thinslice.features.typical_voices import (
     REFERENCE,
@@ -134,6 +134,19 @@ def test_quiet_and_clipped_recordings_are_reported(voice, write):
     assert any("is quiet (" in line for line in quiet)
     clipped = judge_sound(Source(write((voice * 30).clip(-1, 1))))
     assert any("is clipped" in line for line in clipped)
+
+
+def test_sound_that_starts_late_is_waited_for_or_reported(predictor, voice, tmp_path):
+    plain = write_media(tmp_path / "a.mkv", [voice], numbered(60, 5.0), rate_hz=RATE, audio_codec="pcm_s16le")
+    late = write_media(
+        tmp_path / "b.mkv", [voice], numbered(60, 5.0), rate_hz=RATE, audio_codec="pcm_s16le", sound_start_s=2.5
+    )
+    alone = predictor.predict(plain, transcript="", explain=False)
+    waited = predictor.predict(late, transcript="", explain=False)
+    (line,) = waited.warnings
+    assert line.startswith("no speech in the first 2.")
+    assert largest_difference(alone, waited) < 0.02
+    assert any("starts 2.5 s late" in line for line in judge_sound(Source(late, 0.0, 10.0)))
 
 
 def test_a_table_of_profiles_is_judged_too(predictor, write):

@@ -40,11 +40,18 @@ def share_nearer(profiles: np.ndarray) -> np.ndarray:
 
 def unlikeness(profiles: np.ndarray, reference: dict[str, np.ndarray] | None = None) -> np.ndarray:
     """Return how unlike the training voices profiles (n, 26) are, (n,), at least 0; about 1 for one in a hundred."""
+    return np.asarray(distances(profiles, reference).max(axis=0))
+
+
+def distances(profiles: np.ndarray, reference: dict[str, np.ndarray] | None = None) -> np.ndarray:
+    """Return both distances of profiles (n, 26), (2, n), in units of their 99% points: as they are, with logarithms."""
     known = _reference() if reference is None else reference
     rows = np.asarray(profiles, dtype=np.float64)
-    return np.maximum(
-        _distance(rows, known["mean"], known["covariance"]) / known["point"],
-        _distance(_logs(rows), known["log_mean"], known["log_covariance"]) / known["log_point"],
+    return np.stack(
+        [
+            _distance(rows, known["mean"], known["covariance"]) / known["point"],
+            _distance(_logs(rows), known["log_mean"], known["log_covariance"]) / known["log_point"],
+        ]
     )
 
 

@@ -23,6 +23,7 @@ _VOICE: Final = 0.6
 _PERHAPS_VOICE: Final = 0.75  # Nine in ten training clips are less unlike the mean voice than this.
 _BLOCK_S: Final = 0.01
 _CLIPPED: Final = 0.005
+_LATE_S: Final = 0.5
 
 
 def find_first_speech(source: Source) -> float:
@@ -57,6 +58,8 @@ def judge_sound(source: Source) -> list[str]:
     heard_s = min(HEARD_S, source.duration_s)
     where = f"at {source.start_s:.3g}-{source.start_s + heard_s:.3g} s"
     lines = judge_profile(profile, where)
+    if source.audio_lead_s >= _LATE_S:
+        lines.append(f"the sound starts {source.audio_lead_s:.1f} s late; until then there is silence")
     if np.mean(np.abs(source.audio(None, HEARD_S)) > 0.99) > _CLIPPED:
         lines.append(f"the sound {where} is clipped (recorded too loud); scores from it are less certain")
     return lines

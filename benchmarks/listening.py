@@ -1,0 +1,151 @@
+"""What silence, noise and music before the speech do to scores, and what ignoring the level would cost.
+
+    python benchmarks/listening.py DATA            # voice-words on the real clips with something put before them
+    python benchmarks/listening.py DATA --distances    # how unlike the training voices good and bad sound is
+    python benchmarks/listening.py DATA --level    # cross-validation, with and without the level (half an hour)
+
+DATA is the folder of First Impressions V2, with clips/. The tables are in docs/media.md.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy.io import wavfile
+
+from thinslice.features.typical_voices import distances
+from thinslice.features.voice import VOICE_PROFILE_COLUMNS, voice_profile
+from thinslice.infer.predictor import Predictor
+from thinslice.media.audio import resample
+from thinslice.media.source import Source
+from thinslice.traits import TRAITS
+from thinslice.voice_words.trainer import (
+    Settings,
+    TrainingData,
+    cross_predict,
+    grouped_folds,
+    load_training_data,
+    summary,
+)
+
+RATE_HZ = 22050
+
+
+def chords(seconds: float) -> np.ndarray:
+    """Three notes at a time with overtones, another chord every second, dying away."""
+    time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    root = np.resize([220.0, 174.6, 261.6, 196.0], len(time_s) // RATE_HZ + 1)[(time_s // 1).astype(int)]
+    notes = sum(np.sin(2 * np.pi * root * f * h * time_s) / h for f in (1, 1.26, 1.5) for h in (1, 2, 3))
+    return np.asarray(0.08 * notes * np.exp(-(time_s % 1)))
+
+
+def room(seconds: float) -> np.ndarray:
+    """White noise at -60 dB, as a quiet room has."""
+    return np.random.default_rng(0).normal(0, 1e-3, round(seconds * RATE_HZ))
+
+
+def silence(seconds: float) -> np.ndarray:
+    """Digital silence."""
+    return np.zeros(round(seconds * RATE_HZ))
+
+
+def compare_beginnings(data_dir: Path) -> None:
+    """Print how far scores from the voice move, and their error against the labels, skipping or not."""
+    data = load_training_data(data_dir)
+    row = {clip: index for index, clip in enumerate(data.clips)}
+    predictor = Predictor("voice-words")
+    sounds = {clip: Source(clip).audio(RATE_HZ) for clip in sorted((data_dir / "clips").glob("*.mp4"))}
+    labels = np.array([data.labels[row[clip.name], : len(TRAITS)] for clip in sounds])
+
+    def scores(before: np.ndarray, end_s: float | None) -> tuple[np.ndarray, float]:
+        found, reported = [], 0
+        with tempfile.TemporaryDirectory() as folder:
+            for samples in sounds.values():
+                path = Path(folder) / "a.wav"
+                joined = np.concatenate([before, samples]).clip(-1, 1)
+                wavfile.write(path, RATE_HZ, np.round(joined * 32767).astype(np.int16))
+                prediction = predictor.predict(path, transcript="", explain=False, end_s=end_s)
+                found.append([prediction.traits[trait].score for trait in TRAITS])
+                reported += any("unlike" in line or "no speech" in line for line in prediction.warnings)
+        return np.array(found), reported / len(sounds)
+
+    plain, _ = scores(np.zeros(0), None)
+    print(f"as they are: mean absolute error {np.abs(plain - labels).mean():.4f}")
+    print("| before the speech | kept: mean move | largest | error | skipped: mean move | largest | error | reported |")
+    print("|---|---|---|---|---|---|---|---|")
+    for make, lengths in ((silence, (1.5, 3.5, 6.5)), (room, (2.0, 3.5, 6.5)), (chords, (3.5, 6.5))):
+        for seconds in lengths:
+            print(f"| {seconds:g} s of {make.__name__} |{_columns(scores, make(seconds), plain, labels)}", flush=True)
+
+
+def _columns(
+    scores: Callable[[np.ndarray, float | None], tuple[np.ndarray, float]],
+    before: np.ndarray,
+    plain: np.ndarray,
+    labels: np.ndarray,
+) -> str:
+    cells = []
+    reported = 0.0
+    for end_s in (60.0, None):  # An end that was asked for keeps the beginning.
+        found, reported = scores(before, end_s)
+        moved = np.abs(found - plain)
+        cells += [f"{moved.mean():.3f}", f"{moved.max():.2f}", f"{np.abs(found - labels).mean():.4f}"]
+    return " " + " | ".join([*cells, f"{reported:.0%}"]) + " |"
+
+
+def compare_distances(data_dir: Path) -> None:
+    """Print how unlike the training voices the first 7 s are, by either measure, of real clips and of worse sound."""
+    sounds = [Source(clip).audio(RATE_HZ)[: 7 * RATE_HZ] for clip in sorted((data_dir / "clips").glob("*.mp4"))]
+    time_s = np.arange(7 * RATE_HZ) / RATE_HZ
+    changes: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "real clips": lambda samples: samples,
+        "45 dB too quiet": lambda samples: np.round(samples * 10 ** (-45 / 20) * 32768) / 32768,
+        "20 dB too loud": lambda samples: np.clip(samples * 10, -1, 1),
+        "3.5 s of silence": lambda samples: np.concatenate([silence(3.5), samples])[: 7 * RATE_HZ],
+        "3.5 s of chords": lambda samples: np.concatenate([chords(3.5), samples])[: 7 * RATE_HZ],
+        "telephone": lambda samples: resample(resample(samples, RATE_HZ, 8000), 8000, RATE_HZ),
+        "chords": lambda _: chords(7.0),
+        "noise": lambda _: 100 * room(7.0),
+        "hum, 5 Hz": lambda _: 0.3 * np.sin(2 * np.pi * 5 * time_s),
+        "hum, 50 Hz": lambda _: 0.3 * np.sin(2 * np.pi * 50 * time_s),
+    }
+    print("| first 7 s | as they are | logarithms |\n|---|---|---|")
+    for name, change in changes.items():
+        profiles = np.array([voice_profile(change(samples).astype(np.float32)) for samples in sounds])
+        cells = [f"{np.median(row):.2f} ({row.min():.2f}-{row.max():.2f})" for row in distances(profiles)]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def without_level(data: TrainingData) -> TrainingData:
+    """Return the profiles of the same recordings brought to one level, which moves rms and the first MFCC."""
+    voice = data.voice.copy()
+    rms, energy = VOICE_PROFILE_COLUMNS.index("rms"), VOICE_PROFILE_COLUMNS.index("mfcc1")
+    # A gain of g dB adds g to each of 128 mel bands in dB, so sqrt(128) g to the first coefficient.
+    voice[:, energy] -= np.sqrt(128) * 20 * np.log10(np.maximum(voice[:, rms], 1e-6) / 0.06)
+    voice[:, rms] = 0.06 * np.exp(1e-6 * np.random.default_rng(0).normal(size=len(voice)))
+    return replace(data, voice=voice)
+
+
+def compare_levels(data_dir: Path) -> None:
+    """Print accuracy and R2 on unseen speakers, with the level as it is and without it."""
+    data = load_training_data(data_dir)
+    for name, given in (("as recorded", data), ("one level", without_level(data))):
+        found = cross_predict(given, grouped_folds(given.speakers, 5, 0), Settings(), 0)
+        for mode, scores in found.items():
+            figures = summary(data.labels, scores)
+            print(
+                f"{name:12s} {mode:12s} {figures['accuracy']['average']:.4f} {figures['r2']['average']:.4f}", flush=True
+            )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--distances", action="store_true")
+    parser.add_argument("--level", action="store_true")
+    given = parser.parse_args()
+    compare = compare_levels if given.level else compare_distances if given.distances else compare_beginnings
+    compare(given.data)
