@@ -24,7 +24,7 @@ from thinslice.infer.combine import (
 from thinslice.infer.listening import find_first_speech, judge_profile, judge_sound
 from thinslice.infer.member_features import MemberFeatures, extract_member_features
 from thinslice.infer.members import Member, Words, load_member, reads_words, trait_scores
-from thinslice.infer.origin import say_if_synthetic
+from thinslice.infer.origin import say_if_drawn, say_if_synthetic
 from thinslice.media.source import Source
 from thinslice.traits import TARGETS
 from thinslice.types import Prediction, TraitScore, Window
@@ -208,6 +208,7 @@ class Predictor:
             scores, labels = member.score(its.arrays, words)
             parts.append((member, its.arrays, trait_scores(member.bundle, scores, labels)))
             used += labels
+            warnings += say_if_drawn(member.bundle, its.arrays)
             if member.bundle.card.synthetic:
                 warnings.append(
                     f"{member.bundle.name} was trained on synthetic clips: its scores say nothing about people"
