@@ -55,7 +55,7 @@ def test_an_empty_answer_is_no_vote() -> None:
     assert pairs.num_votes.tolist() == [1, 1, 0]
 
 
-def test_standard_errors_are_those_of_the_inverse_hessian_and_the_probes_come_within_two_percent(
+def test_standard_errors_are_those_of_the_inverse_hessian_and_probes_estimate_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pairs = simulate(300, 3000, 0.6)[0].answered("openness")
@@ -66,7 +66,7 @@ def test_standard_errors_are_those_of_the_inverse_hessian_and_the_probes_come_wi
     hessian = (x * (p * (1 - p))[:, None]).T @ x + np.eye(300) / exact.prior_sd**2
     assert exact.error == pytest.approx(np.sqrt(np.diag(np.linalg.inv(hessian))))
     monkeypatch.setattr(bradley_terry, "_EXACT", 0)
-    assert fit_pairs(pairs).error == pytest.approx(exact.error, rel=0.03)
+    assert np.sqrt(np.mean(np.square(fit_pairs(pairs).error / exact.error - 1))) < 0.02
 
 
 def test_scores_hold_the_truth_as_often_as_their_errors_say() -> None:

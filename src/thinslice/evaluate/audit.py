@@ -69,29 +69,10 @@ def audit(speakers: Sequence[str], splits: Sequence[str], labels: Floats, train_
     }
     for name in names:
         index = rows[name]
-        entry: dict[str, Any] = {
-            "num_clips": len(index),
-            "num_speakers": len(people[name]),
-            "num_labelled": int(np.isfinite(labels[index]).any(axis=1).sum()),
-            "seen_clips": None,
-            "seen_share": None,
-            "shared_speakers": None,
-            "training_mean": None,
-            "lookup": None,
-        }
+        there = [speakers[i] for i in index]
+        out["splits"][name] = entry = _size(len(index), len(people[name]), labels[index])
         if name != train_split:
-            there = [speakers[i] for i in index]
-            seen = is_seen(there, train_speakers)
-            entry |= {
-                "seen_clips": int(seen.sum()),
-                "seen_share": float(seen.mean()),
-                "shared_speakers": len(people[name] & people[train_split]),
-            }
-            if lookup is not None and entry["num_labelled"]:
-                mean = np.tile(lookup.parts.mean, (len(index), 1))
-                entry["training_mean"] = _scores(labels[index], mean, interview)
-                entry["lookup"] = _scores(labels[index], lookup.predict(there), interview)
-        out["splits"][name] = entry
+            entry |= _shared(there, labels[index], train_speakers, lookup, interview)
     out["shared_speakers"] = [
         {"splits": [a, b], "num_speakers": len(people[a] & people[b])}
         for i, a in enumerate(names)
@@ -122,6 +103,36 @@ def _explain_lookup(lookup: Lookup, labels: Floats, speakers: Sequence[str], int
             **_scores(labels, leave_one_out(labels, speakers), interview),
         },
     }
+
+
+def _size(num_clips: int, num_speakers: int, labels: Floats) -> dict[str, Any]:
+    return {
+        "num_clips": num_clips,
+        "num_speakers": num_speakers,
+        "num_labelled": int(np.isfinite(labels).any(axis=1).sum()),
+        "seen_clips": None,
+        "seen_share": None,
+        "shared_speakers": None,
+        "training_mean": None,
+        "lookup": None,
+    }
+
+
+def _shared(
+    speakers: Sequence[str], labels: Floats, train_speakers: Sequence[str], lookup: Lookup | None, interview: bool
+) -> dict[str, Any]:
+    """Return what a split other than training shares with it."""
+    seen = is_seen(speakers, train_speakers)
+    entry: dict[str, Any] = {
+        "seen_clips": int(seen.sum()),
+        "seen_share": float(seen.mean()),
+        "shared_speakers": len(set(speakers) & set(train_speakers)),
+    }
+    if lookup is not None and np.isfinite(labels).any():
+        mean = np.tile(lookup.parts.mean, (len(labels), 1))
+        entry["training_mean"] = _scores(labels, mean, interview)
+        entry["lookup"] = _scores(labels, lookup.predict(speakers), interview)
+    return entry
 
 
 def _scores(labels: Floats, guess: Floats, interview: bool) -> dict[str, Any]:

@@ -280,7 +280,8 @@ class _SumsOf(dict[str, Floats]):
         return np.where(known, summand.of(self._clips), 0.0)
 
     def __missing__(self, name: str) -> Floats:
-        self[name] = found = self.of_clips(name).sum(axis=0)
+        found: Floats = self.of_clips(name).sum(axis=0)
+        self[name] = found
         return found
 
 

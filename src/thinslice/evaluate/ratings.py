@@ -233,4 +233,5 @@ def _halves(clip: Index, z: Floats, size: int, rng: np.random.Generator) -> Floa
 
 
 def _divide(top: NDArray[Any], bottom: NDArray[Any]) -> Floats:
-    return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=np.asarray(bottom) > 0)
+    quotient: Floats = np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=np.asarray(bottom) > 0)
+    return quotient

@@ -186,9 +186,9 @@ def build_scorecard(
     systems = {_FILE: system} | ({} if lookup is None else _baselines(lookup, chosen.speakers))
     scores = _score_protocols(chosen, systems, masks, resampling, interview)
     memberships = {column: membership_of(chosen, column) for column in group_by}
+    beside = {name: one for name, one in systems.items() if name != _FILE}
     groups: dict[str, GroupScores] = {}
     for column, membership in memberships.items():
-        beside = {name: s for name, s in systems.items() if name != _FILE}
         groups[column] = score_groups(chosen.labels, system, beside, chosen.speakers, membership, resampling, interview)
         warnings += [f"{column}: {line}" for line in groups[column].warnings]
     extremes = comparison = voters = None
@@ -454,7 +454,7 @@ def swapped_columns(labels: Floats, scores: Floats) -> tuple[int, ...]:
 
     def gain(order: tuple[int, ...]) -> float:
         moved = sum(i != j for i, j in enumerate(order))
-        return float(r[rows, order].sum() - r[rows, rows].sum()) - moved * needed
+        return float(r[rows, order].sum() - r[rows, rows].sum()) - float(moved * needed)
 
     best = max(permutations(range(size)), key=gain)
     return best if gain(best) > 0 else in_place

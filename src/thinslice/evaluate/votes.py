@@ -29,7 +29,6 @@ Index = NDArray[np.intp]
 MIN_RELIABILITY: Final = 1e-3
 """A reliability of one vote below this is not told from nothing, and would make the ridge's weight infinite."""
 _MAX_RELIABILITY: Final = 0.4
-_TOLERANCE: Final = 1e-6
 _MAX_STEPS: Final = 500
 
 
@@ -148,18 +147,19 @@ def ridge_weight(reliability: float) -> float:
     return (1.0 - 2.0 * g) / g
 
 
-def consensus(pairs: Pairs, reliability: float | None = None) -> Floats:
+def consensus(pairs: Pairs, reliability: float | None = None, tolerance: float = 1e-6) -> Floats:
     """Return the ridge solution s, (n,), of this module's header; 0 for a clip without votes.
 
     Args:
         pairs: the votes.
         reliability: of one vote; by default `vote_reliability` of these.
+        tolerance: see `solve`.
     """
     weight = ridge_weight(vote_reliability(pairs) if reliability is None else reliability)
-    return solve(pairs.laplacian(), weight, pairs.tally(pairs.choice)[:, None])[:, 0]
+    return solve(pairs.laplacian(), weight, pairs.tally(pairs.choice)[:, None], tolerance)[:, 0]
 
 
-def solve(matrix: "csr_array", ridge: float, right_side: Floats) -> Floats:
+def solve(matrix: "csr_array", ridge: float, right_side: Floats, tolerance: float = 1e-6) -> Floats:
     """Solve (matrix + ridge I) x = b for several b by conjugate gradients, Jacobi-preconditioned.
 
     Votes join clips nearly at random, so the system is well conditioned and some ten steps solve it; a direct
@@ -169,14 +169,15 @@ def solve(matrix: "csr_array", ridge: float, right_side: Floats) -> Floats:
         matrix: positive semidefinite, sparse (n, n).
         ridge: what is added to its diagonal, above 0.
         right_side: (n, m).
+        tolerance: relative residual at which a column is solved.
 
     Returns:
-        x (n, m), to a relative residual of 1e-6 in every column.
+        x (n, m).
     """
     inverse = 1.0 / (matrix.diagonal() + ridge)[:, None]
-    x = inverse * right_side
+    x: Floats = inverse * right_side
     residual = right_side - (matrix @ x + ridge * x)
-    goal = _TOLERANCE * np.linalg.norm(right_side, axis=0)
+    goal = tolerance * np.linalg.norm(right_side, axis=0)
     step = inverse * residual
     power = (residual * step).sum(axis=0)
     for _ in range(_MAX_STEPS):
