@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import thinslice  # noqa: F401  Before a test imports ONNX Runtime, which would report its use.
+
 # A loaded machine is no reason to fail: properties have no deadline.
 settings.register_profile("thinslice", deadline=None)
 settings.load_profile("thinslice")
