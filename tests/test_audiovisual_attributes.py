@@ -398,10 +398,10 @@ class TestRecipe:
         again = RECIPES["audiovisual_attributes"](**recipe.arguments)
         assert (again.arguments, again.features, again.variant) == (recipe.arguments, recipe.features, variant)
 
-    def test_wrong_sizes_are_named(self) -> None:
+    def test_wrong_hyperparameters_are_named(self) -> None:
         with pytest.raises(UsageError, match="no variant 'video'"):
             audiovisual_attributes("video")
-        with pytest.raises(UsageError, match="no size depth"):
+        with pytest.raises(UsageError, match="no hyperparameter depth"):
             audiovisual_attributes(depth=3)
         with pytest.raises(UsageError, match="square faces: reference is one of openface_112, dlib_224"):
             audiovisual_attributes(reference="sphereface_112x96")

@@ -105,12 +105,12 @@ def test_stored_features_are_those_of_the_bundle(tmp_path):
     ("choices", "message"),
     [
         ({"variant": "gru"}, "no variant 'gru'; there are lstm"),
-        ({"learning_rte": 1}, "no choice learning_rte"),
+        ({"learning_rte": 1}, "no hyperparameter learning_rte"),
         ({"start_from": "x.net"}, "lstm-finetune"),
         ({"faces_per_part": 2}, "3 or more"),
     ],
 )
-def test_wrong_choices_are_one_clear_line(choices, message):
+def test_wrong_hyperparameters_are_one_clear_line(choices, message):
     with pytest.raises(UsageError, match=message) as caught:
         bimodal(**choices)
     assert "\n" not in str(caught.value)

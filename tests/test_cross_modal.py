@@ -193,7 +193,7 @@ def test_scene_is_one_frame_and_published_rows_are_known():
 def test_wrong_arguments_are_named():
     with pytest.raises(UsageError, match="no variant 'sound'"):
         cross_modal("sound")
-    with pytest.raises(UsageError, match="no size depth"):
+    with pytest.raises(UsageError, match="no hyperparameter depth"):
         cross_modal("audio", depth=3)
     with pytest.raises(UsageError, match="does not fit"):
         cross_modal("video", side=141)

@@ -309,10 +309,10 @@ class TestRecipe:
         assert again.features == recipe.features
         assert {figure.target for figure in recipe.published} >= set(TRAITS)
 
-    def test_wrong_sizes_are_named(self) -> None:
+    def test_wrong_hyperparameters_are_named(self) -> None:
         with pytest.raises(UsageError, match="no variant 'deep'"):
             deep_impression("deep")
-        with pytest.raises(UsageError, match="no size depth"):
+        with pytest.raises(UsageError, match="no hyperparameter depth"):
             deep_impression(depth=3)
         with pytest.raises(UsageError, match="crop of 300"):
             deep_impression(crop=300)

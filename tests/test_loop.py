@@ -446,7 +446,7 @@ class TestStages:
         emotion = ClipData(names, labels, ("valence", "arousal"), ArrayReader(faces))
         companion = Companion(
             targets=("valence", "arousal"),
-            features={"face": FeatureSpec(extractor="frames")},
+            features={"face": FeatureSpec(extractor="voice_profile")},
             sample=face,
             batch_size=6,
         )

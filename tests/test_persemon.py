@@ -581,7 +581,7 @@ class TestRecipe:
         ("variant", "sizes", "message"),
         [
             ("all", {}, "no variant 'all'; there are joint"),
-            ("joint", {"depth": 3}, "no size depth"),
+            ("joint", {"depth": 3}, "no hyperparameter depth"),
             ("joint", {"draws": 2}, "odd number"),
             ("joint", {"deep": "9"}, "deep is one of"),
             ("joint", {"margin": 0.0}, "margin above 0"),
