@@ -20,7 +20,7 @@ from thinslice.evaluate.metrics import Floats
 from thinslice.evaluate.votes import Index, Pairs, consensus, vote_reliability
 
 NUM_HALVES: Final = 20
-_NUM_RESAMPLES: Final = 1000
+_NUM_RESAMPLES: Final = 400
 
 
 @dataclass(frozen=True)
