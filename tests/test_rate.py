@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from thinslice.cli.rate import rate
 from thinslice.data.manifest import Manifest, load_manifest, save_manifest
 from thinslice.data.votes import load_answers
-from thinslice.errors import UsageError
+from thinslice.errors import OutputError, UsageError
 from thinslice.rate.answers import FILE, AnswerFile, NotKeptError, open_answers, read_answers
 from thinslice.rate.choose import ClipChooser
 from thinslice.rate.export import collect, export, judge_raters
@@ -138,7 +138,7 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="locks inside one process")
 def test_two_servers_never_share_a_file(answers, tmp_path):
-    with pytest.raises(UsageError, match="another thinslice rate"), open_answers(tmp_path / FILE):
+    with pytest.raises(OutputError, match="another program"), open_answers(tmp_path / FILE):
         pass
 
 

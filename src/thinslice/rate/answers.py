@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal
 
 from thinslice.documents import Document, format_document, parse_document
 from thinslice.errors import ThinsliceError, UsageError
-from thinslice.locks import try_lock
+from thinslice.files import locked
 
 FILE = "answers.jsonl"
 
@@ -105,8 +105,14 @@ def open_answers(path: Path) -> Iterator[AnswerFile]:
     """Open a file of answers for appending, alone.
 
     Raises:
-        UsageError: another server has it, it is damaged, or cannot be written.
+        UsageError: it is damaged, or cannot be written.
+        OutputError: another server has its folder.
     """
+    with locked(path.parent):
+        yield from _opened(path)
+
+
+def _opened(path: Path) -> Iterator[AnswerFile]:
     entries, torn = read_answers(path)
     try:
         # Unbuffered: what is not written must not come back later.
@@ -114,8 +120,6 @@ def open_answers(path: Path) -> Iterator[AnswerFile]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
     with file:
-        if not try_lock(file.fileno()):
-            raise UsageError(f"{path}: another thinslice rate is writing there; stop it, or choose another --out")
         if torn:
             file.truncate(path.stat().st_size - torn)
         _sync_folder(path.parent)

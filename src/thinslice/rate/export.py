@@ -15,6 +15,7 @@ from thinslice.errors import UsageError
 from thinslice.evaluate.ratings import Ratings
 from thinslice.evaluate.scores import ScoreSheet, score_rated, score_votes
 from thinslice.evaluate.votes import Votes, build_votes
+from thinslice.files import write_atomically
 from thinslice.rate.answers import Entry
 from thinslice.rate.questions import Study
 from thinslice.rate.session import standing
@@ -160,11 +161,11 @@ def export(entries: Sequence[Entry], study: Study, manifest: Manifest, folder: P
         sheet = score_rated(answers, (study.scale.low, study.scale.high))
         name, text = "ratings.csv", format_ratings(answers)
     raters = judge_raters(entries, study)
-    (folder / name).write_text(text, "utf-8", newline="")
+    write_atomically(folder / name, text.encode("utf-8", "surrogateescape"))
     if not np.isnan(sheet.scores).all():
         save_manifest(scores_manifest(sheet, manifest), folder / SCORES)
-    (folder / "reliability.json").write_text(format_document(sheet.to_dict(), indent=1) + "\n", "utf-8")
-    (folder / "raters.csv").write_text(_raters_table(raters), "utf-8", newline="")
+    write_atomically(folder / "reliability.json", format_document(sheet.to_dict(), indent=1).encode() + b"\n")
+    write_atomically(folder / "raters.csv", _raters_table(raters).encode())
     return sheet, raters
 
 

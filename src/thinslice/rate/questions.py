@@ -8,6 +8,7 @@ import msgspec
 
 from thinslice.documents import Document, format_document, load_document
 from thinslice.errors import UsageError
+from thinslice.files import write_atomically
 
 PRESETS = Path(__file__).with_name("presets")
 DEFAULT = "first-impressions"
@@ -149,10 +150,7 @@ def open_study(name_or_file: str | None, folder: Path) -> Study:
     study = load_study(name_or_file or DEFAULT)
     if old is not None and _asked(old) != _asked(study):
         raise UsageError(f"{folder}: holds answers to other questions; choose another --out, or the old ones")
-    try:
-        path.write_text(format_document(study, indent=1) + "\n", "utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+    write_atomically(path, format_document(study, indent=1).encode() + b"\n")
     return study
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
+
 from thinslice.assets.folders import cache_dir
 from thinslice.errors import UsageError
-from thinslice.locks import try_lock
 
 LOCK = ".lock"
 
@@ -29,18 +30,17 @@ def private_folder() -> Iterator[Path]:
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         # While one server starts no other does: a folder without a lock on it is a dead server's.
-        with (root / LOCK).open("a") as starting:
-            try_lock(starting.fileno(), wait=True)
+        with filelock.FileLock(root / LOCK):
             sweep(root)
             folder = Path(tempfile.mkdtemp(prefix="server-", dir=root))
-            lock = (folder / LOCK).open("a")
-            try_lock(lock.fileno())
+            lock = filelock.FileLock(folder / LOCK)
+            lock.acquire()
     except OSError as error:
         raise UsageError(f"{root}: cannot keep uploads there ({error.strerror}); set THINSLICE_CACHE") from None
     try:
         yield folder
     finally:
-        lock.close()
+        lock.release()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -49,11 +49,12 @@ def sweep(root: Path) -> int:
     num_removed = 0
     for folder in root.glob("server-*"):
         try:
-            with (folder / LOCK).open("a") as lock:
-                dead = try_lock(lock.fileno())
+            with filelock.FileLock(folder / LOCK, blocking=False):
+                pass
+        except filelock.Timeout:
+            continue  # its server lives
         except OSError:
-            dead = True
-        if dead:
-            shutil.rmtree(folder, ignore_errors=True)
-            num_removed += 1
+            pass
+        shutil.rmtree(folder, ignore_errors=True)
+        num_removed += 1
     return num_removed

@@ -1,7 +1,6 @@
 """Processes that score clips: one clip each at a time, within a time limit, whatever the clip does to a decoder."""
 
 import multiprocessing
-import os
 import pickle
 import signal
 import threading
@@ -15,6 +14,7 @@ from typing import Any
 
 from thinslice.bundle import Card
 from thinslice.errors import ThinsliceError
+from thinslice.processes import end_with_parent
 from thinslice.types import Prediction
 
 START_S = 120.0
@@ -137,7 +137,7 @@ class Worker:
 def _work(pipe: Connection, bundle: str, threads: int) -> None:
     """Run in the process: score what comes through the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends us itself.
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     from thinslice.infer.predictor import Predictor
 
     predictors: dict[str, Predictor] = {}
@@ -180,11 +180,3 @@ def _score(
 def _renamed(line: str, job: Job) -> str:
     """Return a message with the sender's name of the clip in place of ours."""
     return line.replace(str(job.clip), job.name).replace(job.clip.name, job.name).replace(f"{job.clip.parent}/", "")
-
-
-def _end_with_parent() -> None:
-    """End this process when the server is gone, even one that was killed while a clip was decoded."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
