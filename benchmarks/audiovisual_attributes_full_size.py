@@ -56,7 +56,7 @@ def export(folder: Path) -> None:
 
     run = RunFolder(folder / "run")
     document = run.load()
-    recipe = RECIPES["audiovisual_attributes"](**document["arguments"])
+    recipe = RECIPES["audiovisual_attributes"](**document.arguments)
     began = time.perf_counter()
     exported = export_run(recipe, run, folder / "bundle", load_samples(recipe, document, None, None, 2))
     size = (exported.folder / "model.onnx").stat().st_size / 2**20

@@ -23,6 +23,7 @@ from thinslice.report.heatmaps import draw_errors, draw_heat_maps
 from thinslice.systems.cr_net.network import CRNet, Stream
 from thinslice.systems.cr_net.recipe import cr_net
 from thinslice.train.data import StoredClip, random_state
+from thinslice.train.documents import RunDocument
 from thinslice.train.export import load_trained
 from thinslice.train.recipe import Arrays, Recipe
 from thinslice.train.run import RunFolder
@@ -32,9 +33,9 @@ from thinslice.traits import TRAITS
 NUM_SHOWN = 6
 
 
-def test_inputs(recipe: Recipe, document: dict, split: str) -> Iterator[tuple[str, Arrays]]:
+def test_inputs(recipe: Recipe, document: RunDocument, split: str) -> Iterator[tuple[str, Arrays]]:
     """Yield the clips of a split as the test samples them."""
-    origin = document["sessions"][-1]["origin"]
+    origin = document.sessions[-1].origin
     table = load_manifest(Path(origin["manifest"]))
     clips = [(clip, table.path(i)) for i, clip in enumerate(table.clips)]
     reader, _ = open_reader(Path(origin["store"]), recipe.features, clips, table.transcripts)
@@ -55,7 +56,7 @@ def heat_maps(network: CRNet, name: str, pictures: np.ndarray) -> list[np.ndarra
 
 def draw_figure_10(runs: dict[str, RunFolder], out: Path) -> None:
     """Draw all traits' errors of the test clips, and print the mean error of extreme labels."""
-    table = load_manifest(Path(next(iter(runs.values())).load()["sessions"][-1]["origin"]["manifest"]))
+    table = load_manifest(Path(next(iter(runs.values())).load().sessions[-1].origin["manifest"]))
     places = {clip: i for i, clip in enumerate(table.clips)}
     truth, predictions = np.empty(0), {}
     for name, run in runs.items():
@@ -74,8 +75,8 @@ def main(runs: list[Path], out: Path) -> None:
     draw_figure_10(named, out)
     run = next(iter(named.values()))
     document = run.load()
-    recipe = cr_net(**document["arguments"])
-    trained, fresh = load_trained(recipe, run), build_seeded(recipe, document["seed"]).eval()
+    recipe = cr_net(**document.arguments)
+    trained, fresh = load_trained(recipe, run), build_seeded(recipe, document.seed).eval()
     assert isinstance(trained, CRNet)
     assert isinstance(fresh, CRNet)
     shown: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"scene": [], "face": []}

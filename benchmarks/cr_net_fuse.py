@@ -31,11 +31,11 @@ def outputs(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str
 
 def main(runs: list[RunFolder]) -> None:
     documents = [run.load() for run in runs]
-    sizes = [{name: value for name, value in entry["arguments"].items() if name != "variant"} for entry in documents]
+    sizes = [{name: value for name, value in entry.arguments.items() if name != "variant"} for entry in documents]
     # The motion's gain concerns stacked frames alone; that of the first run, the scene's, is taken.
     if any({**other, "motion_gain": sizes[0]["motion_gain"]} != sizes[0] for other in sizes):
         raise UsageError("the runs are of different sizes; train the streams with the same settings")
-    small = "small_" if documents[0]["arguments"]["variant"].startswith("small_") else ""
+    small = "small_" if documents[0].arguments["variant"].startswith("small_") else ""
     recipe = cr_net(f"{small}all", **sizes[0])
     network = recipe.build_model()
     assert isinstance(network, CRNet)
@@ -43,7 +43,7 @@ def main(runs: list[RunFolder]) -> None:
     for run in runs:
         state |= torch.load(run.stage("joint") / "last.pt", map_location="cpu", weights_only=True)
     network.load_state_dict(state)
-    origin = documents[0]["sessions"][-1]["origin"]
+    origin = documents[0].sessions[-1].origin
     data, _ = load_run_data(recipe, Path(origin["manifest"]), Path(origin["store"]))
     seen, labels = {}, {}
     for split, clips in data.splits.items():

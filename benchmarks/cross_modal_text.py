@@ -22,7 +22,6 @@ from thinslice.features.word_vectors import load_word_vectors, split_words, vect
 from thinslice.systems.cross_modal.recipe import cross_modal
 from thinslice.train.data import ArrayReader, ClipData, RunData
 from thinslice.train.loop import train
-from thinslice.train.run import load_json
 from thinslice.train.settings import Settings
 from thinslice.traits import TRAITS
 from thinslice.voice_words.trainer import grouped_folds, load_training_data, random_folds
@@ -88,8 +87,7 @@ def main() -> None:
             )
             table_of = np.genfromtxt(run.predictions("test"), delimiter=",", names=True, dtype=None, encoding="utf-8")
             scores[test] = np.stack([table_of[trait] for trait in TRAITS], 1)
-            done = load_json(run.stage("text") / "done.json", "")
-            epochs.append(int(done["progress"]["best_epoch"]))
+            epochs.append(int(run.load_end("text").progress["best_epoch"]))
             mean[test] = labels[splits["train"]].mean(0)
         there = np.isfinite(scores).all(1)
         for label, found in (("text", scores[there]), ("training mean", mean[there])):

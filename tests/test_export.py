@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -31,7 +32,7 @@ from thinslice.train.data import (  # noqa: E402
 from thinslice.train.export import build_card, export_run, load_trained  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Arrays  # noqa: E402
-from thinslice.train.run import RunFolder, load_json  # noqa: E402
+from thinslice.train.run import RunFolder  # noqa: E402
 from thinslice.train.settings import Settings  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 from toy_recipe import toy_clips, toy_data, toy_recipe, toy_stage  # noqa: E402
@@ -131,12 +132,12 @@ def test_bundle_says_what_the_run_was(trained, tmp_path: Path) -> None:  # type:
         low, high = np.quantile(validation.labels[:, k] - predicted[:, k], [0.1, 0.9])
         assert bundle.interval(("sound", "scene"), trait) == pytest.approx((min(low, 0), max(high, 0)), abs=1e-3)
     document = run.load()
-    assert bundle.card.digests["labels"] == document["data"]["labels"]["digest"]
+    assert bundle.card.digests["labels"] == document.data.labels.digest
     assert bundle.card.num_training_clips == len(labels)
-    splits = load_json(run.path / "scores.json", "")["splits"]
-    assert bundle.card.r2_for(("scene", "sound")) == pytest.approx(splits["test"]["r2"], abs=1e-4)
+    splits = run.load_scores()
+    assert bundle.card.r2_for(("scene", "sound")) == pytest.approx(splits["test"].r2, abs=1e-4)
     assert not bundle.card.synthetic
-    drawn = {**document, "data": {**document["data"], "synthetic": True}}
+    drawn = msgspec.structs.replace(document, data=msgspec.structs.replace(document.data, origin={"synthetic": True}))
     assert build_card(recipe, drawn, splits).synthetic
     scores = OnnxModel(bundle.folder).predict(samples_of(recipe, data.splits["test"])[1])
     theirs = np.loadtxt(run.predictions("test"), delimiter=",", skiprows=1, usecols=range(1, 6))[1]

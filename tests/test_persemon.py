@@ -37,7 +37,6 @@ from thinslice.train.export import build_graph, largest_difference, load_trained
 from thinslice.train.history import read_rows  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Stage  # noqa: E402
-from thinslice.train.run import load_json  # noqa: E402
 from thinslice.train.settings import Settings  # noqa: E402
 from thinslice.train.stage import trained_parameters  # noqa: E402
 from thinslice.train.system import weights_of  # noqa: E402
@@ -666,7 +665,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, object, o
 class TestLearning:
     def test_personality_and_emotion_on_data_not_seen(self, learned) -> None:  # type: ignore[no-untyped-def]
         _, run, model, _ = learned
-        scores = load_json(run.path / "scores.json", "")["splits"]["validation"]
+        scores = run.load_scores()["validation"]
         assert scores["r2"] > 0.9
         rng = np.random.default_rng(9)
         emotions = rng.uniform(-0.9, 0.9, (50, 2))

@@ -63,8 +63,12 @@ def format_document(value: Any, indent: int | None = None) -> str:
     Raises:
         ValueError: a number that is not finite.
     """
-    data = msgspec.to_builtins(value, enc_hook=_plain)
-    return json.dumps(data, indent=indent, ensure_ascii=indent is None, allow_nan=False)
+    return json.dumps(to_plain(value), indent=indent, ensure_ascii=indent is None, allow_nan=False)
+
+
+def to_plain(value: Any) -> Any:
+    """Return a document as dicts, lists and scalars."""
+    return msgspec.to_builtins(value, enc_hook=_plain)
 
 
 def load_document(

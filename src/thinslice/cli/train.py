@@ -125,10 +125,9 @@ def parse_companions(given: tuple[str, ...]) -> dict[str, Path]:
 
 
 def _print_scores(folder: Path) -> None:
-    from thinslice.train.run import load_json
+    from thinslice.train.run import RunFolder
 
-    splits = load_json(folder / "scores.json", "no scores")["splits"]
-    for split, row in splits.items():
-        r2 = "–" if row["r2"] is None else f"{row['r2']:.3f}"
-        click.echo(f"{split}: accuracy {row['accuracy']:.4f}, R² {r2} ({row['num_clips']:,} clips)")
+    for split, scores in RunFolder(folder).load_scores().items():
+        r2 = "–" if scores.r2 is None else f"{scores.r2:.3f}"
+        click.echo(f"{split}: accuracy {scores.accuracy:.4f}, R² {r2} ({scores.num_clips:,} clips)")
     click.echo(f"{folder}: next, thinslice export {folder} --out BUNDLE", err=True)

@@ -22,6 +22,7 @@ from thinslice.errors import MissingExtraError, UsageError
 from thinslice.systems.folder import SystemFolder
 
 if TYPE_CHECKING:
+    from thinslice.train.documents import RunDocument
     from thinslice.train.recipe import Recipe
 
 ENTRY_POINTS: Final = "thinslice.systems"
@@ -90,9 +91,9 @@ def build_recipe(system: str, variant: str | None = None, **hyperparameters: Any
     return build(**hyperparameters)
 
 
-def rebuild_recipe(document: Mapping[str, Any]) -> "Recipe":
+def rebuild_recipe(document: "RunDocument") -> "Recipe":
     """Return the recipe of a run, as its run.json describes it; errors as `build_recipe`."""
-    return build_recipe(document.get("source") or document["recipe"], **document["arguments"])
+    return build_recipe(document.source or document.recipe, **document.arguments)
 
 
 def _installed() -> dict[str, Any]:

@@ -21,8 +21,9 @@ from thinslice.bundle import BundleDocument, BundleInput, Card, Comparison, Scor
 from thinslice.errors import UsageError
 from thinslice.layers.onnx_graph import require_onnx, trace
 from thinslice.train.data import ClipData
+from thinslice.train.documents import RunDocument, SplitScores
 from thinslice.train.recipe import Arrays, ClipReader, Estimator, FitStage, Mode, Predict, Recipe, Sample, Stage
-from thinslice.train.run import RunFolder, load_json
+from thinslice.train.run import RunFolder
 from thinslice.train.stage import load_weights
 from thinslice.train.system import predict_system, weights_of
 
@@ -32,6 +33,9 @@ where these are beyond 1, as an untrained network's are."""
 
 FEATURE_TOLERANCE: Final = 1e-3
 """The same of the features that an estimator sees, as a share of the largest."""
+
+Offsets = tuple[float, float]
+"""Ends of an interval, from a score."""
 
 _Z80: Final = 1.2815515655446004
 """Half the width of a normal distribution's middle 80%, in standard deviations."""
@@ -96,11 +100,9 @@ def export_run(
     last = recipe.stages[-1]
     estimator = last.load(run.stage(last.name) / "estimator") if isinstance(last, FitStage) else None
     graph = build_graph(recipe, model, samples, estimator)
-    scores = load_json(run.path / "scores.json", "the run was not finished; go on with: thinslice train ... --resume")
-    labels = document["data"]["labels"]
-    splits, deviation = scores["splits"], labels["deviation"]
-    whole = tuple(recipe.inputs)
-    residuals = {whole: splits.get("validation", {}).get("residuals", {})}
+    splits, labels = run.load_scores(), document.data.labels
+    known = splits["validation"].residuals if "validation" in splits else {}
+    residuals: dict[tuple[str, ...], Mapping[str, Offsets]] = {tuple(recipe.inputs): known}
     if validation is not None and len(validation):
         residuals |= residuals_of_parts(recipe, run, model, validation)
     return write_bundle(
@@ -110,8 +112,8 @@ def export_run(
         samples,
         out,
         name=name or "-".join(filter(None, [recipe.name, recipe.variant])),
-        percentiles=_percentiles(recipe, labels["quantiles"], run),
-        intervals=_intervals(recipe, residuals, deviation),
+        percentiles=_percentiles(recipe, labels.quantiles, run),
+        intervals=_intervals(recipe, residuals, labels.deviation),
         card=build_card(recipe, document, splits),
         estimator=estimator,
     )
@@ -141,7 +143,7 @@ def parts_of_inputs(recipe: Recipe) -> list[tuple[str, ...]]:
 
 def residuals_of_parts(
     recipe: Recipe, run: RunFolder, model: nn.Module, clips: ClipData
-) -> dict[tuple[str, ...], dict[str, tuple[float, float]]]:
+) -> dict[tuple[str, ...], dict[str, Offsets]]:
     """Return the 10% and 90% quantiles of label minus score with every combination of inputs but all of them."""
     out: dict[tuple[str, ...], dict[str, tuple[float, float]]] = {}
     for part in parts_of_inputs(recipe)[1:]:
@@ -319,7 +321,7 @@ def _percentiles(
 
 def _intervals(
     recipe: Recipe,
-    residuals: Mapping[tuple[str, ...], Mapping[str, Sequence[float]]],
+    residuals: Mapping[tuple[str, ...], Mapping[str, Offsets]],
     deviation: Mapping[str, float],
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """Return for every combination of inputs the middle 80% of the validation clips' residuals.
@@ -340,30 +342,28 @@ def _intervals(
     return {"+".join(dict.fromkeys(recipe.inputs[name] for name in part)): entry for part, entry in found.items()}
 
 
-def build_card(recipe: Recipe, document: Mapping[str, Any], splits: Mapping[str, Any]) -> Card:
+def build_card(recipe: Recipe, document: RunDocument, splits: Mapping[str, SplitScores]) -> Card:
     """Return a run's card, from its run.json and the splits of its scores.json."""
-    data = document["data"]
-    clips = ", ".join(f"{count:,} {split}" for split, count in data["num_clips"].items())
+    data, origin = document.data, document.data.origin
+    clips = ", ".join(f"{count:,} {split}" for split, count in data.num_clips.items())
     scores = []
     for split, entry in splits.items():
-        accuracy, r2 = (
-            {} if entry.get(metric) is None else {"average": round(entry[metric], 4)} for metric in ("accuracy", "r2")
-        )
-        scores.append(Score(clips=f"{split}, {entry['num_clips']} clips", accuracy=accuracy, r2=r2))
+        accuracy, r2 = ({} if value is None else {"average": round(value, 4)} for value in (entry.accuracy, entry.r2))
+        scores.append(Score(clips=f"{split}, {entry.num_clips} clips", accuracy=accuracy, r2=r2))
     source = "the labels' spread: the run had no validation clips"
     if "validation" in splits:
-        source = f"residuals of {splits['validation']['num_clips']} validation clips, used to choose epochs as well"
+        source = f"residuals of {splits['validation'].num_clips} validation clips, used to choose epochs as well"
     if recipe.absent:
         source += "; with fewer inputs, of the same clips without them where they were at hand for the export"
     # Of clips that chose nothing, where there are any; with all inputs, on which the clips were scored.
-    quoted = next((splits[split].get("r2") for split in ("test", "validation") if split in splits), None)
-    digests = {"manifest": data.get("manifest_digest"), "labels": data["labels"]["digest"]}
+    quoted = next((splits[split].r2 for split in ("test", "validation") if split in splits), None)
+    digests = {"manifest": origin.get("manifest_digest"), "labels": data.labels.digest}
     return Card(
         summary=f"{recipe.name}, variant {recipe.variant}: {' and '.join(recipe.inputs.values())}.",
         paper=recipe.paper,
-        trained_on=f"{data.get('manifest', 'clips')} ({clips})",
-        num_training_clips=data["num_clips"].get("train"),
-        synthetic=bool(data.get("synthetic")),
+        trained_on=f"{origin.get('manifest', 'clips')} ({clips})",
+        num_training_clips=data.num_clips.get("train"),
+        synthetic=bool(origin.get("synthetic")),
         r2={} if quoted is None else {"+".join(dict.fromkeys(recipe.inputs.values())): round(quoted, 4)},
         scores=tuple(scores),
         interval_source=source,
@@ -373,6 +373,6 @@ def build_card(recipe: Recipe, document: Mapping[str, Any], splits: Mapping[str,
         ),
         licence="that of the clips it was trained on",
         digests={name: digest for name, digest in digests.items() if digest},
-        source_sha256=document["code"]["source_sha256"],
-        seed=document["seed"],
+        source_sha256=document.code.source_sha256,
+        seed=document.seed,
     )

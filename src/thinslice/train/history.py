@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from thinslice.errors import UsageError
 from thinslice.files import clear_write_errors, write_atomically
 
 STEP_COLUMNS: Final = ("stage", "epoch", "step", "update", "loss", "rate")
@@ -41,7 +42,11 @@ class History:
         for path in (self._steps, self._epochs):
             if path.exists():
                 rows = read_rows(path)
-                write_rows(path, [row for row in rows if kept(row)], list(rows[0]) if rows else STEP_COLUMNS)
+                try:
+                    left = [row for row in rows if kept(row)]
+                except (KeyError, TypeError, ValueError):
+                    raise _damaged(path, "a row without its stage and step") from None
+                write_rows(path, left, list(rows[0]) if rows else STEP_COLUMNS)
         self._writers = {}
         writer = self._writer(stage, purge_step=max(step, 0) + 1)
         if writer is not None:
@@ -101,10 +106,24 @@ class History:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the whole rows of a CSV file; a last line that a killed run left unfinished is not one."""
-    text = path.read_text("utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    return list(csv.DictReader(io.StringIO(whole, newline="")))
+    """Return the whole rows of a CSV file; a last line that a killed run left unfinished is not one.
+
+    Raises:
+        UsageError: the file is no such table.
+    """
+    try:
+        text = path.read_text("utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        rows = list(csv.DictReader(io.StringIO(whole, newline=""), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _damaged(path, str(error)) from None
+    if any(None in row or None in row.values() for row in rows):
+        raise _damaged(path, "rows of different lengths")
+    return rows
+
+
+def _damaged(path: Path, reason: str) -> UsageError:
+    return UsageError(f"{path}: damaged ({reason}); delete it and go on with --resume: it then begins there")
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from thinslice.features.spec import FeatureSpec
 from thinslice.features.store import StoreReader, open_reader
 from thinslice.train.columns import with_columns
 from thinslice.train.data import ClipData, RunData, StoredClip, random_state
+from thinslice.train.documents import RunDocument
 from thinslice.train.recipe import Arrays, Recipe
 
 
@@ -157,7 +158,7 @@ def _weights(table: Manifest, rows: Sequence[int]) -> np.ndarray | None:
 
 
 def load_samples(
-    recipe: Recipe, document: Mapping[str, Any], manifest: Path | None, store: Path | None, count: int = 3
+    recipe: Recipe, document: RunDocument, manifest: Path | None, store: Path | None, count: int = 3
 ) -> list[Arrays]:
     """Return the inputs of some clips as the test samples them: the shortest, the longest, and some between.
 
@@ -188,16 +189,16 @@ def load_samples(
 
 
 def load_split(
-    recipe: Recipe, document: Mapping[str, Any], split: str, manifest: Path | None, store: Path | None
+    recipe: Recipe, document: RunDocument, split: str, manifest: Path | None, store: Path | None
 ) -> ClipData | None:
     """Return the clips of a run's split that are in the store, None where there are none; as `load_samples`."""
     data, _ = load_run_data(recipe, *_origin(document, manifest, store), extract_missing=False)
     return data.splits.get(split)
 
 
-def _origin(document: Mapping[str, Any], manifest: Path | None, store: Path | None) -> tuple[Path, Path]:
+def _origin(document: RunDocument, manifest: Path | None, store: Path | None) -> tuple[Path, Path]:
     """Return the manifest and the store given, else those of a run's last session."""
-    origin = document["sessions"][-1].get("origin", {})
+    origin = document.sessions[-1].origin if document.sessions else {}
     where = manifest or (Path(origin["manifest"]) if "manifest" in origin else None)
     stored = store or (Path(origin["store"]) if "store" in origin else None)
     if where is None or stored is None:

@@ -12,15 +12,17 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from torch import nn
 
 from thinslice.train.context import RunContext
 from thinslice.train.data import RunData
+from thinslice.train.documents import FORMAT
 from thinslice.train.opening import check_data, check_folder, open_run
 from thinslice.train.processes import Processes, find_device, wait_for_all
 from thinslice.train.recipe import FitStage, Recipe, Stage
-from thinslice.train.run import RunFolder, load_json, save_json, write_predictions
+from thinslice.train.run import RunFolder, save_json, write_predictions
 from thinslice.train.run_stage import fit_stage, run_stage
 from thinslice.train.scoring import headline_scores
 from thinslice.train.settings import Settings
@@ -57,7 +59,7 @@ def train(recipe: Recipe, data: RunData, out: str | Path, settings: Settings | N
         document = open_run(context)
         _run_stages(context)
         if processes.rank == 0:
-            folder.save({**document, "status": "finished"})
+            folder.save(msgspec.structs.replace(document, status="finished"))
         wait_for_all()
     return folder
 
@@ -83,7 +85,7 @@ def _run_stages(context: RunContext) -> None:
     previous = ""
     stale = False
     for stage in recipe.stages:
-        stale = stale or not _is_done(folder.stage(stage.name), context.settings.max_steps, _limit(stage))
+        stale = stale or not _is_done(folder, stage, context.settings.max_steps)
         if stale:
             origin = stage.start or previous
             if origin:
@@ -100,16 +102,13 @@ def _run_stages(context: RunContext) -> None:
     _score_run(context, model)
 
 
-def _limit(stage: Stage | FitStage) -> int | None:
-    return stage.steps if isinstance(stage, Stage) else None
-
-
-def _is_done(path: Path, max_steps: int | None, steps: int | None) -> bool:
+def _is_done(folder: RunFolder, stage: Stage | FitStage, max_steps: int | None) -> bool:
     """Return whether a stage is finished, and not by a smaller limit of steps than now."""
-    if not (path / "done.json").is_file():
+    if not (folder.stage(stage.name) / "done.json").is_file():
         return False
-    done = load_json(path / "done.json", "")
-    return not done["cut_short"] or (max_steps is not None and done["steps"] >= max_steps) or done["steps"] == steps
+    end = folder.load_end(stage.name)
+    limit = stage.steps if isinstance(stage, Stage) else None
+    return not end.cut_short or (max_steps is not None and end.steps >= max_steps) or end.steps == limit
 
 
 def _forget_after(folder: RunFolder, recipe: Recipe, name: str, processes: Processes) -> None:
@@ -140,5 +139,5 @@ def _score_run(context: RunContext, model: nn.Module) -> None:
         if context.processes.rank == 0:
             write_predictions(context.folder.predictions(split), clips.clips, recipe.outputs, predicted)
     if context.processes.rank == 0:
-        save_json(context.folder.path / "scores.json", {"splits": scores})
+        save_json(context.folder.path / "scores.json", {"format": FORMAT, "splits": scores})
     model.cpu()

@@ -2,15 +2,17 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+
+import msgspec
 
 from thinslice.errors import UsageError
 from thinslice.files import LOCK
 from thinslice.train.context import RunContext
 from thinslice.train.data import RunData
+from thinslice.train.documents import RunDocument, RunFacts, Session
 from thinslice.train.processes import wait_for_all
 from thinslice.train.recipe import Recipe, Stage
-from thinslice.train.run import check_same, describe_labels, new_document, session
+from thinslice.train.run import check_same, describe_labels, new_document, new_session
 
 
 def check_data(recipe: Recipe, data: RunData) -> None:
@@ -40,25 +42,26 @@ def check_folder(context: RunContext) -> None:
     wait_for_all()  # Every process has looked before one of them writes.
 
 
-def open_run(context: RunContext) -> dict[str, Any]:
-    """Check that a run in the folder is this very run, and write run.json."""
+def open_run(context: RunContext) -> RunDocument:
+    """Check that a run in the folder is this very run, write its run.json and return it."""
     recipe, data, folder, settings = context.recipe, context.data, context.folder, context.settings
-    facts = {
-        **data.facts,
-        "num_clips": {split: len(clips) for split, clips in data.splits.items()},
-        "labels": describe_labels(data.splits["train"].labels, recipe.outputs),
-        "companions": {name: len(clips) for name, clips in data.companions.items()},
-    }
+    facts = RunFacts(
+        num_clips={split: len(clips) for split, clips in data.splits.items()},
+        labels=describe_labels(data.splits["train"].labels, recipe.outputs),
+        companions={name: len(clips) for name, clips in data.companions.items()},
+        origin=dict(data.facts),
+    )
     document = new_document(recipe, facts, context.seed, settings.max_steps)
+    sessions: tuple[Session, ...] = ()
     if folder.exists():
         old = folder.load()
         check_same(old, document, folder.path)
-        document = {**document, "sessions": old["sessions"]}
+        sessions = old.sessions
     wait_for_all()
     began = datetime.now(UTC).isoformat(timespec="seconds")
     device = f"{context.processes.count} x {context.device.type}"
-    entry = session(device, asdict(settings), began)
-    document["sessions"] = [*document["sessions"], {**entry, "origin": dict(data.origin)}]
+    sessions = (*sessions, new_session(device, asdict(settings), began, data.origin))
+    document = msgspec.structs.replace(document, sessions=sessions)
     if context.processes.rank == 0:
         folder.save(document)
     return document

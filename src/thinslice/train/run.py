@@ -30,12 +30,23 @@ import numpy as np
 
 from thinslice import __version__
 from thinslice.data.table import format_table
+from thinslice.documents import Document, format_document, load_document, to_plain
 from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
 from thinslice.files import locked, write_atomically
+from thinslice.train.documents import (
+    CodeVersion,
+    LabelFacts,
+    RunDocument,
+    RunFacts,
+    RunScores,
+    Session,
+    SplitScores,
+    StageEnd,
+    upgrade_run,
+)
 from thinslice.train.recipe import Recipe, describe
 
-FORMAT: Final = 1
 PACKAGES: Final = ("torch", "lightning", "numpy", "scipy", "scikit-learn", "onnx", "av", "soxr")
 
 
@@ -66,32 +77,34 @@ class RunFolder:
         """Return where the predictions of a split are."""
         return self.path / f"predictions_{split}.csv"
 
-    def load(self) -> dict[str, Any]:
-        """Return run.json; UsageError where this is no run, or one of another version."""
-        return load_json(self.document_path, "not a run (no run.json in it); make one with: thinslice train")
+    def load(self) -> RunDocument:
+        """Return run.json; UsageError where this is no run, or the file is damaged."""
+        if not self.exists():
+            raise UsageError(f"{self.path}: not a run (no run.json in it); make one with: thinslice train")
+        return load_document(self.document_path, RunDocument, "train again into another folder", upgrade=upgrade_run)
 
-    def save(self, document: Mapping[str, Any]) -> None:
+    def save(self, document: RunDocument) -> None:
         """Write run.json."""
         save_json(self.document_path, document)
 
+    def load_end(self, stage: str) -> StageEnd:
+        """Return how a stage ended; UsageError where it has not, or the file is damaged."""
+        path = self.stage(stage) / "done.json"
+        if not path.is_file():
+            raise UsageError(f"{self.path}: stage {stage} is not finished; go on with --resume")
+        return load_document(path, StageEnd, "delete it and go on with --resume")
 
-def load_json(path: Path, absent: str) -> dict[str, Any]:
-    """Return a JSON object of this format; UsageError, saying `absent` where there is no file."""
-    try:
-        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        found = document["format"]
-    except FileNotFoundError:
-        raise UsageError(f"{path.parent}: {absent}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: damaged ({type(error).__name__}: {error}); train again") from None
-    if found != FORMAT:
-        raise UsageError(f"{path}: format {found}, this version of thinslice reads {FORMAT}")
-    return document
+    def load_scores(self) -> Mapping[str, SplitScores]:
+        """Return the final scores by split; UsageError where the run is not finished, or the file is damaged."""
+        path = self.path / "scores.json"
+        if not path.is_file():
+            raise UsageError(f"{self.path}: the run was not finished; go on with: thinslice train ... --resume")
+        return load_document(path, RunScores, "delete it and go on with --resume").splits
 
 
-def save_json(path: Path, document: Mapping[str, Any]) -> None:
+def save_json(path: Path, document: Document | Mapping[str, Any]) -> None:
     """Write a JSON object in one piece; NaN becomes null."""
-    text = json.dumps(_finite({"format": FORMAT, **document}), indent=1, ensure_ascii=False, allow_nan=False)
+    text = format_document(_finite(to_plain(document)), indent=1)
     write_atomically(path, (text + "\n").encode())
 
 
@@ -103,17 +116,20 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def describe_labels(labels: np.ndarray, targets: Sequence[str]) -> dict[str, Any]:
-    """Return what export needs of the training labels: per target 101 quantiles, mean, deviation, count; a digest."""
-    quantiles, means, deviations, counts = {}, {}, {}, {}
+def describe_labels(labels: np.ndarray, targets: Sequence[str]) -> LabelFacts:
+    """Return what export needs of the training labels (clips, targets)."""
+    quantiles: dict[str, tuple[float, ...]] = {}
+    means: dict[str, float] = {}
+    deviations: dict[str, float] = {}
+    counts: dict[str, int] = {}
     for name, column in zip(targets, labels.T, strict=True):
         known = column[~np.isnan(column)]
         counts[name] = len(known)
         if len(known):
-            quantiles[name] = [round(float(q), 6) for q in np.quantile(known, np.linspace(0, 1, 101))]
+            quantiles[name] = tuple(round(float(q), 6) for q in np.quantile(known, np.linspace(0, 1, 101)))
             means[name], deviations[name] = float(known.mean()), float(known.std())
     digest = hashlib.sha256(np.ascontiguousarray(labels, dtype="<f8").tobytes()).hexdigest()
-    return {"digest": digest, "count": counts, "mean": means, "deviation": deviations, "quantiles": quantiles}
+    return LabelFacts(digest=digest, count=counts, mean=means, deviation=deviations, quantiles=quantiles)
 
 
 def spec_digest(spec: FeatureSpec) -> str:
@@ -132,61 +148,61 @@ def describe_environment() -> dict[str, Any]:
     return {"python": platform.python_version(), "platform": platform.platform(), "versions": versions}
 
 
-def describe_code() -> dict[str, str]:
-    """Return the package's version, and the digest of its source: two runs of one digest ran the same code."""
+def describe_code() -> CodeVersion:
+    """Return which code this is: two runs of one digest ran the same code."""
     root = Path(__file__).resolve().parents[1]
     sha = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         sha.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
-    return {"version": __version__, "source_sha256": sha.hexdigest()}
+    return CodeVersion(version=__version__, source_sha256=sha.hexdigest())
 
 
-def new_document(recipe: Recipe, data: Mapping[str, Any], seed: int, max_steps: int | None) -> dict[str, Any]:
+def new_document(recipe: Recipe, data: RunFacts, seed: int, max_steps: int | None) -> RunDocument:
     """Return the run.json of a new run.
 
     Args:
         recipe: what is run.
-        data: what it is run on: digests, numbers of clips, label statistics.
+        data: what it is run on.
         seed: the run's.
         max_steps: see `thinslice.train.settings.Settings`.
     """
-    return {
-        "recipe": recipe.name,
-        "source": recipe.source,
-        "arguments": dict(recipe.arguments),
-        "resolved": describe(replace(recipe, source="")),
-        "features": {name: {**spec.to_dict(), "digest": spec_digest(spec)} for name, spec in recipe.features.items()},
-        "data": dict(data),
-        "seed": seed,
-        "max_steps": max_steps,
-        "code": describe_code(),
-        "sessions": [],
-        "status": "started",
-    }
+    return RunDocument(
+        recipe=recipe.name,
+        source=recipe.source,
+        arguments=dict(recipe.arguments),
+        resolved=describe(replace(recipe, source="")),
+        features={name: {**spec.to_dict(), "digest": spec_digest(spec)} for name, spec in recipe.features.items()},
+        data=data,
+        seed=seed,
+        max_steps=max_steps,
+        code=describe_code(),
+    )
 
 
-def check_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+def check_same(old: RunDocument, new: RunDocument, path: Path) -> None:
     """Raise UsageError, naming what differs, where a run is to be resumed with another recipe, data or seed."""
+    before, now = (json.loads(json.dumps(_finite(to_plain(document)))) for document in (old, new))
     for what in ("recipe", "arguments", "resolved", "features", "data", "seed"):
-        before, now = (json.loads(json.dumps(_finite(document[what]))) for document in (old, new))
-        if before != now:
-            keys = sorted(set(before) | set(now)) if isinstance(before, dict) and isinstance(now, dict) else []
-            which = ", ".join(key for key in keys if before.get(key) != now.get(key))
+        was, would_be = before[what], now[what]
+        if was != would_be:
+            keys = sorted(set(was) | set(would_be)) if isinstance(was, dict) and isinstance(would_be, dict) else []
+            which = ", ".join(key for key in keys if was.get(key) != would_be.get(key))
             raise UsageError(
-                f"{path}: was begun with another {what}{f' ({which})' if which else f' ({before})'}; a resumed run "
+                f"{path}: was begun with another {what}{f' ({which})' if which else f' ({was})'}; a resumed run "
                 "must be the same one: begin anew in another folder"
             )
 
 
-def session(device: str, settings: Mapping[str, Any], began: str) -> dict[str, Any]:
-    """Return the entry of one start or resumption."""
-    return {
-        "began": began,
-        "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],
-        "device": device,
-        "settings": dict(settings),
-        "environment": describe_environment(),
-    }
+def new_session(device: str, settings: Mapping[str, Any], began: str, origin: Mapping[str, str]) -> Session:
+    """Return the entry of one start or resumption, see `Session`."""
+    return Session(
+        began=began,
+        command=(os.path.basename(sys.argv[0]), *sys.argv[1:]),
+        device=device,
+        settings=dict(settings),
+        environment=describe_environment(),
+        origin=dict(origin),
+    )
 
 
 def write_predictions(path: Path, clips: Sequence[str], outputs: Sequence[str], scores: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -18,13 +18,14 @@ from torch import nn
 
 from thinslice.train.context import RunContext
 from thinslice.train.data import ArrayReader, Batches, Sampled, TrainingSet, build_loader
+from thinslice.train.documents import StageEnd
 from thinslice.train.epoch import EpochScorer
 from thinslice.train.history import History
 from thinslice.train.processes import wait_for_all
 from thinslice.train.recipe import Arrays, ClipReader, FitStage, Mode, Predict, Stage
 from thinslice.train.run import save_json
 from thinslice.train.scoring import apply_to_clips
-from thinslice.train.stage import StageModule, freeze, load_weights
+from thinslice.train.stage import StageModule, freeze, load_checkpoint, load_weights
 from thinslice.train.system import as_scores, weights_of
 
 
@@ -35,7 +36,7 @@ def run_stage(context: RunContext, stage: Stage, model: nn.Module) -> nn.Module:
     checkpoint = path / "last.ckpt"
     state: dict[str, Any] = {"num_epochs": 0, "steps_done": 0, "progress": {}}
     if checkpoint.is_file():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["thinslice"]
+        state = load_checkpoint(checkpoint)
     elif stage.prepare is not None:
         stage.prepare(model, context.data.splits["train"])
     freeze(model, stage)
@@ -70,10 +71,16 @@ def run_stage(context: RunContext, stage: Stage, model: nn.Module) -> nn.Module:
         history.close()
     model = module.model.cpu()
     if context.processes.rank == 0:
-        keep = "best" if stage.keep == "best" and (path / "best.pt").is_file() else "last"
+        keep: Literal["best", "last"] = "best" if stage.keep == "best" and (path / "best.pt").is_file() else "last"
         cut_short = settings.max_steps is not None and module.steps_done == settings.max_steps
-        ended = {"keep": keep, "steps": module.steps_done, "cut_short": cut_short, "accumulated": accumulated}
-        save_json(path / "done.json", {**ended, "progress": module.progress})
+        end = StageEnd(
+            keep=keep,
+            steps=module.steps_done,
+            cut_short=cut_short,
+            accumulated=accumulated,
+            progress=dict(module.progress),
+        )
+        save_json(path / "done.json", end)
     wait_for_all()
     load_weights(model, weights_of(folder, stage.name))
     for parameter in model.parameters():
@@ -171,7 +178,7 @@ def fit_stage(context: RunContext, stage: FitStage, model: nn.Module) -> None:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         stage.save(estimator, target)
-        save_json(path / "done.json", {"keep": "", "steps": 0, "cut_short": False})
+        save_json(path / "done.json", StageEnd(keep="", steps=0, cut_short=False))
     wait_for_all()
 
 

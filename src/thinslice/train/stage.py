@@ -296,3 +296,16 @@ def load_weights(model: nn.Module, path: Path) -> None:
     except Exception as error:  # torch raises many types for damaged files
         line = str(error).strip().splitlines()[0]
         raise UsageError(f"{path}: cannot be loaded ({line}); made by another version, or damaged") from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what a stage's checkpoint says of its progress; UsageError where it is cut or otherwise damaged."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = found["thinslice"]
+        if not isinstance(state["progress"], dict):
+            raise TypeError("its progress is not a table")
+        return {name: state[name] for name in ("num_epochs", "steps_done", "progress")}
+    except Exception as error:  # torch raises many types for damaged files
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"{path}: damaged ({reason}); delete it, and --resume begins this stage again") from None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from thinslice.train.data import ClipData, Sampled, random_state
 from thinslice.train.recipe import FitStage, Mode, Predict, Recipe
-from thinslice.train.run import RunFolder, load_json
+from thinslice.train.run import RunFolder
 from thinslice.train.scoring import apply_to_clips
 
 
@@ -24,8 +24,7 @@ def build_seeded(recipe: Recipe, seed: int) -> nn.Module:
 
 def weights_of(folder: RunFolder, stage: str) -> Path:
     """Return the file of the weights that a finished stage left; UsageError if it is not finished."""
-    done = load_json(folder.stage(stage) / "done.json", f"stage {stage} is not finished; go on with --resume")
-    return folder.stage(stage) / f"{done['keep']}.pt"
+    return folder.stage(stage) / f"{folder.load_end(stage).keep}.pt"
 
 
 def predict_system(

@@ -67,10 +67,8 @@ def load_system(run: Path) -> TrainedPersEmoN:
     """Return the system of a finished run; UsageError where it is another recipe's, or never learned emotion."""
     folder = RunFolder(run)
     document = folder.load()
-    if document["recipe"] != "persemon":
-        raise UsageError(
-            f"{run}: is a run of {document['recipe']}, which says nothing of emotion; give one of persemon"
-        )
+    if document.recipe != "persemon":
+        raise UsageError(f"{run}: is a run of {document.recipe}, which says nothing of emotion; give one of persemon")
     recipe = rebuild_recipe(document)
     if not any(COMPANION in getattr(stage, "companions", ()) for stage in recipe.stages):
         raise UsageError(f"{run}: variant {recipe.variant} was trained without emotion; train another one")
@@ -176,7 +174,7 @@ def further_scores(
         The same with "mse" of "valence", "arousal" and "arousal_valence", the mean of both, where the variant learned
         emotion and the manifest has pictures of that split.
     """
-    kind = KINDS[str(RunFolder(run).load()["arguments"]["variant"]).removeprefix("small_")]
+    kind = KINDS[str(RunFolder(run).load().arguments["variant"]).removeprefix("small_")]
     out = dict(personality) if kind.personality else {}
     found = score_pictures(run, companions[COMPANION], store, split) if kind.emotion and COMPANION in companions else {}
     if found:
