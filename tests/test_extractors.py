@@ -127,13 +127,23 @@ def test_a_store_computes_anew_what_another_version_made(tmp_path: Path, next_ve
     assert counts == [(1, 0), (0, 1), (1, 0), (0, 1)]
 
 
+def test_a_version_that_only_put_wrong_values_right_serves_the_bundles_of_the_one_before(monkeypatch) -> None:
+    extractor = find_extractor("waveform")
+    made_with = {"extractor": "waveform", "version": 7, "params": {"rate_hz": 16_000}}
+    monkeypatch.setitem(extractor.__dict__, "version", 8)
+    with pytest.raises(UsageError, match="needs version 7 of the feature waveform; this thinslice computes version 8"):
+        FeatureSpec.from_dict(made_with)
+    monkeypatch.setitem(extractor.__dict__, "serves", (7,))
+    assert FeatureSpec.from_dict(made_with).version == 8
+
+
 def test_predict_refuses_a_bundle_that_asks_for_another_version(tmp_path: Path) -> None:
     from thinslice.bundle import PACKAGED
 
     folder = tmp_path / "later"
     shutil.copytree(PACKAGED / "voice-words", folder)
     document = json.loads((folder / "bundle.json").read_text("utf-8"))
-    ours = document["inputs"]["voice_profile"]["version"]
+    ours = find_extractor("voice_profile").version
     document["inputs"]["voice_profile"]["version"] = 999
     (folder / "bundle.json").write_text(json.dumps(document), "utf-8")
     with pytest.raises(BundleError) as caught:

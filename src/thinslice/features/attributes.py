@@ -91,7 +91,7 @@ def extract_attributes(
     return values
 
 
-ATTRIBUTES_EXTRACTOR = Extractor(name="attributes", version=1, extract=extract_attributes, extra="video")
+ATTRIBUTES_EXTRACTOR = Extractor(name="attributes", version=2, serves=(1,), extract=extract_attributes, extra="video")
 
 
 def estimate_age(faces: np.ndarray) -> np.ndarray:

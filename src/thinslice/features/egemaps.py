@@ -49,7 +49,7 @@ def extract_egemaps(source: Source, rate_hz: int = RATE_HZ, allow_missing: bool 
     return np.asarray(smile.process_signal(samples, rate_hz), dtype=np.float32).reshape(-1)
 
 
-EGEMAPS_EXTRACTOR = Extractor(name="egemaps", version=1, extract=extract_egemaps, extra="egemaps")
+EGEMAPS_EXTRACTOR = Extractor(name="egemaps", version=2, serves=(1,), extract=extract_egemaps, extra="egemaps")
 
 
 def functional_names() -> list[str]:

@@ -51,7 +51,9 @@ def extract_face_picture(
     return align_face(picture, max(faces, key=_size).landmarks, reference)[None]
 
 
-FACE_PICTURE_EXTRACTOR = Extractor(name="face_picture", version=1, extract=extract_face_picture, extra="video")
+FACE_PICTURE_EXTRACTOR = Extractor(
+    name="face_picture", version=2, serves=(1,), extract=extract_face_picture, extra="video"
+)
 
 
 def _size(face: Face) -> float:

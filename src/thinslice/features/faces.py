@@ -158,7 +158,9 @@ def extract_aligned_faces(
     return np.ascontiguousarray(crops.reshape(num_parts, draws, *crops.shape[1:]).swapaxes(0, 1))
 
 
-ALIGNED_FACES_EXTRACTOR = Extractor(name="aligned_faces", version=1, extract=extract_aligned_faces, extra="video")
+ALIGNED_FACES_EXTRACTOR = Extractor(
+    name="aligned_faces", version=2, serves=(1,), extract=extract_aligned_faces, extra="video"
+)
 
 
 def stand_ins(track: FaceTrack) -> list[int]:

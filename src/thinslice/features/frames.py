@@ -54,4 +54,4 @@ def extract_frames(source: Source, num_frames: int, width: int, height: int, pla
     return np.stack([frame.image for frame in source.frames(times, size=(width, height))])
 
 
-FRAMES_EXTRACTOR = Extractor(name="frames", version=1, extract=extract_frames)
+FRAMES_EXTRACTOR = Extractor(name="frames", version=2, serves=(1,), extract=extract_frames)

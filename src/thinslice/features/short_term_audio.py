@@ -84,7 +84,7 @@ def extract_short_term_audio(
 
 
 SHORT_TERM_AUDIO_EXTRACTOR = Extractor(
-    name="short_term_audio", version=1, extract=extract_short_term_audio, extra="video"
+    name="short_term_audio", version=2, serves=(1,), extract=extract_short_term_audio, extra="video"
 )
 
 

@@ -50,12 +50,12 @@ class FeatureSpec:
         """Read the JSON form.
 
         Raises:
-            UsageError: another version of the extractor than this one; as the class.
+            UsageError: a version of the extractor that this one does not serve; as the class.
             TypeError: unknown keys.
         """
         spec = cls(**{key: value for key, value in data.items() if key != "version"})
         wanted = data.get("version", spec.version)
-        if wanted != spec.version:
+        if wanted not in (spec.version, *find_extractor(spec.extractor).serves):
             ours = f"this thinslice computes version {spec.version}"
             raise UsageError(f"needs version {wanted} of the feature {spec.extractor}; {ours}")
         return spec

@@ -57,7 +57,7 @@ def extract_text_embedding(source: Source) -> np.ndarray:
 
 
 TEXT_EMBEDDING_EXTRACTOR = Extractor(
-    name="text_embedding", version=1, extract=extract_text_embedding, extra="train", reads_words=True
+    name="text_embedding", version=2, serves=(1,), extract=extract_text_embedding, extra="train", reads_words=True
 )
 
 

@@ -79,7 +79,7 @@ def _profile_of(source: Source, duration_s: float) -> np.ndarray:
     return voice_profile(resample_kaiser(samples, rate, RATE_HZ))
 
 
-VOICE_PROFILE_EXTRACTOR = Extractor(name="voice_profile", version=1, extract=extract_voice_profile)
+VOICE_PROFILE_EXTRACTOR = Extractor(name="voice_profile", version=2, serves=(1,), extract=extract_voice_profile)
 
 
 def voice_profile(samples: np.ndarray) -> np.ndarray:

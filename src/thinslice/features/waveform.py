@@ -23,4 +23,4 @@ def extract_waveform(source: Source, rate_hz: int, duration_s: float | None = No
     return source.audio(rate_hz, duration_s)
 
 
-WAVEFORM_EXTRACTOR = Extractor(name="waveform", version=1, extract=extract_waveform)
+WAVEFORM_EXTRACTOR = Extractor(name="waveform", version=2, serves=(1,), extract=extract_waveform)

@@ -86,7 +86,7 @@ def extract_word_vectors(
 
 
 WORD_VECTORS_EXTRACTOR = Extractor(
-    name="word_vectors", version=1, extract=extract_word_vectors, extra="words", reads_words=True
+    name="word_vectors", version=2, serves=(1,), extract=extract_word_vectors, extra="words", reads_words=True
 )
 
 
