@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from thinslice.features.drawn_faces import WEIGHTS, describe_texture
+from thinslice.features.drawn_faces import LIMIT, WEIGHTS, describe_texture
 from thinslice.features.face_light import load_light_detector
 from thinslice.features.face_portraits import cut_portrait, extract_face_portraits
 from thinslice.media.source import Source
@@ -97,7 +97,7 @@ def main() -> None:
     print(f"real, {len(held)} held back: median {np.median(held):.2f}, highest {held.max():.2f}")
     for style, described in drawn.items():
         odds = described @ slope + offset
-        print(f"{style}: median {np.median(odds):.2f}, lowest {odds.min():.2f}, above 2: {(odds > 2).mean():.0%}")
+        print(f"{style}: median {np.median(odds):.2f}, lowest {odds.min():.2f}, drawn: {(odds > LIMIT).mean():.0%}")
 
 
 if __name__ == "__main__":
