@@ -75,7 +75,7 @@ def test_the_projects_own_folder_imports_whole(real_data: Path, real_import: Imp
     assert not np.isnan(manifest.labels()).any()
     filled = {name: sum(bool(cell) for cell in cells) for name, cells in manifest.columns.items()}
     assert filled["transcript"] == 5992
-    assert filled["gender"] == 2886
+    assert filled["gender"] == 6000
     assert filled["valence"] == filled["arousal"] == 960
     assert filled["age_group"] == 6000
     assert set(manifest.columns["age_group"]) == {"0-6", "7-13", "14-18", "19-24", "25-32", "33-45", "46-60", "61+"}

@@ -36,7 +36,7 @@ def draw_errors(labels: np.ndarray, predictions: Mapping[str, np.ndarray], path:
     axes.set_title(title)
     axes.legend(frameon=False)
     with atomic_path(path) as part:
-        figure.savefig(part, format="png", dpi=150)
+        figure.savefig(part, format=path.suffix[1:], dpi=150)
     return path
 
 
@@ -63,5 +63,5 @@ def draw_heat_maps(pictures: Sequence[np.ndarray], heats: Sequence[np.ndarray], 
     for axes in rows.flat:
         axes.set_axis_off()
     with atomic_path(path) as part:
-        figure.savefig(part, format="png", dpi=150)
+        figure.savefig(part, format=path.suffix[1:], dpi=150)
     return path
