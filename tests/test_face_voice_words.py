@@ -216,3 +216,24 @@ def test_what_ships_is_small_and_holds_no_pickle():
     assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
     with np.load(folder / "weights.npz", allow_pickle=False) as file:
         assert all(file[name].dtype.kind in "fiu" for name in file.files)
+
+
+def test_intervals_hold_between_speakers_met_and_not_met():
+    from thinslice.face_voice_words.calibration import pooled_coverages, pooled_intervals
+    from thinslice.voice_words.trainer import TrainingData
+
+    rng = np.random.default_rng(4)
+    number = 4000
+    speakers = np.arange(number) // 2
+    labels = rng.uniform(0.3, 0.7, (number, 6))
+    data = TrainingData(("x",) * number, labels, np.full((number, 26), np.nan), ("",) * number, speakers, {})
+    unseen = {"face": labels + 0.10 * rng.normal(size=labels.shape)}
+    seen = {"face": labels + 0.08 * rng.normal(size=labels.shape)}
+    unseen["face"][:10] = np.nan
+    low, high = pooled_intervals(data, unseen, seen)["face"]["interview"]
+    assert -low == pytest.approx(high, abs=0.01)
+    assert 1.2816 * 0.08 < high < 1.2816 * 0.10
+    found = pooled_coverages(data, unseen, seen, seed=0)
+    both = [np.mean(list(found[kind]["face"].values())) for kind in ("unseen_speakers", "seen_speakers")]
+    assert both[0] < 0.79 < 0.81 < both[1]
+    assert np.mean(both) == pytest.approx(0.8, abs=0.01)

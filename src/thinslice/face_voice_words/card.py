@@ -12,16 +12,15 @@ import numpy as np
 from thinslice import __version__
 from thinslice.arrays import format_arrays
 from thinslice.bundle import TRANSCRIPT, TRANSCRIPT_INPUT, BundleDocument, BundleInput, Card, save_bundle
+from thinslice.face_voice_words.calibration import pooled_coverages, pooled_intervals
 from thinslice.face_voice_words.descriptor import NETWORKS
 from thinslice.features.spec import FeatureSpec
 from thinslice.traits import TARGETS
 from thinslice.voice_words.trainer import (
     COVERAGE,
     TrainingData,
-    coverages,
     digest_of_sources,
     grouped_folds,
-    intervals,
     random_folds,
     scores_of,
 )
@@ -31,6 +30,7 @@ VERSION: Final = "1.0.0"
 SOURCES: Final = (
     "face_voice_words/trainer.py",
     "face_voice_words/portraits.py",
+    "face_voice_words/calibration.py",
     "face_voice_words/descriptor.py",
     "face_voice_words/face_function.py",
     "face_voice_words/model.py",
@@ -90,7 +90,7 @@ def write_bundle(
             "voice_profile": BundleInput.of(FeatureSpec(extractor="voice_profile"), "voice", optional=True),
             TRANSCRIPT: TRANSCRIPT_INPUT,
         },
-        intervals=intervals(data, grouped),
+        intervals=pooled_intervals(data, grouped, shuffled),
         percentiles={
             target: tuple(np.quantile(data.labels[:, index], np.linspace(0, 1, 101)).round(6).tolist())
             for index, target in enumerate(TARGETS)
@@ -143,8 +143,8 @@ def _card(
             "(conscientiousness), so R2 cannot go much beyond 0.6.",
             "Never for hiring, credit, policing, health or any other decision about a person.",
         ),
-        interval_source=f"{COVERAGE:.0%}, split-conformal from {num_folds}-fold residuals, folds and weights "
-        "by speaker",
+        interval_source=f"{COVERAGE:.0%}, conformal, weights by speaker, from the residuals of two {num_folds}-fold "
+        "cross-validations, with speakers apart and with speakers in several folds, half and half",
         method="Gaussian-process regression with an additive kernel (face, voice, pace of speech, n-grams) on fixed "
         "descriptors and a shared noise per speaker; see docs/bundled-model.md",
         licence="CC BY-NC 4.0 for these weights, since they were made from data under it: research use only; the "
@@ -156,7 +156,7 @@ def _card(
         digests={**data.digests, **archives},
         code_version=f"thinslice {__version__}, sources sha256 {digest_of_sources(SOURCES)}",
         notes={
-            "coverage": coverages(data, grouped, shuffled, seed),
+            "coverage": pooled_coverages(data, grouped, shuffled, seed),
             "settings": json.loads(json.dumps(asdict(settings))),
         },
     )
