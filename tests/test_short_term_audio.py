@@ -136,7 +136,9 @@ def test_extractor_returns_six_rows_of_68():
     np.testing.assert_allclose(array, np.load(REFERENCE)["parts"], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("samples", "reason"), [(np.zeros(RATE), "digital silence"), (np.tile([1.0, -1.0], 5 * WINDOW // 2), "0.25 s")])
+@pytest.mark.parametrize(
+    ("samples", "reason"), [(np.zeros(RATE), "digital silence"), (np.tile([1.0, -1.0], 5 * WINDOW // 2), "0.25 s")]
+)
 def test_extractor_refuses_silence_and_scraps(samples, reason):
     with pytest.raises(MediaError, match=reason):
         extract_short_term_audio(Sound(samples))
