@@ -1,5 +1,7 @@
 """Training that is interrupted, or runs out of disk: one line, nothing lost, and it goes on where it stopped."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -17,23 +19,31 @@ from toy_recipe import adam, mae_loss, toy_data, toy_recipe, toy_stage  # noqa: 
 
 SETTINGS = Settings(device="cpu", tensorboard=False)
 RESUME = Settings(device="cpu", tensorboard=False, resume=True)
-CALLS = {"left": 0}
+AT_STEP: dict[int, Callable[[], object]] = {}
+"""What happens to a training: number of steps still to go -> what is called then."""
 
 
-def interrupted_loss(model, batch):  # type: ignore[no-untyped-def]
-    CALLS["left"] -= 1
-    if not CALLS["left"]:
-        raise KeyboardInterrupt
+def disturbed_loss(model, batch):  # type: ignore[no-untyped-def]
+    for left in list(AT_STEP):
+        happens = AT_STEP.pop(left)
+        if left:
+            AT_STEP[left - 1] = happens
+        else:
+            happens()
     return mae_loss(model, batch)
 
 
+def press_ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
 def recipe() -> Recipe:
-    update = Update(loss=interrupted_loss, optimiser=partial(adam, lr=0.01))
+    update = Update(loss=disturbed_loss, optimiser=partial(adam, lr=0.01))
     return toy_recipe(toy_stage(updates=(update,), epochs=3))
 
 
 def test_ctrl_c_ends_training_as_such_and_it_resumes_to_the_same_curve(tmp_path: Path) -> None:
-    CALLS["left"] = 6
+    AT_STEP[5] = press_ctrl_c
     with pytest.raises(KeyboardInterrupt):
         train(recipe(), toy_data(), tmp_path / "run", SETTINGS)
     train(recipe(), toy_data(), tmp_path / "run", RESUME)
@@ -42,11 +52,12 @@ def test_ctrl_c_ends_training_as_such_and_it_resumes_to_the_same_curve(tmp_path:
 
 
 def test_a_full_disk_keeps_the_last_checkpoint_whole(tmp_path: Path) -> None:
-    CALLS["left"] = 0
     train(toy_recipe(toy_stage(epochs=1)), toy_data(), tmp_path / "short", SETTINGS)
     size = (tmp_path / "short" / "stages" / "all" / "last.ckpt").stat().st_size
-    with full_disk(size - 500), pytest.raises(OutputError, match=r"last\.ckpt: cannot be written \(File too large\)"):
-        train(recipe(), toy_data(), tmp_path / "run", SETTINGS)
+    with ExitStack() as disk:
+        AT_STEP[0] = lambda: disk.enter_context(full_disk(size - 500))  # run.json is larger, and stands by then.
+        with pytest.raises(OutputError, match=r"last\.ckpt: cannot be written \(File too large\)"):
+            train(recipe(), toy_data(), tmp_path / "run", SETTINGS)
     assert not list((tmp_path / "run" / "stages" / "all").glob("*.ckpt"))
     train(recipe(), toy_data(), tmp_path / "run", RESUME)
     assert (tmp_path / "run" / "scores.json").exists()
