@@ -225,7 +225,7 @@ class FeatureStore:
                 or not given, the answer is what extraction saw.
 
         Raises:
-            UsageError: the file is not at hand, and the name stood for several different media.
+            UsageError: the file is missing, and the name stood for several different media.
         """
         records = self._load_records(clip)
         if not records:
@@ -295,7 +295,7 @@ def origin_sha256(spec: FeatureSpec, media_sha256: str | None, transcript: str |
     """Return the hash of what a feature of a clip was computed from; None where that is not known.
 
     It is the media file, but for a feature of the words of a clip with a transcript: other words, other feature, and a
-    clip whose media are not at hand has it too.
+    clip without its media has it too.
     """
     if transcript and find_extractor(spec.extractor).reads_words:
         return hashlib.sha256(b"transcript\n" + transcript.encode("utf-8", "surrogatepass")).hexdigest()

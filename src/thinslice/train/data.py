@@ -210,7 +210,7 @@ class Batches(Sampler[Plan]):
         companions: name -> (entries in its data, entries per step).
         epoch: the epoch that `iter` goes through; Lightning sets it by `set_epoch`.
         weights: how often an epoch draws each clip, on average, against any other; None: every clip once. An epoch
-            has `num_clips` clips either way, and a clip comes as often as its weight says, rounded up or down by lot,
+            has `num_clips` clips either way, and a clip comes as often as its weight says, rounded stochastically,
             with the same crop each time, as if its loss weighed so much.
     """
 

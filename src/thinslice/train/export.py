@@ -354,7 +354,7 @@ def build_card(recipe: Recipe, document: RunDocument, splits: Mapping[str, Split
     if "validation" in splits:
         source = f"residuals of {splits['validation'].num_clips} validation clips, used to choose epochs as well"
     if recipe.absent:
-        source += "; with fewer inputs, of the same clips without them where they were at hand for the export"
+        source += "; with fewer inputs, of the same clips without them where the export had them"
     # Of clips that chose nothing, where there are any; with all inputs, on which the clips were scored.
     quoted = next((splits[split].r2 for split in ("test", "validation") if split in splits), None)
     digests = {"manifest": origin.get("manifest_digest"), "labels": data.labels.digest}

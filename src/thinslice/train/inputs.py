@@ -51,7 +51,7 @@ def load_run_data(
         store: the feature store.
         companions: manifests of the recipe's companions, of which the split train is used; all rows where there is no
             such split.
-        extract_missing: whether to compute what the store lacks, where the media are at hand.
+        extract_missing: whether to compute what the store lacks, where the media are there.
         num_workers: processes that extract.
         on_done: called after each extracted clip.
 

@@ -78,7 +78,7 @@ def _fitting(array: np.ndarray, shape: tuple[int, ...], name: str, path: str | P
     if array.shape != shape and not (array.size == np.prod(shape) and array.shape[:1] == shape[:1]):
         raise UsageError(f"{path}: {name} has shape {array.shape} instead of {shape}; not this size of VGG-Face")
     if array.dtype.kind != "f" or not np.isfinite(array).all():
-        raise UsageError(f"{path}: {name} holds what is no finite number; the file is damaged")
+        raise UsageError(f"{path}: {name} holds a non-finite number; the file is damaged")
     return torch.from_numpy(np.array(array, np.float32)).reshape(shape)
 
 
