@@ -233,7 +233,7 @@ class TestWeights:
             load_vgg_face(network, saved({"fc8.step": np.zeros(1)}), "rgb")
         with pytest.raises(UsageError, match=r"fc6\.weight has shape \(4, 3\) instead of \(4, 16\)"):
             load_vgg_face(network, saved({"fc6.weight": np.zeros((4, 3), np.float32)}), "rgb")
-        with pytest.raises(UsageError, match=r"fc6\.bias holds what is no finite number"):
+        with pytest.raises(UsageError, match=r"fc6\.bias holds a non-finite number"):
             load_vgg_face(network, saved({"fc6.bias": np.full(4, np.nan, np.float32)}), "rgb")
         with pytest.raises(UsageError, match="no batch normalisation"):
             load_vgg_face(VggFace(2, 4, 32, 0, norm=True), saved({}), "rgb")
