@@ -1,6 +1,7 @@
 """What all tests share: where research data lies, what is slow, and which skips a green run may contain."""
 
 import re
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import pytest
 from hypothesis import settings
 
 import thinslice  # noqa: F401  Before a test imports ONNX Runtime, which would report its use.
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so the programs that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A loaded machine is no reason to fail: properties have no deadline.
 settings.register_profile("thinslice", deadline=None)
