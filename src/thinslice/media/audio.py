@@ -162,10 +162,8 @@ class MonoReader:
 
     def _frames(self) -> Iterator[tuple[Any, float | None, float]]:
         """Yield decoded frames, their time on the file's clock, and how much the file may still hold after it."""
-        if self.track is None:
-            self.track = self._choose_track()
         if self.start_s > SEEK_FROM_S:
-            landed, num_warnings = False, len(self.warnings)
+            landed = False
             for item in self._decode(seek=True):
                 if not landed and (item[1] is None or item[1] > self.start_s):
                     break  # The seek landed too late, or nowhere known: decode from the beginning instead.
@@ -173,18 +171,16 @@ class MonoReader:
                 yield item
             if landed:
                 return
-            del self.warnings[num_warnings:]
         yield from self._decode(seek=False)
 
-    def _choose_track(self) -> int | None:
+    def _choose_track(self, container: Any) -> int | None:
         """Return the track to hear, and say which it is where there are several."""
-        with open_media(self.path, pictures=False) as container:
-            tracks = audio_tracks(container)
-            default = audio_stream(container)
-            languages = [track.language for track in tracks]
-            first = 1 + next((index for index, track in enumerate(tracks) if track is default), 0)
+        tracks = audio_tracks(container)
         if len(tracks) < 2:
             return None
+        default = audio_stream(container)
+        languages = [track.language for track in tracks]
+        first = 1 + next((index for index, track in enumerate(tracks) if track is default), 0)
         order = [first, *(number for number in range(1, len(tracks) + 1) if number != first)]
         chosen = next((number for number in order if self._is_heard(number)), first)
         language = f" ({languages[chosen - 1]})" if languages[chosen - 1] else ""
@@ -208,6 +204,8 @@ class MonoReader:
 
     def _decode(self, seek: bool) -> Iterator[tuple[Any, float | None, float]]:
         with open_media(self.path, pictures=False) as container:
+            if self.track is None:
+                self.track = self._choose_track(container)
             stream = audio_stream(container, self.track)
             if stream is None:
                 raise MediaError(f"{self.path}: {self._no_track(len(audio_tracks(container)))}")
@@ -249,7 +247,8 @@ class MonoReader:
                     yield frame, time_s, max(length_s - (time_s or 0.0), 0.0)
             if not num_frames and num_damaged:
                 raise MediaError(f"{self.path}: its sound cannot be decoded (damaged, or protected); convert it to wav")
-            self._warn(num_damaged, decoded_end_s, stated_end_s)
+            if num_frames or not seek:  # Nowhere landed says nothing of the file: it is decoded from the beginning.
+                self._warn(num_damaged, decoded_end_s, stated_end_s)
 
     def _warn(self, num_damaged: int, decoded_end_s: float, stated_end_s: float | None) -> None:
         if stated_end_s is not None and decoded_end_s < stated_end_s - 0.5:

@@ -59,8 +59,7 @@ def choose_mix(pieces: Sequence[Channels]) -> Mix:
     """
     num_channels = len(pieces[0])
     alike = [piece for piece in pieces if len(piece) == num_channels]
-    channels = [np.concatenate([to_16_bits(part) for part in parts]) for parts in zip(*alike, strict=True)]
-    centred = [np.nan_to_num(channel - np.nanmean(channel), copy=False) for channel in channels]
+    centred = [_centred(_joined(parts)) for parts in zip(*alike, strict=True)]
     power = np.array([np.dot(channel, channel) for channel in centred])
     loudest = int(power.argmax())
     heard = power > power[loudest] * 10 ** (-QUIETER_DB / 10)
@@ -101,6 +100,20 @@ def mix_down(pieces: Iterable[tuple[Channels, Mix | None]]) -> list[np.ndarray]:
         np.divide(total, np.float32(32768 * num_heard), out=total)
         mixed.append(total if num_heard == num_channels else np.clip(total, -1.0, 1.0, out=total))
     return mixed
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return stretches of one channel as one, in 16 bits; alike stretches are joined first, as in `mix_down`."""
+    alike = [list(group) for _, group in groupby(parts, key=lambda part: part.dtype)]
+    return np.concatenate([to_16_bits(np.concatenate(group)) for group in alike])
+
+
+def _centred(channel: np.ndarray) -> np.ndarray:
+    """Return a channel less its mean, with zeros for what is no number."""
+    mean = channel.mean()
+    if np.isnan(mean):
+        return np.nan_to_num(channel - np.nanmean(channel), copy=False)
+    return np.subtract(channel, mean, out=channel)
 
 
 def to_16_bits(samples: np.ndarray) -> np.ndarray:

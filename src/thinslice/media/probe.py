@@ -15,7 +15,7 @@ import av.stream
 from thinslice.errors import MediaError
 from thinslice.media.check import check_file
 from thinslice.media.limits import MAX_PIXELS, MAX_THREADS
-from thinslice.media.mp4 import find_protection, read_tracks
+from thinslice.media.mp4 import Track, find_protection, read_tracks
 from thinslice.media.orientation import pixel_aspect, read_matrix, rotation_deg, shown_width, swaps_sides
 from thinslice.media.pictures import Pictures, picture_size
 
@@ -94,8 +94,8 @@ def open_media(path: Path, pictures: bool = True) -> Iterator[av.container.Input
     check_file(path)
     try:
         is_mp4 = _head(path)[4:8] in _MP4_BOXES
-        if is_mp4:
-            read_tracks(path)  # More boxes than it takes, and FFmpeg would be busy with them for seconds.
+        # More boxes than it takes, and FFmpeg would be busy with them for seconds.
+        tracks = read_tracks(path) if is_mp4 else None
         quick = not pictures and is_mp4
         # The prefix keeps a name such as "Talk: part 1.mp4" from being taken for a network address.
         container = av.open(
@@ -106,7 +106,7 @@ def open_media(path: Path, pictures: bool = True) -> Iterator[av.container.Input
     except (*DECODING_ERRORS, OSError) as error:
         raise MediaError(f"{path}: {_why_unreadable(path, error)}") from None
     with container:
-        problem = _what_is_wrong(path, container)
+        problem = _what_is_wrong(path, container, tracks)
         if problem:
             raise MediaError(f"{path}: {problem}")
         yield container
@@ -276,7 +276,7 @@ def _measured_duration_s(path: Path) -> float:
     return end
 
 
-def _what_is_wrong(path: Path, container: av.container.InputContainer) -> str | None:
+def _what_is_wrong(path: Path, container: av.container.InputContainer, tracks: list[Track] | None) -> str | None:
     """Return what keeps an opened container from being used, or None."""
     name = container.format.name
     if name in _PLAYLISTS:
@@ -288,7 +288,7 @@ def _what_is_wrong(path: Path, container: av.container.InputContainer) -> str | 
     if name == "image2" or name.endswith("_pipe") or (audio is None and is_still):
         return "is a picture of a kind that is not read; convert it to PNG or JPEG"
     if name.startswith("mov,"):
-        protection = find_protection(read_tracks(path))
+        protection = find_protection(read_tracks(path) if tracks is None else tracks)
         if protection:
             return protection
     if audio is None and video is None:
