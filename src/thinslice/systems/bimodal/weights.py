@@ -212,8 +212,8 @@ def _card(networks: Sequence[BimodalWeights]) -> Card:
         scores_note="Published by the authors' team for their entry to the challenge, not measured by thinslice; "
         "on training clips the networks score higher, which says nothing.",
         interval_source="Published residuals: the larger of mean absolute error times sqrt(pi/2) and sqrt(1 - R2) "
-        "times the labels' deviation, normal errors. Not calibrated here: all clips available were trained on. They are "
-        "taken to hold for either network and for the mean. Without sound, what neutral sound changed on 24 clips "
+        "times the labels' deviation, normal errors. Not calibrated here: all clips available were trained on. They "
+        "are taken to hold for either network and for the mean. Without sound, what neutral sound changed on 24 clips "
         "is added.",
         neutral="In explanations, and for a clip without sound: the mean sound of 24 training clips. In "
         "explanations only: a face of one colour, the authors' mean picture.",
