@@ -169,8 +169,9 @@ def _unpacked(data: bytes, source: str, cut: bool = False) -> bytes:
 
 def _votes(table: CsvTable) -> Votes:
     left, right = _names(table, "left"), _names(table, "right")
+    clip_of = {name: normalise_clip(name) for name in {*left, *right}}
     for row, (a, b) in enumerate(zip(left, right, strict=True)):
-        if normalise_clip(a) == normalise_clip(b):
+        if clip_of[a] == clip_of[b]:
             raise ManifestError(f"{table.where(row)}: {a} is compared with itself; remove the line")
     others = [name for name in table.header if name not in ("left", "right")]
     cells = {name: [cell.strip().lower() for cell in table.column(name)] for name in others}
@@ -179,13 +180,13 @@ def _votes(table: CsvTable) -> Votes:
     )
     choices = np.empty((len(table.rows), len(targets)))
     for k, name in enumerate(targets):
-        for row, cell in enumerate(cells[name]):
-            if cell not in ANSWERS:
-                raise ManifestError(
-                    f"{table.where(row)}: {name} is {table.column(name)[row][:40]!r}; "
-                    "write left, right, tie, or nothing for don't know"
-                )
-            choices[row, k] = ANSWERS[cell]
+        if unknown := set(cells[name]) - ANSWERS.keys():
+            row = next(row for row, cell in enumerate(cells[name]) if cell in unknown)
+            raise ManifestError(
+                f"{table.where(row)}: {name} is {table.column(name)[row][:40]!r}; "
+                "write left, right, tie, or nothing for don't know"
+            )
+        choices[:, k] = [ANSWERS[cell] for cell in cells[name]]
     if not targets:
         raise ManifestError(f"{table.source}: no column of votes; name them {', '.join(TARGETS)}")
     return build_votes(list(zip(left, right, strict=True)), choices, targets, table.source)

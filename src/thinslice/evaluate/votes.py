@@ -102,13 +102,15 @@ class Pairs:
 
     def laplacian(self, weights: Floats | None = None) -> "csr_array":
         """Return sum over pairs of weight (e_left - e_right)(e_left - e_right)^T, sparse (n, n)."""
-        from scipy.sparse import csr_array, diags_array
+        from scipy.sparse import csr_array
 
         size = self.num_clips
         weights = np.ones(len(self)) if weights is None else weights
-        off = csr_array((weights, (self.left, self.right)), shape=(size, size))
-        off = off + off.T
-        return csr_array(diags_array(np.asarray(off.sum(axis=1)).ravel()) - off)
+        degree = np.bincount(self.left, weights, size) + np.bincount(self.right, weights, size)
+        each = np.arange(size)
+        rows = np.concatenate([self.left, self.right, each]).astype(np.int32)
+        columns = np.concatenate([self.right, self.left, each]).astype(np.int32)
+        return csr_array((np.concatenate([-weights, -weights, degree]), (rows, columns)), shape=(size, size))
 
 
 def components(pairs: Pairs) -> Index:
