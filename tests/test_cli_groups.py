@@ -225,4 +225,4 @@ def test_the_estimates_are_the_recipes_features() -> None:
 
     spec = audiovisual_attributes().features["attributes"]
     assert spec.params == {"age": True, "gender": True, "emotion": True, "detector": "landmarker"}
-    assert (spec.extractor, spec.version) == ("attributes", 1)
+    assert (spec.extractor, spec.version) == ("attributes", 2)

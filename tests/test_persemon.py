@@ -666,7 +666,7 @@ class TestLearning:
     def test_personality_and_emotion_on_data_not_seen(self, learned) -> None:  # type: ignore[no-untyped-def]
         _, run, model, _ = learned
         scores = run.load_scores()["validation"]
-        assert scores["r2"] > 0.9
+        assert scores.r2 > 0.9
         rng = np.random.default_rng(9)
         emotions = rng.uniform(-0.9, 0.9, (50, 2))
         with torch.no_grad():
