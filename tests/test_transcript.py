@@ -259,9 +259,9 @@ def test_windows_that_touch_share_out_every_word_once(spans: list[tuple[float, f
 def test_hostile_input_takes_no_time(clip: Path) -> None:
     hostile = SRT + "<" * 30_000 + "[" * 30_000 + "(" * 30_000 + "{\\" * 20_000 + "♪" * 10_001 + "&" * 30_000
     clip.with_suffix(".srt").write_text(hostile)
-    began = time.perf_counter()
+    began = time.process_time()
     assert find_transcript(clip).text.startswith("Hello there Good bye")
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5  # processor seconds: what else runs does not count
 
 
 @pytest.mark.parametrize(
