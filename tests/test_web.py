@@ -403,6 +403,6 @@ def test_the_command_says_what_is_missing_or_taken(tmp_path):
 
 
 def test_the_example_is_there_in_a_clone():
-    from thinslice.web.app import example_clip
+    from thinslice.infer.example import example_clip
 
     assert example_clip() in (Path(__file__).parents[1] / "examples" / "sample.mp4", STATIC / "example.mp4")

@@ -52,11 +52,17 @@ def call(monkeypatch: pytest.MonkeyPatch, encoding: str, *words: str) -> tuple[i
 def test_tables_and_json_come_out(encoding: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(monkeypatch, encoding, "systems")[0] == 0
     assert call(monkeypatch, encoding, "systems", "bimodal")[0] == 0
+    assert call(monkeypatch, encoding, "doctor")[0] == 0
     evaluate = ("evaluate", "p.csv", "--labels", "m.csv", "--split", "test", "--resamples", "0")
     for words in (("audit", "m.csv"), evaluate, ("predict", NAME), ("data", "verify", "m.csv")):
         code, _, err = call(monkeypatch, encoding, *words)
         assert code in (0, 1), err
-    for words in (("predict", NAME, "absent – 本.wav", "--json"), ("systems", "--json"), (*evaluate, "--json")):
+    for words in (
+        ("predict", NAME, "absent – 本.wav", "--json"),
+        ("systems", "--json"),
+        ("doctor", "--json"),
+        (*evaluate, "--json"),
+    ):
         _, out, err = call(monkeypatch, encoding, *words)
         assert json.loads(out), err
         if words[0] == "predict":

@@ -91,7 +91,7 @@ ASSETS: Final[dict[str, Asset]] = {
         Asset(
             name="whisper-tiny.en",
             summary="Whisper tiny.en, English speech to text, converted for CTranslate2",
-            needed_by="predict: recognises the words where no transcript is given (else the voice alone counts)",
+            needed_by="predict, to recognise the words where no transcript is given (without it they are left out)",
             extra="asr",
             licence="MIT",
             source="https://huggingface.co/Systran/faster-whisper-tiny.en",
@@ -144,7 +144,7 @@ ASSETS: Final[dict[str, Asset]] = {
         Asset(
             name="mtcnn",
             summary="MTCNN face detector: three cascaded networks, run on NumPy",
-            needed_by="recipes cr-net and persemon: face crops as in the papers",
+            needed_by="recipes cr_net and persemon: face crops as in the papers",
             extra="video",
             licence="MIT",
             source="https://github.com/timesler/facenet-pytorch",

@@ -29,6 +29,7 @@ COMMANDS = {
     "export": "thinslice.cli.export:export",
     "explain": "thinslice.cli.explain:explain",
     "assets": "thinslice.cli.assets:assets",
+    "doctor": "thinslice.cli.doctor:doctor",
     "import": "thinslice.cli.import_:import_",
     "rate": "thinslice.cli.rate:rate",
     "web": "thinslice.cli.web:web",

@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 
 from thinslice import DEFAULT_BUNDLE, __version__
 from thinslice.errors import ThinsliceError
+from thinslice.infer.example import example_clip
 from thinslice.web import results
 from thinslice.web.bundles import allowed_bundle, offered_bundles
 from thinslice.web.guard import Guard
@@ -134,12 +135,6 @@ async def _example(request: Request) -> Response:
     if example is None:
         raise HTTPException(404, "the example clip is not installed")
     return FileResponse(example)
-
-
-def example_clip() -> Path | None:
-    """Return the sample clip: beside this package in a wheel, in `examples/` in a clone; None without either."""
-    places = (STATIC / "example.mp4", Path(__file__).resolve().parents[3] / "examples" / "sample.mp4")
-    return next((place for place in places if place.is_file()), None)
 
 
 async def _health(request: Request) -> Response:
