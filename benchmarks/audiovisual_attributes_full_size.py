@@ -37,7 +37,7 @@ def learn(clips: list[Path], folder: Path) -> None:
     columns = {trait: tuple(labels[:, k]) for k, trait in enumerate(TRAITS)}
     splits = ("train",) * (len(names) - 1) + ("test",)
     save_manifest(Manifest(names, paths, splits, speakers, columns), folder / "manifest.csv")
-    recipe = audiovisual_attributes(batch_size=len(clips) - 1)
+    recipe = audiovisual_attributes("fresh", batch_size=len(clips) - 1)
     began = time.perf_counter()
     data, _ = load_run_data(recipe, folder / "manifest.csv", folder / "store")
     seconds = time.perf_counter() - began

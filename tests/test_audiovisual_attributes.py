@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,8 +12,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
+from click.testing import CliRunner  # noqa: E402
+
+from thinslice.cli.import_ import import_  # noqa: E402
 from thinslice.data.manifest import Manifest  # noqa: E402
 from thinslice.errors import AssetError, UsageError  # noqa: E402
+from thinslice.evaluate.predictions import read_predictions  # noqa: E402
 from thinslice.features.attributes import (  # noqa: E402
     ATTRIBUTES,
     ESTIMATORS,
@@ -35,6 +40,7 @@ from thinslice.systems.audiovisual_attributes.recipe import (  # noqa: E402
     Look,
     audiovisual_attributes,
 )
+from thinslice.systems.audiovisual_attributes.scores import score_estimated  # noqa: E402
 from thinslice.systems.audiovisual_attributes.vgg_face import LAYERS, MEAN_RGB, SCALE, VggFace  # noqa: E402
 from thinslice.systems.audiovisual_attributes.weights import load_vgg_face  # noqa: E402
 from thinslice.train.columns import with_columns  # noqa: E402
@@ -45,10 +51,11 @@ from thinslice.train.data import (  # noqa: E402
     StoredClip,
     random_state,
 )
+from thinslice.train.export import load_trained  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.settings import Settings  # noqa: E402
-from thinslice.train.system import weights_of  # noqa: E402
+from thinslice.train.system import predict_system, weights_of  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 
 TINY = {
@@ -62,6 +69,7 @@ TINY = {
     "width": 2,
     "hidden": 6,
     "norm": True,
+    "weights": "",
     "fusion_first": 8,
     "fusion_second": 6,
     "fusion_third": 4,
@@ -246,6 +254,46 @@ class TestWeights:
         path.write_bytes(torch7_sequence(published, last="nn.Sigmoid"))
         with pytest.raises(UsageError, match=r"layer 40 is a nn\.Sigmoid where VGG-Face has a nn\.SoftMax"):
             load_vgg_face(self.network(), path)
+
+
+class TestImport:
+    def test_full_sizes_start_from_imported_weights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Imported once at the size of the file, here a small one; without that the remedy is named, first of all."""
+        monkeypatch.setenv("THINSLICE_CACHE", str(tmp_path / "cache"))
+        for variant in ("audio+visual+attributes", "visual"):
+            recipe = audiovisual_attributes(variant)
+            assert recipe.check_needs is not None
+            with pytest.raises(UsageError, match=r"thinslice import vgg-face FILE; or take .* random weights"):
+                recipe.check_needs()
+        for variant in ("fresh", "small_visual", "small_audio+visual+attributes"):
+            recipe = audiovisual_attributes(variant)
+            assert recipe.check_needs is not None
+            recipe.check_needs()
+            assert "started from random weights" in recipe.limits
+            assert all(stage.prepare is None for stage in recipe.stages if stage.name == "visual")  # type: ignore[union-attr]
+        assert audiovisual_attributes("audio").check_needs is None
+        assert "random" not in audiovisual_attributes("visual").limits
+        monkeypatch.setattr("thinslice.systems.audiovisual_attributes.weights.VggFace", partial(VggFace, 2, 4, 32))
+        published = authors_weights(np.random.default_rng(0))
+        (tmp_path / "VGG_FACE.t7").write_bytes(torch7_sequence(published))
+        result = CliRunner().invoke(import_, ["vgg-face", str(tmp_path / "VGG_FACE.t7")], catch_exceptions=False)
+        assert result.exit_code == 0
+        stage = audiovisual_attributes("visual", width=2, hidden=4, shrink=7).stages[0]
+        model = audiovisual_attributes("visual", width=2, hidden=4, shrink=7).build_model()
+        stage.prepare(model, tiny_data(1).splits["train"])  # type: ignore[union-attr, misc]
+        first = model.get_submodule("visual.network.layers.conv1_1").weight
+        np.testing.assert_array_equal(first.detach().numpy(), published["conv1_1.weight"][:, ::-1] * SCALE)
+        with pytest.raises(UsageError, match="no such file; weights is a file of VGG-Face"):
+            audiovisual_attributes("visual", weights="gone.t7").check_needs()  # type: ignore[misc]
+        model = audiovisual_attributes("visual", **TINY).build_model()
+        with pytest.raises(UsageError, match="give norm=False"):
+            stage.prepare(model, tiny_data(1).splits["train"])  # type: ignore[union-attr, misc]
+
+    def test_an_unreadable_file_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "VGG_FACE.t7").write_bytes(b"no")
+        result = CliRunner().invoke(import_, ["vgg-face", str(tmp_path / "VGG_FACE.t7")])
+        assert isinstance(result.exception, UsageError)
+        assert "VGG_FACE.t7" in str(result.exception)
 
 
 def caffe_network(weights: dict[str, np.ndarray]) -> bytes:
@@ -442,6 +490,23 @@ class TestRecipe:
         part = train(recipe, tiny_data(), tmp_path / "part", replace(settings, resume=True)).path
         assert read_rows(part / "steps.csv") == read_rows(whole / "steps.csv")
 
+    def test_estimates_are_scored_beside_annotations(self, tmp_path: Path) -> None:
+        """The same run, blind to the manifest: as if its columns were empty, and so as a bundle."""
+        recipe = audiovisual_attributes(**TINY)
+        data = tiny_data(5)
+        run = train(recipe, data, tmp_path / "run", Settings(device="cpu", tensorboard=False))
+        empty = data.splits["test"]
+        arrays = {name: dict(empty.features.arrays[name]) for name in empty.clips}  # type: ignore[attr-defined]
+        for entry in arrays.values():
+            entry["column:age"] = np.array("90")
+        annotated = replace(empty, features=ArrayReader(arrays))
+        blind = score_estimated(recipe, run, annotated)
+        own = read_predictions(run.predictions("test")).scores
+        np.testing.assert_allclose(blind, own[:, : len(TRAITS)], atol=1e-5)
+        model = load_trained(recipe, run)
+        told = predict_system(recipe, run, model, annotated, "test", seed=0, device=torch.device("cpu"))
+        assert np.abs(told - blind).max() > 1e-4
+
     def test_fine_tuning_moves_the_networks_too(self, tmp_path: Path) -> None:
         recipe = audiovisual_attributes(**TINY, fine_tune=True)
         run = train(recipe, tiny_data(5), tmp_path / "run", Settings(device="cpu", tensorboard=False, max_steps=1))
@@ -450,7 +515,7 @@ class TestRecipe:
         assert moved == {"audio", "visual", "fusion"}
 
     def test_published_weights_are_where_the_faces_start(self, tmp_path: Path) -> None:
-        sizes = {**TINY, "norm": False, "visual_rate": 0.0, "weights": str(tmp_path / "vgg.npz"), "colours": "rgb"}
+        sizes = TINY | {"norm": False, "visual_rate": 0.0, "weights": str(tmp_path / "vgg.npz"), "colours": "rgb"}
         published = {n: v / 50 for n, v in authors_weights(np.random.default_rng(1), 2, 6).items()}
         np.savez(tmp_path / "vgg.npz", **published)
         run = train(

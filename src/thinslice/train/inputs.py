@@ -57,8 +57,11 @@ def load_run_data(
 
     Raises:
         ManifestError: the manifest is wrong.
-        UsageError: a companion that the recipe does not have, or features that fail for every clip.
+        UsageError: a companion that the recipe does not have, features that fail for every clip, or something that the
+            recipe needs for training and is not on this machine.
     """
+    if recipe.check_needs is not None and extract_missing:
+        recipe.check_needs()
     fill = _Filling(store, max(num_workers, 1) if extract_missing else 0, on_done)
     table = load_manifest(manifest)
     table = table.select([i for i, split in enumerate(table.splits) if split in SPLITS])

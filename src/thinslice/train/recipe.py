@@ -279,6 +279,8 @@ class Recipe:
         further_scores: what a finished run is scored by beside its traits; None for nothing.
         source: file that the recipe comes from, where that is none of an installed package.
         seed: of weights, order and crops, unless the user gives another.
+        check_needs: raises UsageError, with the remedy, where what a training starts from is not on this machine, such
+            as public weights; called before anything is extracted. None for nothing needed.
     """
 
     name: str
@@ -303,6 +305,7 @@ class Recipe:
     further_scores: FurtherScores | None = None
     source: str = ""
     seed: int = 0
+    check_needs: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]

@@ -1,4 +1,4 @@
-"""Reads the published VGG-Face weights: the authors' Torch7 or Caffe file, or a state dict made of their network.
+"""The published VGG-Face weights, read and kept: the authors' Torch7 or Caffe file, or a state dict of their network.
 
 Every value of a file is used or named as left over; every shape is checked; nothing is unpickled freely.
 
@@ -13,11 +13,19 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import nn
 
 from thinslice.errors import UsageError
 from thinslice.formats.caffemodel import read_caffemodel
 from thinslice.formats.torch7 import MODULES, LuaTable, Module, Torch7Error, read_torch7
+from thinslice.systems.audiovisual_attributes.network import AudiovisualAttributes
 from thinslice.systems.audiovisual_attributes.vgg_face import BLOCKS, LAYERS, SCALE, VggFace
+from thinslice.train.imported import IMPORTED, imported_weights, keep_imported
+from thinslice.train.recipe import TrainingClips
+from thinslice.train.stage import load_weights
+
+NAME: Final = "vgg-face"
+"""What `thinslice import` calls the weights."""
 
 COLOURS: Final = ("rgb", "bgr")
 """Order of the channels that a file's first layer was made for."""
@@ -29,6 +37,51 @@ _NAME: Final = re.compile(r"(?:\w+\.)?(?:conv(?P<mark>_?)(?P<block>\d)_(?P<index
 _KINDS: Final = {"weight": "weight", "w": "weight", "bias": "bias", "b": "bias"}
 _TORCH7: Final = MODULES | {"nn.SoftMax": 1, "nn.SpatialConvolutionMM": 1, "nn.Threshold": 1, "nn.Reshape": 1}
 _CONVOLUTIONS: Final = ("nn.SpatialConvolution", "nn.SpatialConvolutionMM")
+
+
+def import_vgg_face(file: Path, colours: str = "") -> Path:
+    """Check a public file of VGG-Face and keep its weights for the variants that start from them.
+
+    Args:
+        file: see `load_vgg_face`.
+        colours: likewise.
+
+    Returns:
+        Where they are kept: a PyTorch state dict of the network up to fc7, whose first layer takes red first.
+
+    Raises:
+        UsageError: the file is of another network, or damaged; the cache cannot be written.
+    """
+    network = VggFace(num_outputs=0)
+    load_vgg_face(network, file, colours)
+    return keep_imported(network, NAME)
+
+
+def need_vgg_face(path: str) -> None:
+    """Raise UsageError, with the remedy, where the weights that a training is to start from are not there."""
+    if path == IMPORTED and not imported_weights(NAME).is_file():
+        raise UsageError(
+            "audiovisual_attributes starts from VGG-Face's public weights: get VGG_FACE.t7 or VGG_FACE.caffemodel from "
+            "www.robots.ox.ac.uk/~vgg/software/vgg_face and run thinslice import vgg-face FILE; or take a variant that "
+            "starts from random weights, fresh or small_visual"
+        )
+    if path not in ("", IMPORTED) and not Path(path).is_file():
+        raise UsageError(f"{path}: no such file; weights is a file of VGG-Face, or {IMPORTED!r}")
+
+
+def start_from_vgg_face(path: str, colours: str, model: nn.Module, data: TrainingClips) -> None:
+    """Give the network on faces the weights of a file, or with `IMPORTED` those imported before."""
+    assert isinstance(model, AudiovisualAttributes)
+    assert model.visual is not None
+    need_vgg_face(path)
+    if path != IMPORTED:
+        load_vgg_face(model.visual.network, path, colours)
+        return
+    if model.visual.network.norms:
+        raise UsageError(
+            "audiovisual_attributes: VGG-Face has no batch normalisation; give norm=False with its weights"
+        )
+    load_weights(model.visual.network, imported_weights(NAME))
 
 
 def load_vgg_face(network: VggFace, path: str | Path, colours: str = "") -> tuple[str, ...]:

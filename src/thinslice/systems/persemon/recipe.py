@@ -27,7 +27,8 @@ from thinslice.systems.persemon.fusion import build_fusion_stage
 from thinslice.systems.persemon.network import COMPANION, EMOTION, EMOTIONS, PERSONALITY, PersEmoN
 from thinslice.systems.persemon.sphereface import NUM_FEATURES, UNITS, WIDTHS
 from thinslice.systems.persemon.variants import KINDS, TABLES, VARIANTS, Kind, Output
-from thinslice.systems.persemon.weights import IMPORTED, start_from_sphereface
+from thinslice.systems.persemon.weights import need_sphereface, start_from_sphereface
+from thinslice.train.imported import IMPORTED
 from thinslice.train.recipe import (
     Arrays,
     Batch,
@@ -172,6 +173,7 @@ def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
         stages=_stages(kind, num_parts, hyper),
         companions={COMPANION: companion},
         limits=limits,
+        check_needs=partial(need_sphereface, hyper.sphereface),
     )
 
 
