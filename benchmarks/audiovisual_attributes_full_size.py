@@ -28,7 +28,7 @@ def learn(clips: list[Path], folder: Path) -> None:
     from thinslice.systems.audiovisual_attributes.recipe import audiovisual_attributes
     from thinslice.train.inputs import load_run_data
     from thinslice.train.loop import train
-    from thinslice.train.settings import Settings
+    from thinslice.train.settings import LoopSettings
     from thinslice.traits import TRAITS
 
     labels = np.random.default_rng(0).uniform(0.2, 0.8, (len(clips), len(TRAITS))).round(4).astype(str)
@@ -42,7 +42,7 @@ def learn(clips: list[Path], folder: Path) -> None:
     data, _ = load_run_data(recipe, folder / "manifest.csv", folder / "store")
     seconds = time.perf_counter() - began
     print(f"extraction of {len(load_manifest(folder / 'manifest.csv'))} clips: {seconds:.1f} s, {peak_gb():.1f} GB")
-    train(recipe, data, folder / "run", Settings(device="cpu", tensorboard=False, max_steps=NUM_STEPS))
+    train(recipe, data, folder / "run", LoopSettings(device="cpu", tensorboard=False, max_steps=NUM_STEPS))
     for line in (folder / "run" / "history.csv").read_text().splitlines():
         print(line)
     print(f"{NUM_STEPS} steps of each stage on {len(clips) - 1} clips: peak {peak_gb():.1f} GB")

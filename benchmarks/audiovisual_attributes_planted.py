@@ -27,12 +27,12 @@ from thinslice.train.loop import train
 from thinslice.train.recipe import ClipReader, Recipe, Stage, call_model
 from thinslice.train.run import RunFolder
 from thinslice.train.scoring import apply_to_clips
-from thinslice.train.settings import Settings
+from thinslice.train.settings import LoopSettings
 from thinslice.train.stage import load_weights, save_weights
 from thinslice.train.system import as_scores, build_seeded, weights_of
 from thinslice.traits import TRAITS
 
-SETTINGS = Settings(device="cpu", tensorboard=False, resume=True)
+SETTINGS = LoopSettings(device="cpu", tensorboard=False, resume=True)
 NETWORKS = ("audio", "visual")
 
 
@@ -77,7 +77,7 @@ def estimates(clip: ClipReader) -> np.ndarray:
 def train_on_shared_networks(recipe: Recipe, data: RunData, path: Path, other: RunFolder) -> RunFolder:
     """Train a row whose networks on sound and faces another row's run has trained already."""
     if not path.exists():
-        run = train(recipe, data, path, Settings(device="cpu", tensorboard=False, max_steps=1))
+        run = train(recipe, data, path, LoopSettings(device="cpu", tensorboard=False, max_steps=1))
         model = build_seeded(recipe, recipe.seed)
         state = model.state_dict()
         for stage in NETWORKS:

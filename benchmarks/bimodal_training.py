@@ -28,7 +28,7 @@ from thinslice.systems.bimodal.weights import install_bimodal
 from thinslice.train.data import ClipData, RunData
 from thinslice.train.history import read_rows
 from thinslice.train.loop import train
-from thinslice.train.settings import Settings
+from thinslice.train.settings import LoopSettings
 from thinslice.traits import TRAITS
 
 
@@ -65,7 +65,9 @@ def compare_stored(manifest: Path, store: Path) -> None:
 
 def run(recipe: Any, splits: dict[str, ClipData]) -> tuple[np.ndarray, list[dict[str, str]]]:
     with tempfile.TemporaryDirectory() as folder:
-        found = train(recipe, RunData(splits=splits), Path(folder) / "run", Settings(device="cpu", tensorboard=False))
+        found = train(
+            recipe, RunData(splits=splits), Path(folder) / "run", LoopSettings(device="cpu", tensorboard=False)
+        )
         losses = np.array([float(row["loss"]) for row in read_rows(found.path / "steps.csv")])
         return losses, read_rows(found.path / "history.csv")
 

@@ -35,7 +35,7 @@ from thinslice.train.inputs import load_run_data
 from thinslice.train.loop import train
 from thinslice.train.recipe import Recipe
 from thinslice.train.scoring import apply_to_clips
-from thinslice.train.settings import Settings
+from thinslice.train.settings import LoopSettings
 from thinslice.train.stage import load_weights
 from thinslice.train.system import weights_of
 from thinslice.traits import TRAITS
@@ -79,7 +79,9 @@ def main() -> None:
             data = replace(data, splits=splits, facts={**data.facts, "labels": "mixed"})
         counts = {split: len(clips) for split, clips in data.splits.items()}
         print(f"{row}: {counts}, {len(left_out)} clips left out", flush=True)
-        settings = Settings(device="cpu", resume=True, tensorboard=False, max_steps=chosen.max_steps, seed=chosen.seed)
+        settings = LoopSettings(
+            device="cpu", resume=True, tensorboard=False, max_steps=chosen.max_steps, seed=chosen.seed
+        )
         folder = train(recipe, data, chosen.runs / recipe.variant, settings)
         test, training = data.splits["test"], data.splits["train"]
         table = np.genfromtxt(folder.predictions("test"), delimiter=",", names=True, dtype=None, encoding="utf-8")

@@ -22,7 +22,7 @@ from thinslice.features.word_vectors import load_word_vectors, split_words, vect
 from thinslice.systems.cross_modal.recipe import cross_modal
 from thinslice.train.data import ArrayReader, ClipData, RunData
 from thinslice.train.loop import train
-from thinslice.train.settings import Settings
+from thinslice.train.settings import LoopSettings
 from thinslice.traits import TRAITS
 from thinslice.voice_words.trainer import grouped_folds, load_training_data, random_folds
 
@@ -83,7 +83,7 @@ def main() -> None:
                 recipe,
                 RunData(splits={split: clips.select(rows) for split, rows in splits.items()}),
                 chosen.out / f"{name.replace(' ', '_')}-{fold}",
-                Settings(device="cpu", tensorboard=False, score_splits=("test",), seed=chosen.seed, resume=True),
+                LoopSettings(device="cpu", tensorboard=False, score_splits=("test",), seed=chosen.seed, resume=True),
             )
             table_of = np.genfromtxt(run.predictions("test"), delimiter=",", names=True, dtype=None, encoding="utf-8")
             scores[test] = np.stack([table_of[trait] for trait in TRAITS], 1)

@@ -18,7 +18,7 @@ from scipy.linalg import lapack
 
 from thinslice.evaluate.metrics import accuracy, r2
 from thinslice.face_voice_words.descriptor import BLOCKS
-from thinslice.face_voice_words.trainer import Settings
+from thinslice.face_voice_words.trainer import FaceVoiceWordsSettings
 from thinslice.traits import TRAITS
 from thinslice.voice_words.additive import kernel_of
 from thinslice.voice_words.trainer import fit_voice_part, fit_words_parts, load_training_data
@@ -31,7 +31,7 @@ def main() -> None:
     has_voice = np.isfinite(data.voice).all(axis=1)
     has_words = np.array([bool(words) for words in data.words])
     rows = np.flatnonzero(has_voice & has_words & (counts > 0))
-    settings = Settings()
+    settings = FaceVoiceWordsSettings()
     blocks = block_kernels(descriptors, rows)
     _, parts = fit_voice_part(data.voice, has_voice, settings.spoken, 0)
     _, words = fit_words_parts(data, has_words, settings.spoken, 0)
@@ -70,7 +70,7 @@ def block_kernels(descriptors: np.ndarray, rows: np.ndarray) -> dict[str, np.nda
     return result
 
 
-def face_kernel(blocks: Mapping[str, np.ndarray], way: Settings) -> np.ndarray:
+def face_kernel(blocks: Mapping[str, np.ndarray], way: FaceVoiceWordsSettings) -> np.ndarray:
     total = sum(way.blocks.values())
     linear = np.sum([np.float32(way.blocks[name] / total) * kernel for name, kernel in blocks.items()], axis=0)
     length = np.diag(linear)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from thinslice.evaluate.metrics import accuracy, r2
-from thinslice.face_voice_words.trainer import Settings, fit_face_part
+from thinslice.face_voice_words.trainer import FaceVoiceWordsSettings, fit_face_part
 from thinslice.traits import TARGETS, TRAITS
 from thinslice.voice_words.trainer import grouped_folds, load_training_data
 
@@ -27,7 +27,7 @@ def main() -> None:
     data = load_training_data(Path(sys.argv[1]))
     with np.load(sys.argv[2]) as file:
         descriptors, counts = file["descriptors"], file["counts"]
-    settings = Settings(num_centres=600)
+    settings = FaceVoiceWordsSettings(num_centres=600)
     arrays, parts = fit_face_part(descriptors, counts > 0, settings, 0)
     size = len(arrays["face_mean"])
     features = parts["face"].features

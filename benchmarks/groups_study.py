@@ -25,8 +25,8 @@ from thinslice.voice_words.spoken_words import pace
 from thinslice.voice_words.text_function import Z_LIMIT as PACE_LIMIT
 from thinslice.voice_words.text_function import NGrams
 from thinslice.voice_words.trainer import (
-    Settings,
     TrainingData,
+    VoiceWordsSettings,
     fit_voice_part,
     fit_words_parts,
     grouped_folds,
@@ -63,7 +63,7 @@ def equal_weights(groups: list[str]) -> np.ndarray:
 
 
 def fit_predict(
-    train: TrainingData, test: TrainingData, weights: Mapping[str, np.ndarray], settings: Settings
+    train: TrainingData, test: TrainingData, weights: Mapping[str, np.ndarray], settings: VoiceWordsSettings
 ) -> dict[str, np.ndarray]:
     """Return "MODE WEIGHTING" -> scores (n, 6) of test clips by the bundled model's learner, NaN where it lacks input.
 
@@ -149,7 +149,7 @@ def predict(data_folder: Path, out: Path) -> None:
         kept, held = (np.flatnonzero(np.isin(folds, left_out) == flag) for flag in (False, True))
         wanted = weights if len(left_out) == 1 else {PLAIN: weights[PLAIN]}
         some = {name: values[kept] for name, values in wanted.items()}
-        scores = fit_predict(data.subset(kept), data.subset(held), some, Settings())
+        scores = fit_predict(data.subset(kept), data.subset(held), some, VoiceWordsSettings())
         temporary = path.with_suffix(".part.npz")
         np.savez(temporary, rows=held, **scores)
         temporary.replace(path)

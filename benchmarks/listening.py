@@ -23,13 +23,13 @@ from thinslice.media.audio import resample
 from thinslice.media.source import Source
 from thinslice.traits import TRAITS
 from thinslice.voice_words.trainer import (
-    Settings,
     TrainingData,
+    VoiceWordsSettings,
     cross_predict,
     grouped_folds,
     load_training_data,
-    summary,
 )
+from thinslice.voice_words.training_card import summary
 
 RATE_HZ = 22050
 
@@ -133,7 +133,7 @@ def compare_levels(data_dir: Path) -> None:
     """Print accuracy and R2 on unseen speakers, with the level as it is and without it."""
     data = load_training_data(data_dir)
     for name, given in (("as recorded", data), ("one level", without_level(data))):
-        found = cross_predict(given, grouped_folds(given.speakers, 5, 0), Settings(), 0)
+        found = cross_predict(given, grouped_folds(given.speakers, 5, 0), VoiceWordsSettings(), 0)
         for mode, scores in found.items():
             figures = summary(data.labels, scores)
             print(

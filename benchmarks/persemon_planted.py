@@ -43,7 +43,7 @@ from thinslice.train.export import load_trained
 from thinslice.train.inputs import load_run_data
 from thinslice.train.loop import train
 from thinslice.train.recipe import Recipe, Stage
-from thinslice.train.settings import Settings
+from thinslice.train.settings import LoopSettings
 from thinslice.traits import TRAITS
 
 NUM_PICTURES = 1500
@@ -59,7 +59,7 @@ def pictures(folder: Path, seed: int = 1, style: str = "sketch") -> Manifest:
 
 def run_recipe(recipe: Recipe, data: RunData, out: Path, seed: int = 0) -> tuple[TrainedPersEmoN, float]:
     began = time.perf_counter()
-    run = train(recipe, data, out, Settings(device="cpu", resume=True, tensorboard=False, seed=seed))
+    run = train(recipe, data, out, LoopSettings(device="cpu", resume=True, tensorboard=False, seed=seed))
     model = load_trained(recipe, run)
     assert isinstance(model, PersEmoN)
     return TrainedPersEmoN(recipe, model), time.perf_counter() - began

@@ -27,8 +27,8 @@ from thinslice.voice_words.model import MODES, load_voice_words
 from thinslice.voice_words.spoken_words import split_words
 from thinslice.voice_words.text_function import TextFunction
 from thinslice.voice_words.trainer import (
-    Settings,
     TrainingData,
+    VoiceWordsSettings,
     coverages,
     cross_predict,
     fit_voice_part,
@@ -155,7 +155,7 @@ def tfidf_ridge(train: TrainingData, test: TrainingData) -> np.ndarray:
     return Ridge(alpha=30, solver="sparse_cg").fit(one, train.labels - mean).predict(two) + mean
 
 
-def voice_process(settings: Settings) -> FitPredict:
+def voice_process(settings: VoiceWordsSettings) -> FitPredict:
     """The shipped learner on the voice alone."""
 
     def fit_predict(train: TrainingData, test: TrainingData) -> np.ndarray:
@@ -187,7 +187,7 @@ def voice_process(settings: Settings) -> FitPredict:
     return fit_predict
 
 
-def words_process(settings: Settings, parts_used: tuple[str, ...]) -> FitPredict:
+def words_process(settings: VoiceWordsSettings, parts_used: tuple[str, ...]) -> FitPredict:
     """The shipped learner on some parts of the words alone."""
 
     def fit_predict(train: TrainingData, test: TrainingData) -> np.ndarray:
@@ -218,7 +218,7 @@ def words_process(settings: Settings, parts_used: tuple[str, ...]) -> FitPredict
     return fit_predict
 
 
-SHIPPED = Settings()
+SHIPPED = VoiceWordsSettings()
 SIMPLE: dict[str, FitPredict] = {
     "training mean": training_mean,
     "voice: gradient boosting": per_target(boosting),

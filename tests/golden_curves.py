@@ -28,7 +28,7 @@ from thinslice.train.data import ArrayReader, ClipData, RunData
 from thinslice.train.history import read_rows
 from thinslice.train.loop import train
 from thinslice.train.recipe import Recipe, Stage
-from thinslice.train.settings import Settings
+from thinslice.train.settings import LoopSettings
 
 STORED: Final = Path(__file__).with_name("golden_curves.json")
 NUM_LOSSES: Final = 20
@@ -213,7 +213,7 @@ def measure_curve(name: str, change: float = 0.0) -> dict[str, list[float]]:
     recipe = build_golden(name)
     recipe = replace(recipe, build_model=partial(_build_changed, recipe.build_model, change))
     updates = sum(len(stage.updates) for stage in recipe.stages if isinstance(stage, Stage))
-    settings = Settings(device="cpu", tensorboard=False, max_steps=-(-NUM_LOSSES // updates), score_splits=())
+    settings = LoopSettings(device="cpu", tensorboard=False, max_steps=-(-NUM_LOSSES // updates), score_splits=())
     with tempfile.TemporaryDirectory() as folder:
         run = train(recipe, plant_data(recipe), Path(folder) / "run", settings)
         rows = read_rows(run.path / "steps.csv")

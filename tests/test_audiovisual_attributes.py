@@ -54,7 +54,7 @@ from thinslice.train.data import (  # noqa: E402
 from thinslice.train.export import load_trained  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
-from thinslice.train.settings import Settings  # noqa: E402
+from thinslice.train.settings import LoopSettings  # noqa: E402
 from thinslice.train.system import predict_system, weights_of  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 
@@ -468,7 +468,7 @@ class TestRecipe:
 
     def test_each_stage_changes_its_part_alone(self, tmp_path: Path) -> None:
         recipe = audiovisual_attributes(**TINY)
-        run = train(recipe, tiny_data(), tmp_path / "run", Settings(device="cpu", tensorboard=False))
+        run = train(recipe, tiny_data(), tmp_path / "run", LoopSettings(device="cpu", tensorboard=False))
         before = recipe.build_model().state_dict()
         states = {s: torch.load(weights_of(run, s), weights_only=True) for s in ("audio", "visual", "fusion")}
         for stage, changed in (("visual", "visual."), ("fusion", "fusion.")):
@@ -484,7 +484,7 @@ class TestRecipe:
 
     def test_trains_and_resumes(self, tmp_path: Path) -> None:
         recipe = audiovisual_attributes(**TINY)
-        settings = Settings(device="cpu", tensorboard=False)
+        settings = LoopSettings(device="cpu", tensorboard=False)
         whole = train(recipe, tiny_data(), tmp_path / "whole", settings).path
         train(recipe, tiny_data(), tmp_path / "part", replace(settings, max_steps=3))
         part = train(recipe, tiny_data(), tmp_path / "part", replace(settings, resume=True)).path
@@ -494,7 +494,7 @@ class TestRecipe:
         """The same run, blind to the manifest: as if its columns were empty, and so as a bundle."""
         recipe = audiovisual_attributes(**TINY)
         data = tiny_data(5)
-        run = train(recipe, data, tmp_path / "run", Settings(device="cpu", tensorboard=False))
+        run = train(recipe, data, tmp_path / "run", LoopSettings(device="cpu", tensorboard=False))
         empty = data.splits["test"]
         arrays = {name: dict(empty.features.arrays[name]) for name in empty.clips}  # type: ignore[attr-defined]
         for entry in arrays.values():
@@ -509,7 +509,7 @@ class TestRecipe:
 
     def test_fine_tuning_moves_the_networks_too(self, tmp_path: Path) -> None:
         recipe = audiovisual_attributes(**TINY, fine_tune=True)
-        run = train(recipe, tiny_data(5), tmp_path / "run", Settings(device="cpu", tensorboard=False, max_steps=1))
+        run = train(recipe, tiny_data(5), tmp_path / "run", LoopSettings(device="cpu", tensorboard=False, max_steps=1))
         first, last = (torch.load(weights_of(run, s), weights_only=True) for s in ("visual", "fusion"))
         moved = {name.split(".")[0] for name, value in last.items() if not torch.equal(value, first[name])}
         assert moved == {"audio", "visual", "fusion"}
@@ -522,7 +522,7 @@ class TestRecipe:
             audiovisual_attributes("visual", **sizes),
             tiny_data(4),
             tmp_path / "run",
-            Settings(device="cpu", tensorboard=False, max_steps=1),
+            LoopSettings(device="cpu", tensorboard=False, max_steps=1),
         )
         state = torch.load(weights_of(run, "visual"), weights_only=True)
         np.testing.assert_array_equal(

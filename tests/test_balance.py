@@ -27,7 +27,7 @@ from thinslice.train.data import (  # noqa: E402
 from thinslice.train.inputs import _weights, load_run_data  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Update  # noqa: E402
-from thinslice.train.settings import Settings  # noqa: E402
+from thinslice.train.settings import LoopSettings  # noqa: E402
 from toy_recipe import adam, mae_loss, toy_recipe, toy_stage  # noqa: E402
 
 
@@ -147,7 +147,7 @@ def _prediction(folder: Any) -> float:
 def test_a_network_learns_what_the_weights_say(tmp_path: Path) -> None:
     # Of absolute errors the median is best: the many's label, until the few weigh more than they.
     stage = toy_stage(updates=(Update(loss=mae_loss, optimiser=lambda p: adam(p, lr=0.02)),), epochs=12)
-    settings = Settings(device="cpu", tensorboard=False)
+    settings = LoopSettings(device="cpu", tensorboard=False)
     few = np.arange(60) % 5 == 0
     for name, weights, expected in (("plain", None, 0.3), ("few", np.where(few, 16.0, 1.0), 0.7)):
         data = RunData(splits={"train": _clips(weights), "validation": _clips(None, 10)})
@@ -157,7 +157,9 @@ def test_a_network_learns_what_the_weights_say(tmp_path: Path) -> None:
 
 def test_weights_of_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="every training clip has weight 0"):
-        train(toy_recipe(), RunData(splits={"train": _clips(np.zeros(60))}), tmp_path / "run", Settings(device="cpu"))
+        train(
+            toy_recipe(), RunData(splits={"train": _clips(np.zeros(60))}), tmp_path / "run", LoopSettings(device="cpu")
+        )
 
 
 def test_a_selection_keeps_its_weights() -> None:

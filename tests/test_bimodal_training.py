@@ -32,13 +32,13 @@ from thinslice.train.export import export_run  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import describe  # noqa: E402
-from thinslice.train.settings import Settings  # noqa: E402
+from thinslice.train.settings import LoopSettings  # noqa: E402
 from thinslice.train.stage import build_optimiser, load_weights  # noqa: E402
 from thinslice.train.system import build_seeded, weights_of  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 
 COUNTS = {"lstm": 316_549, "3dcnn": 167_138}
-SETTINGS = Settings(device="cpu", tensorboard=False)
+SETTINGS = LoopSettings(device="cpu", tensorboard=False)
 
 
 def clips(count: int, seed: int = 0, draws: int = 3, more: int = 0) -> ClipData:
@@ -240,7 +240,7 @@ def test_steps_are_those_of_torch7(variant, rate):
 @pytest.mark.parametrize("variant", ["lstm", "3dcnn"])
 def test_two_steps_change_every_parameter(tmp_path, variant):
     recipe = bimodal(variant, batch_size=2)
-    settings = Settings(device="cpu", tensorboard=False, max_steps=2)
+    settings = LoopSettings(device="cpu", tensorboard=False, max_steps=2)
     data = RunData(splits={"train": clips(4), "validation": clips(2, 1)})
     folder = train(recipe, data, tmp_path / "run", settings)
     assert [int(row["step"]) for row in read_rows(folder.path / "steps.csv")] == [1, 2]
@@ -268,9 +268,9 @@ def test_a_resumed_run_takes_the_same_steps(tmp_path):
     recipe = bimodal("3dcnn", batch_size=2, faces_per_part=5)
     data = RunData(splits={"train": clips(4, more=5)})
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(recipe, data, whole, Settings(device="cpu", tensorboard=False, max_steps=4))
-    train(recipe, data, parts, Settings(device="cpu", tensorboard=False, max_steps=2))
-    train(recipe, data, parts, Settings(device="cpu", tensorboard=False, max_steps=4, resume=True))
+    train(recipe, data, whole, LoopSettings(device="cpu", tensorboard=False, max_steps=4))
+    train(recipe, data, parts, LoopSettings(device="cpu", tensorboard=False, max_steps=2))
+    train(recipe, data, parts, LoopSettings(device="cpu", tensorboard=False, max_steps=4, resume=True))
     assert (whole / "steps.csv").read_text() == (parts / "steps.csv").read_text()
     assert len(read_rows(whole / "steps.csv")) == 4
 
@@ -280,7 +280,7 @@ def test_finetuning_starts_from_the_file_given(tmp_path):
     path = write(tmp_path / "some.net", lstm_file(weights))
     recipe = bimodal("lstm-finetune", start_from=str(path), learning_rate=0.0)
     data = RunData(splits={"train": clips(2), "validation": clips(3, 1)})
-    folder = train(recipe, data, tmp_path / "run", Settings(device="cpu", tensorboard=False, max_steps=1))
+    folder = train(recipe, data, tmp_path / "run", LoopSettings(device="cpu", tensorboard=False, max_steps=1))
     model = recipe.build_model()
     load_weights(model, weights_of(folder, "finetune"))
     for name, value in model.state_dict().items():
@@ -308,7 +308,7 @@ def test_finetuning_begins_with_the_published_scores(tmp_path, monkeypatch, bimo
     monkeypatch.setenv("THINSLICE_ASSETS", str(bimodal_weights))
     held_out = clips(3, 1)
     data = RunData(splits={"train": clips(2), "validation": held_out})
-    settings = Settings(device="cpu", tensorboard=False, max_steps=1)
+    settings = LoopSettings(device="cpu", tensorboard=False, max_steps=1)
     variant = f"{architecture}-finetune"
     folder = train(bimodal(variant, learning_rate=0.0), data, tmp_path / "still", settings)
     files = {"lstm": None, "3dcnn": None, architecture: bimodal_weights / FILES[architecture]}

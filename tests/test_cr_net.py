@@ -26,7 +26,7 @@ from thinslice.train.data import (  # noqa: E402
 )
 from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import FitStage, Stage  # noqa: E402
-from thinslice.train.settings import Settings  # noqa: E402
+from thinslice.train.settings import LoopSettings  # noqa: E402
 from thinslice.train.stage import freeze  # noqa: E402
 from thinslice.train.system import predict_system  # noqa: E402
 from thinslice.traits import TARGETS  # noqa: E402
@@ -328,7 +328,7 @@ def test_runs_all_stages_and_exports(tmp_path: Path) -> None:
     recipe = cr_net("small_all", **TINY)
     clips = make_clips(8, 1)
     data = RunData(splits={"train": make_clips(13, 0), "test": clips})
-    run = train(recipe, data, tmp_path / "run", Settings(device="cpu", tensorboard=False))
+    run = train(recipe, data, tmp_path / "run", LoopSettings(device="cpu", tensorboard=False))
     samples = [recipe.sample(clips.reader(i), "test", random_state(0)) for i in (0, 5)]
     exported = export_run(recipe, run, tmp_path / "bundle", samples)
     assert exported.largest_difference < 1e-5

@@ -56,7 +56,7 @@ from thinslice.train.data import (  # noqa: E402
     random_state,
 )
 from thinslice.train.loop import train  # noqa: E402
-from thinslice.train.settings import Settings  # noqa: E402
+from thinslice.train.settings import LoopSettings  # noqa: E402
 from thinslice.train.stage import build_optimiser, freeze, trained_parameters  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 
@@ -123,7 +123,9 @@ def run(tmp_path_factory):
     data = RunData(splits={"train": make_clips(24, 0), "validation": make_clips(6, 1), "test": make_clips(5, 2)})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        folder = train(recipe, data, tmp_path_factory.mktemp("run") / "run", Settings(device="cpu", tensorboard=False))
+        folder = train(
+            recipe, data, tmp_path_factory.mktemp("run") / "run", LoopSettings(device="cpu", tensorboard=False)
+        )
     return recipe, data, folder
 
 

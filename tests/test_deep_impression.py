@@ -28,7 +28,7 @@ from thinslice.train.data import (  # noqa: E402
 )
 from thinslice.train.history import read_rows  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
-from thinslice.train.settings import Settings  # noqa: E402
+from thinslice.train.settings import LoopSettings  # noqa: E402
 from thinslice.train.system import weights_of  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 
@@ -357,7 +357,7 @@ class TestRecipe:
 
     def test_trains_and_resumes(self, tmp_path: Path) -> None:
         recipe = deep_impression(**TINY)
-        settings = Settings(device="cpu", tensorboard=False)
+        settings = LoopSettings(device="cpu", tensorboard=False)
         whole = train(recipe, tiny_data(), tmp_path / "whole", settings).path
         train(recipe, tiny_data(), tmp_path / "part", replace(settings, max_steps=4))
         part = train(recipe, tiny_data(), tmp_path / "part", replace(settings, resume=True)).path
@@ -366,13 +366,13 @@ class TestRecipe:
 
     @pytest.mark.parametrize("variant", ["sound", "pictures"])
     def test_ablations_train(self, variant: str, tmp_path: Path) -> None:
-        settings = Settings(device="cpu", tensorboard=False, max_steps=1)
+        settings = LoopSettings(device="cpu", tensorboard=False, max_steps=1)
         run = train(deep_impression(variant, **TINY), tiny_data(4), tmp_path / "run", settings)
         assert len(read_rows(run.predictions("test"))) == 2
 
     def test_five_networks_are_fine_tuned_from_one(self, tmp_path: Path) -> None:
         recipe = deep_impression("5xdnn", **TINY)
-        run = train(recipe, tiny_data(4), tmp_path / "run", Settings(device="cpu", tensorboard=False))
+        run = train(recipe, tiny_data(4), tmp_path / "run", LoopSettings(device="cpu", tensorboard=False))
         shared = torch.load(weights_of(run, "shared"), weights_only=True)
         after = torch.load(weights_of(run, "single"), weights_only=True)
         rows = read_rows(run.path / "history.csv")
@@ -395,7 +395,7 @@ class TestRecipe:
 
     def test_recurrent_layers_train_on_frozen_features(self, tmp_path: Path) -> None:
         recipe = deep_impression("dnn_rnn", **TINY)
-        run = train(recipe, tiny_data(4), tmp_path / "run", Settings(device="cpu", tensorboard=False))
+        run = train(recipe, tiny_data(4), tmp_path / "run", LoopSettings(device="cpu", tensorboard=False))
         network = torch.load(weights_of(run, "network"), weights_only=True)
         after = torch.load(weights_of(run, "recurrent"), weights_only=True)
         changed = {name.split(".")[0] for name in network if not torch.equal(network[name], after[name])}
@@ -412,7 +412,7 @@ def test_full_size_on_real_clips(real_clips: list[Path], tmp_path: Path) -> None
     labels = np.random.default_rng(0).uniform(size=(2, 5))
     clips = ClipData(tuple(arrays), labels, TRAITS, ArrayReader(arrays))
     data = RunData(splits={"train": clips, "test": clips})
-    run = train(recipe, data, tmp_path / "run", Settings(device="cpu", tensorboard=False, max_steps=2))
+    run = train(recipe, data, tmp_path / "run", LoopSettings(device="cpu", tensorboard=False, max_steps=2))
     losses = [float(row["loss"]) for row in read_rows(run.path / "steps.csv")]
     assert len(losses) == 2
     assert all(0 < loss < 1 for loss in losses)

@@ -33,11 +33,11 @@ from thinslice.train.export import build_card, export_run, load_trained  # noqa:
 from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Arrays  # noqa: E402
 from thinslice.train.run import RunFolder  # noqa: E402
-from thinslice.train.settings import Settings  # noqa: E402
+from thinslice.train.settings import LoopSettings  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
 from toy_recipe import toy_clips, toy_data, toy_recipe, toy_stage  # noqa: E402
 
-SETTINGS = Settings(device="cpu", tensorboard=False, max_steps=2)
+SETTINGS = LoopSettings(device="cpu", tensorboard=False, max_steps=2)
 
 
 def samples_of(recipe, clips: ClipData) -> list[Arrays]:  # type: ignore[no-untyped-def]
@@ -171,7 +171,7 @@ def test_graph_that_differs_is_not_written(trained, tmp_path: Path) -> None:  # 
 def test_network_without_its_own_graph_is_traced(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     recipe = toy_recipe(toy_stage(epochs=2))
-    run = train(recipe, toy_data(), tmp_path / "run", Settings(device="cpu", tensorboard=False))
+    run = train(recipe, toy_data(), tmp_path / "run", LoopSettings(device="cpu", tensorboard=False))
     export_run(recipe, run, tmp_path / "bundle", samples_of(recipe, toy_clips(2, 3)))
     model = load_trained(recipe, run)
     clips = toy_clips(5, 9)

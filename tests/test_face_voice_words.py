@@ -30,8 +30,8 @@ def planted():
     """A small made-up training set, what is fitted on it, and the model that this gives."""
     pytest.importorskip("sklearn")
     from thinslice.face_voice_words import trainer
-    from thinslice.voice_words.trainer import Settings as Spoken
     from thinslice.voice_words.trainer import TrainingData
+    from thinslice.voice_words.trainer import VoiceWordsSettings as Spoken
 
     rng = np.random.default_rng(0)
     number = 60
@@ -45,7 +45,7 @@ def planted():
     data = TrainingData(clips, labels, voice, texts, np.arange(number) // 2, {})
     counts = np.full(number, 4)
     counts[5] = 0
-    settings = trainer.Settings(
+    settings = trainer.VoiceWordsSettings(
         num_directions=8,
         num_centres=12,
         spoken=Spoken(

@@ -30,12 +30,12 @@ from thinslice.train.data import (  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Companion, FitStage, Update  # noqa: E402
-from thinslice.train.settings import Settings  # noqa: E402
+from thinslice.train.settings import LoopSettings  # noqa: E402
 from thinslice.train.stage import TrainingError, build_optimiser, freeze, load_weights  # noqa: E402
 from thinslice.train.system import build_seeded, weights_of  # noqa: E402
 from toy_recipe import Toy, adam, mae_loss, toy_clips, toy_data, toy_recipe, toy_stage  # noqa: E402
 
-SETTINGS = Settings(device="cpu", tensorboard=False)
+SETTINGS = LoopSettings(device="cpu", tensorboard=False)
 TOY = Path(__file__).with_name("toy_recipe.py")
 
 
@@ -73,7 +73,7 @@ class TestResume:
         assert 0 < len(read_rows(tmp_path / "killed" / "history.csv")) < 5
         document = (tmp_path / "killed" / "run.json").read_text().replace('"11"', '"never"')
         (tmp_path / "killed" / "run.json").write_text(document)  # How it was to die is in the recipe.
-        resumed = train(recipe("never"), toy_data(), tmp_path / "killed", Settings(device="cpu", resume=True)).path
+        resumed = train(recipe("never"), toy_data(), tmp_path / "killed", LoopSettings(device="cpu", resume=True)).path
         assert curve(resumed) == curve(whole)
         assert scores(resumed) == scores(whole)
         assert (resumed / "predictions_test.csv").read_bytes() == (whole / "predictions_test.csv").read_bytes()
@@ -82,7 +82,7 @@ class TestResume:
         stages = (toy_stage("one"), toy_stage("two", epochs=2))
         whole = train(toy_recipe(*stages), toy_data(), tmp_path / "whole", SETTINGS).path
         for limit in (6, 13, None):
-            settings = Settings(device="cpu", tensorboard=False, max_steps=limit, resume=True)
+            settings = LoopSettings(device="cpu", tensorboard=False, max_steps=limit, resume=True)
             part = train(toy_recipe(*stages), toy_data(), tmp_path / "part", settings).path
             rows = read_rows(part / "steps.csv")
             for name, epochs in (("one", 5), ("two", 2)):
@@ -93,16 +93,16 @@ class TestResume:
     def test_finished_run_resumes_to_itself(self, tmp_path: Path) -> None:
         folder = train(toy_recipe(), toy_data(), tmp_path / "run", SETTINGS).path
         before = curve(folder)
-        train(toy_recipe(), toy_data(), tmp_path / "run", Settings(device="cpu", tensorboard=False, resume=True))
+        train(toy_recipe(), toy_data(), tmp_path / "run", LoopSettings(device="cpu", tensorboard=False, resume=True))
         assert curve(folder) == before
 
     def test_other_data_seed_or_recipe_is_refused(self, tmp_path: Path) -> None:
         train(toy_recipe(), toy_data(), tmp_path / "run", SETTINGS)
-        again = Settings(device="cpu", tensorboard=False, resume=True)
+        again = LoopSettings(device="cpu", tensorboard=False, resume=True)
         with pytest.raises(UsageError, match="another data"):
             train(toy_recipe(), toy_data(29), tmp_path / "run", again)
         with pytest.raises(UsageError, match="another seed"):
-            train(toy_recipe(), toy_data(), tmp_path / "run", Settings(device="cpu", resume=True, seed=5))
+            train(toy_recipe(), toy_data(), tmp_path / "run", LoopSettings(device="cpu", resume=True, seed=5))
         with pytest.raises(UsageError, match=r"another resolved .*stages"):
             train(toy_recipe(toy_stage(epochs=6)), toy_data(), tmp_path / "run", again)
         with pytest.raises(UsageError, match="--resume"):
@@ -176,7 +176,7 @@ class TestDivision:
 
     def test_workers_change_nothing(self, tmp_path: Path) -> None:
         alone = train(toy_recipe(), toy_data(), tmp_path / "alone", SETTINGS).path
-        two = Settings(device="cpu", tensorboard=False, num_readers=2)
+        two = LoopSettings(device="cpu", tensorboard=False, num_readers=2)
         helped = train(toy_recipe(), toy_data(), tmp_path / "helped", two).path
         assert curve(helped) == curve(alone)
 
@@ -184,7 +184,7 @@ class TestDivision:
 def run_in_process(out: Path, dropout: float, **settings: int) -> Path:
     update = Update(loss=mae_loss, optimiser=partial(adam, lr=0.01))
     recipe = toy_recipe(toy_stage(updates=(update,)), dropout=dropout)
-    return train(recipe, toy_data(), out, Settings(device="cpu", tensorboard=False, **settings)).path  # type: ignore[arg-type]
+    return train(recipe, toy_data(), out, LoopSettings(device="cpu", tensorboard=False, **settings)).path  # type: ignore[arg-type]
 
 
 class TestScores:
@@ -214,7 +214,7 @@ class TestScores:
         assert accuracy(toy_data().splits["validation"].labels, predicted).mean() == pytest.approx(
             max(values), abs=1e-5
         )
-        resumed = Settings(device="cpu", tensorboard=False, resume=True)
+        resumed = LoopSettings(device="cpu", tensorboard=False, resume=True)
         (run.path / "stages/all/done.json").unlink()  # As if killed after the last checkpoint.
         train(toy_recipe(stage), toy_data(), run.path, resumed)
         assert [float(row["accuracy"]) for row in scores(run.path)] == values
@@ -248,7 +248,7 @@ class TestScores:
         assert weights_of(run, "all").name == "last.pt"
 
     def test_half_precision(self, tmp_path: Path) -> None:
-        half = Settings(device="cpu", tensorboard=False, precision="bf16-mixed")
+        half = LoopSettings(device="cpu", tensorboard=False, precision="bf16-mixed")
         folder = train(toy_recipe(), toy_data(), tmp_path / "half", half).path
         full = train(toy_recipe(), toy_data(), tmp_path / "full", SETTINGS).path
         np.testing.assert_allclose(losses(folder), losses(full), rtol=0.05)
@@ -256,7 +256,7 @@ class TestScores:
 
     def test_tensorboard_events_are_written(self, tmp_path: Path) -> None:
         pytest.importorskip("tensorboard")
-        folder = train(toy_recipe(toy_stage(epochs=1)), toy_data(), tmp_path / "run", Settings(device="cpu")).path
+        folder = train(toy_recipe(toy_stage(epochs=1)), toy_data(), tmp_path / "run", LoopSettings(device="cpu")).path
         assert list((folder / "tensorboard" / "all").glob("events.*"))
 
 
@@ -329,7 +329,7 @@ class TestStages:
 
         run = train(toy_recipe(toy_stage(prepare=prepare, epochs=2)), toy_data(), tmp_path / "run", SETTINGS)
         train(toy_recipe(toy_stage(prepare=prepare, epochs=2)), toy_data(), run.path,
-              Settings(device="cpu", resume=True))  # fmt: skip
+              LoopSettings(device="cpu", resume=True))  # fmt: skip
         assert calls == [toy_data().splits["train"].clips]
         weights = torch.load(weights_of(run, "all"), weights_only=True)["other.weight"]
         assert torch.allclose(weights, torch.tensor(toy_data().splits["train"].labels.mean(), dtype=torch.float32))
@@ -470,7 +470,7 @@ class TestStages:
         np.random.default_rng().normal()
         second = train(toy_recipe(), toy_data(), tmp_path / "second", SETTINGS).path
         assert curve(first) == curve(second)
-        other = train(toy_recipe(), toy_data(), tmp_path / "other", Settings(device="cpu", seed=1)).path
+        other = train(toy_recipe(), toy_data(), tmp_path / "other", LoopSettings(device="cpu", seed=1)).path
         assert curve(first) != curve(other)
 
 

@@ -37,7 +37,7 @@ from thinslice.train.export import build_graph, largest_difference, load_trained
 from thinslice.train.history import read_rows  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Stage  # noqa: E402
-from thinslice.train.settings import Settings  # noqa: E402
+from thinslice.train.settings import LoopSettings  # noqa: E402
 from thinslice.train.stage import trained_parameters  # noqa: E402
 from thinslice.train.system import weights_of  # noqa: E402
 from thinslice.traits import TRAITS  # noqa: E402
@@ -54,7 +54,7 @@ TINY = {
     "classifier_weight": 1.0,
     "confusion_weight": 0.3,
 }
-SETTINGS = Settings(device="cpu", tensorboard=False)
+SETTINGS = LoopSettings(device="cpu", tensorboard=False)
 NAN = float("nan")
 
 

@@ -12,12 +12,13 @@ pytest.importorskip("lightning", reason="the extra train is not installed")
 from thinslice.errors import UsageError
 from thinslice.train.documents import StageEnd
 from thinslice.train.export import load_trained
-from thinslice.train.loop import Settings, train
+from thinslice.train.loop import train
 from thinslice.train.run import RunFolder
+from thinslice.train.settings import LoopSettings
 from toy_recipe import toy_data, toy_recipe
 
-CUT_SHORT = Settings(device="cpu", tensorboard=False, max_steps=6)
-GO_ON = Settings(device="cpu", tensorboard=False, resume=True)
+CUT_SHORT = LoopSettings(device="cpu", tensorboard=False, max_steps=6)
+GO_ON = LoopSettings(device="cpu", tensorboard=False, resume=True)
 
 
 @pytest.fixture(scope="module")

@@ -185,7 +185,8 @@ def test_the_weights_were_made_by_this_code():
 
 def test_real_labels_are_predicted_better_than_by_their_mean(real_data):
     """In-sample, so no measure of merit; it shows that data, order of columns and weights fit together."""
-    from thinslice.voice_words.trainer import load_training_data, summary
+    from thinslice.voice_words.trainer import load_training_data
+    from thinslice.voice_words.training_card import summary
 
     data = load_training_data(real_data)
     rows = np.arange(0, len(data.clips), 10)
@@ -195,11 +196,11 @@ def test_real_labels_are_predicted_better_than_by_their_mean(real_data):
 
 
 def test_the_recipe_is_reproducible(real_data):
-    from thinslice.voice_words.trainer import Settings, fit_arrays, load_training_data
+    from thinslice.voice_words.trainer import VoiceWordsSettings, fit_arrays, load_training_data
 
     data = load_training_data(real_data)
     part = data.subset(np.arange(0, len(data.clips), 15))
-    small = Settings(voice_widths=((0.3, 40, 0.8), (4.0, 60, 0.3)), pace_centres=10)
+    small = VoiceWordsSettings(voice_widths=((0.3, 40, 0.8), (4.0, 60, 0.3)), pace_centres=10)
     one, two = fit_arrays(part, small, seed=1), fit_arrays(part, small, seed=1)
     assert one.keys() == two.keys()
     assert all(one[name].tobytes() == two[name].tobytes() for name in one)

@@ -19,7 +19,7 @@ pytest.importorskip("starlette", reason="the extra web is not installed")
 testclient = pytest.importorskip("starlette.testclient", reason="httpx is not installed")
 
 from thinslice.web import upload as upload_module  # noqa: E402
-from thinslice.web.app import STATIC, Settings, build_app  # noqa: E402
+from thinslice.web.app import STATIC, ServerSettings, build_app  # noqa: E402
 from thinslice.web.folder import private_folder, sweep, uploads_dir  # noqa: E402
 from thinslice.web.guard import known_hosts  # noqa: E402
 from thinslice.web.line import Line  # noqa: E402
@@ -73,7 +73,7 @@ class InProcess:
 @pytest.fixture
 def client(tmp_path):
     InProcess.jobs = []
-    app = build_app(Settings(max_mb=1), tmp_path, known_hosts(), InProcess)
+    app = build_app(ServerSettings(max_mb=1), tmp_path, known_hosts(), InProcess)
     with testclient.TestClient(app, "http://localhost:7860") as client:
         yield client
 

@@ -7,7 +7,7 @@ pytest.importorskip("starlette", reason="the extra web is not installed")
 from browser import find_chromium, open_browser, outside, serve
 from media_files import voice_like, write_media
 from thinslice.infer.predictor import Predictor
-from thinslice.web.app import Settings, build_app
+from thinslice.web.app import ServerSettings, build_app
 from thinslice.web.guard import known_hosts
 from thinslice.web.workers import _score
 
@@ -44,7 +44,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    app = build_app(Settings(num_workers=1), tmp_path_factory.mktemp("uploads"), known_hosts(), InThread)
+    app = build_app(ServerSettings(num_workers=1), tmp_path_factory.mktemp("uploads"), known_hosts(), InThread)
     with serve(app) as address:
         yield address
 

@@ -14,7 +14,7 @@ from thinslice.layers.losses import mean_absolute_error
 from thinslice.train.data import ArrayReader, ClipData, RunData
 from thinslice.train.loop import train
 from thinslice.train.recipe import Arrays, Batch, ClipReader, Mode, Recipe, Stage, Update
-from thinslice.train.settings import Settings
+from thinslice.train.settings import LoopSettings
 from thinslice.traits import TRAITS
 
 
@@ -95,7 +95,7 @@ def main() -> None:
     out, dropout, per_device, how = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     recipe = toy_recipe(toy_stage(updates=(Update(loss=partial(_dying_loss, how), optimiser=partial(adam, lr=0.01)),)),
                         dropout=dropout)  # fmt: skip
-    settings = Settings(device="cpu", batch_size_per_device=per_device or None, resume=how == "resume")
+    settings = LoopSettings(device="cpu", batch_size_per_device=per_device or None, resume=how == "resume")
     train(recipe, toy_data(), out, settings)
 
 

@@ -14,11 +14,11 @@ from test_files import full_disk  # noqa: E402
 from thinslice.errors import OutputError  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Recipe, Update  # noqa: E402
-from thinslice.train.settings import Settings  # noqa: E402
+from thinslice.train.settings import LoopSettings  # noqa: E402
 from toy_recipe import adam, mae_loss, toy_data, toy_recipe, toy_stage  # noqa: E402
 
-SETTINGS = Settings(device="cpu", tensorboard=False)
-RESUME = Settings(device="cpu", tensorboard=False, resume=True)
+SETTINGS = LoopSettings(device="cpu", tensorboard=False)
+RESUME = LoopSettings(device="cpu", tensorboard=False, resume=True)
 AT_STEP: dict[int, Callable[[], object]] = {}
 """What happens to a training: number of steps still to go -> what is called then."""
 

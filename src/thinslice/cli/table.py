@@ -72,7 +72,7 @@ def table(
     from thinslice.systems import build_recipe
     from thinslice.train.inputs import load_run_data
     from thinslice.train.loop import train
-    from thinslice.train.settings import Settings
+    from thinslice.train.settings import LoopSettings
 
     tables = build_recipe(name).tables
     if not tables:
@@ -96,7 +96,9 @@ def table(
         split = next((name for name in ("test", "validation") if len(run_data.splits.get(name, ()))), "")
         if not split:
             raise UsageError(f"{data}: no clip is for testing or validation, so that there is nothing to score")
-        settings = Settings(device=device, max_steps=max_steps, num_readers=workers if workers > 1 else 0, resume=True)
+        settings = LoopSettings(
+            device=device, max_steps=max_steps, num_readers=workers if workers > 1 else 0, resume=True
+        )
         folder = train(recipe, run_data, out / recipe.variant, settings)
         clips, training = run_data.splits[split], run_data.splits["train"]
         num_clips = len(clips)

@@ -80,7 +80,7 @@ def train(
     from thinslice.train.inputs import load_run_data
     from thinslice.train.loop import train as run
     from thinslice.train.processes import Processes
-    from thinslice.train.settings import Settings
+    from thinslice.train.settings import LoopSettings
 
     recipe = build_recipe(name, variant)
     is_first = Processes.from_environment().rank == 0
@@ -96,7 +96,7 @@ def train(
             by_split = Counter(entry.split for entry in left_out)
             where = ", ".join(f"{count:,} {split}" for split, count in by_split.items())
             click.echo(f"{len(left_out):,} clips left out ({where}); run.json lists them", err=True)
-    settings = Settings(
+    settings = LoopSettings(
         device=device,
         seed=seed,
         batch_size_per_device=batch_size_per_device,

@@ -32,7 +32,7 @@ def web(
     Uploads are deleted once they are scored. Nobody has to log in: whoever reaches the address can use it.
     """
     try:
-        from thinslice.web.app import Settings, build_app
+        from thinslice.web.app import ServerSettings, build_app
         from thinslice.web.guard import known_hosts
         from thinslice.web.serve import address, open_socket, run
     except ImportError:
@@ -42,7 +42,7 @@ def web(
 
     offered_bundles(bundle)  # Says at once where the bundle cannot be had.
     threads = max(1, (os.cpu_count() or 1) // workers)
-    settings = Settings(bundle, max_mb, workers, threads, float(max_seconds))
+    settings = ServerSettings(bundle, max_mb, workers, threads, float(max_seconds))
     with open_socket(host, port) as listener, private_folder() as folder:
         click.echo(f"open {address(host, port)} in a browser; Ctrl-C ends", err=True)
         run(build_app(settings, folder, known_hosts((host, *allow_host))), listener)

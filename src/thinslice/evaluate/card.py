@@ -250,7 +250,7 @@ class NoiseCorrected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class ScorecardSettings:
     """What was scored against what, and how intervals were made."""
 
     predictions: str
@@ -303,7 +303,7 @@ class Scorecard:
     votes: Mapping[str, VoteScore] | None
     noise_corrected: NoiseCorrected | None
     poles: Mapping[str, tuple[str, str]]
-    settings: Settings
+    settings: ScorecardSettings
     warnings: list[str]
 
     def to_dict(self) -> dict[str, Any]:

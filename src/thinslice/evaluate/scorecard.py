@@ -25,7 +25,7 @@ from thinslice.evaluate.card import (
     NoiseCorrected,
     Panel,
     Scorecard,
-    Settings,
+    ScorecardSettings,
     Training,
     Values,
     VoteScore,
@@ -233,8 +233,8 @@ def _settings_of(
     compare: PredictionFile | None,
     votes: Votes | None,
     resampling: Resampling,
-) -> Settings:
-    return Settings(
+) -> ScorecardSettings:
+    return ScorecardSettings(
         predictions=predictions.source,
         labels=labels.source,
         training=[part.source for part in training],

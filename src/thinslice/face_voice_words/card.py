@@ -1,15 +1,12 @@
 """Writes the bundle ``face-voice-words``: its weights, networks, intervals, and a card that says what it is."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from thinslice import __version__
 from thinslice.arrays import format_arrays
 from thinslice.bundle import TRANSCRIPT, TRANSCRIPT_INPUT, BundleDocument, BundleInput, Card, save_bundle
 from thinslice.face_voice_words.calibration import pooled_coverages, pooled_intervals
@@ -19,11 +16,10 @@ from thinslice.traits import TARGETS
 from thinslice.voice_words.trainer import (
     COVERAGE,
     TrainingData,
-    digest_of_sources,
     grouped_folds,
     random_folds,
-    scores_of,
 )
+from thinslice.voice_words.training_card import label_percentiles, training_card
 
 NAME: Final = "face-voice-words"
 VERSION: Final = "1.0.0"
@@ -38,6 +34,7 @@ SOURCES: Final = (
     "features/face_sample.py",
     "features/face_portraits.py",
     "voice_words/trainer.py",
+    "voice_words/training_card.py",
     "voice_words/training_data.py",
     "voice_words/additive.py",
     "voice_words/conformal.py",
@@ -91,10 +88,7 @@ def write_bundle(
             TRANSCRIPT: TRANSCRIPT_INPUT,
         },
         intervals=pooled_intervals(data, grouped, shuffled),
-        percentiles={
-            target: tuple(np.quantile(data.labels[:, index], np.linspace(0, 1, 101)).round(6).tolist())
-            for index, target in enumerate(TARGETS)
-        },
+        percentiles=label_percentiles(data.labels),
         card=_card(data, portraits, settings, seed, num_folds, grouped, shuffled),
     )
     files = {name: (networks / name).read_bytes() for name in NETWORKS}
@@ -115,24 +109,19 @@ def _card(
     grouped: Mapping[str, np.ndarray],
     shuffled: Mapping[str, np.ndarray],
 ) -> Card:
-    num_speakers = len(np.unique(data.speakers))
-    archives = {path.name: _digest(path) for path in sorted(portraits.glob("*.zip"))}
-    folds = f"{num_folds}-fold cross-validation on the training split, speakers"
-    apart = scores_of(data, grouped, f"{folds} apart")
-    mean = {"": np.broadcast_to(data.labels.mean(axis=0), data.labels.shape)}
-    return Card(
+    return training_card(
+        data,
+        grouped,
+        shuffled,
+        settings=settings,
+        seed=seed,
+        num_folds=num_folds,
+        sources=SOURCES,
+        coverage=pooled_coverages(data, grouped, shuffled, seed),
+        more_training="; of each about four portraits",
+        more_digests={path.name: _digest(path) for path in sorted(portraits.glob("*.zip"))},
         summary="Apparent Big Five and interview score from a face, a voice (its first 7 s) and the words spoken; "
         "any of the three may be missing.",
-        r2={score.inputs: score.r2["average"] for score in apart},
-        scores=(
-            *apart,
-            *scores_of(data, shuffled, f"{folds} in several folds"),
-            *scores_of(data, mean, "the training mean predicted for every clip"),
-        ),
-        scores_note="accuracy is 1 - mean absolute error, average is over the five traits",
-        trained_on=f"ChaLearn First Impressions V2, training split: {len(data.clips)} clips of about 15 s from "
-        f"{num_speakers} YouTube videos of people speaking English to a camera; of each about four portraits",
-        num_training_clips=len(data.clips),
         limits=(
             "What strangers see in 15 s, not what a person is: apparent, not actual, personality.",
             "It judges looks, as strangers do: apparent age, gender, hair, skin and light move its scores. Its groups' "
@@ -152,11 +141,4 @@ def _card(
         data_credit="Ponce-Lopez et al. 2016; Escalante et al. 2020; CC BY-NC 4.0, research use. The networks under "
         "the face: faceres of @vladmandic/human (MIT; A. Savchenko's HSE FaceRec, trained on VGGFace2) and the first "
         "blocks of EfficientNet-lite0 (Apache-2.0; ImageNet), both unchanged.",
-        seed=seed,
-        digests={**data.digests, **archives},
-        code_version=f"thinslice {__version__}, sources sha256 {digest_of_sources(SOURCES)}",
-        notes={
-            "coverage": pooled_coverages(data, grouped, shuffled, seed),
-            "settings": json.loads(json.dumps(asdict(settings))),
-        },
     )

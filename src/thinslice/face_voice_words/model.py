@@ -12,8 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from thinslice.arrays import load_arrays
-from thinslice.errors import BundleError, MediaError, UsageError
+from thinslice.errors import MediaError, UsageError
 from thinslice.face_voice_words.descriptor import SIZE, FaceDescriber
 from thinslice.face_voice_words.face_function import FaceFunction
 from thinslice.traits import TARGETS
@@ -24,6 +23,7 @@ from thinslice.voice_words.spoken_words import split_words
 from thinslice.voice_words.text_function import TextFunction
 from thinslice.voice_words.voice_cues import VoiceReference
 from thinslice.voice_words.voice_function import VoiceFunction
+from thinslice.voice_words.weights import baselines, load_weights
 
 INPUTS: Final = ("face", "voice", "words")
 MODES: Final = (
@@ -173,27 +173,16 @@ def load_face_voice_words(folder: Path, outputs: Sequence[str], threads: int | N
     Raises:
         BundleError: the weights are missing, damaged, or not those of this kind of model.
     """
-    path = Path(folder) / "weights.npz"
-    if tuple(outputs) != TARGETS:
-        raise BundleError(f"{folder}: outputs {tuple(outputs)} are not {TARGETS}; install the bundle again")
-    try:
-        arrays = load_arrays(path)
-        broken = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
-        if broken:
-            raise ValueError(f"{broken[0]} holds values that are not finite")
-        return build_face_voice_words(arrays, FaceDescriber(Path(folder), threads))
-    except (OSError, LookupError, TypeError, ValueError) as error:
-        raise BundleError(f"{path}: damaged weights ({type(error).__name__}: {error}); install it again") from None
+    return load_weights(
+        folder, outputs, lambda arrays: build_face_voice_words(arrays, FaceDescriber(Path(folder), threads))
+    )
 
 
 def build_face_voice_words(arrays: Mapping[str, np.ndarray], describer: FaceDescriber) -> FaceVoiceWords:
     """Assemble a model from its arrays; KeyError or ValueError where they do not fit together."""
-    baseline = np.asarray(arrays["baseline"], dtype=np.float64)
-    if baseline.shape != (len(MODES), len(TARGETS)):
-        raise ValueError(f"baseline has shape {baseline.shape}")
     return FaceVoiceWords(
         describer=describer,
-        baseline=dict(zip(MODES, baseline, strict=True)),
+        baseline=baselines(arrays, MODES),
         face=FaceFunction.all_from_arrays(arrays, modes_with("face")),
         voice={mode: VoiceFunction.from_arrays(arrays, mode) for mode in modes_with("voice")},
         words=TextFunction.all_from_arrays(arrays, modes_with("words")),

@@ -27,8 +27,14 @@ from thinslice.face_voice_words.model import MODES
 from thinslice.face_voice_words.portraits import look_at_portraits
 from thinslice.traits import TARGETS
 from thinslice.voice_words.additive import blur_small, cluster_means, fit_additive, kernel_of, nystrom_basis
-from thinslice.voice_words.trainer import Part, TrainingData, fit_voice_part, fit_words_parts, load_training_data
-from thinslice.voice_words.trainer import Settings as SpokenSettings
+from thinslice.voice_words.trainer import (
+    Part,
+    TrainingData,
+    VoiceWordsSettings,
+    fit_voice_part,
+    fit_words_parts,
+    load_training_data,
+)
 from thinslice.voice_words.voice_function import bumps
 
 _NOISE: Final = {
@@ -43,7 +49,7 @@ _NOISE: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class FaceVoiceWordsSettings:
     """What was chosen by cross-validation with speakers apart; see ``docs/bundled-model.md``.
 
     Attributes:
@@ -69,7 +75,7 @@ class Settings:
     min_clips_per_centre: int = 3
     noise: Mapping[str, float] = field(default_factory=lambda: dict(_NOISE))
     speaker_noise: float = 0.05
-    spoken: SpokenSettings = field(default_factory=SpokenSettings)
+    spoken: VoiceWordsSettings = field(default_factory=VoiceWordsSettings)
 
     def shared_noise(self, mode: str) -> float:
         """Return the part of a mode's noise that all clips of a speaker share."""
@@ -107,7 +113,9 @@ class Fitted:
         return np.flatnonzero(np.logical_and.reduce([self.there[used] for used in mode.split("+")]))
 
 
-def prepare(data: TrainingData, descriptors: np.ndarray, counts: np.ndarray, settings: Settings, seed: int) -> Fitted:
+def prepare(
+    data: TrainingData, descriptors: np.ndarray, counts: np.ndarray, settings: FaceVoiceWordsSettings, seed: int
+) -> Fitted:
     """Compute what needs no labels, on all clips.
 
     Args:
@@ -131,7 +139,7 @@ def prepare(data: TrainingData, descriptors: np.ndarray, counts: np.ndarray, set
 
 
 def fit_face_part(
-    descriptors: np.ndarray, has_face: np.ndarray, settings: Settings, seed: int
+    descriptors: np.ndarray, has_face: np.ndarray, settings: FaceVoiceWordsSettings, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, Part]]:
     """Return the face's arrays of ``weights.npz`` that need no labels, and its features, as a part "face".
 
@@ -191,7 +199,7 @@ def _main_directions(scaled: np.ndarray, number: int, seed: int) -> tuple[np.nda
     return np.round(found / steps[:, None]).astype(np.int8).T, steps.astype(np.float32)
 
 
-def fit_arrays(data: TrainingData, fitted: Fitted, settings: Settings) -> dict[str, np.ndarray]:
+def fit_arrays(data: TrainingData, fitted: Fitted, settings: FaceVoiceWordsSettings) -> dict[str, np.ndarray]:
     """Fit every mode on all clips that have its inputs, and return the arrays of ``weights.npz``."""
     arrays = dict(fitted.arrays)
     baselines = []
@@ -215,7 +223,7 @@ def fit_arrays(data: TrainingData, fitted: Fitted, settings: Settings) -> dict[s
 def _add_part(
     arrays: dict[str, np.ndarray],
     fitted: Fitted,
-    settings: Settings,
+    settings: FaceVoiceWordsSettings,
     mode: str,
     name: str,
     rows: np.ndarray,
@@ -249,7 +257,9 @@ def _add_part(
     return centre
 
 
-def cross_predict(data: TrainingData, fitted: Fitted, folds: np.ndarray, settings: Settings) -> dict[str, np.ndarray]:
+def cross_predict(
+    data: TrainingData, fitted: Fitted, folds: np.ndarray, settings: FaceVoiceWordsSettings
+) -> dict[str, np.ndarray]:
     """Return, for every mode, the predictions (n, 6) of each clip by a model that was fitted on the other folds.
 
     What needs no labels (scaling, centres, frequencies of n-grams) comes from all clips. Rows are NaN where the clip
@@ -282,7 +292,7 @@ def train(
     networks: Path,
     out_dir: Path,
     *,
-    settings: Settings | None = None,
+    settings: FaceVoiceWordsSettings | None = None,
     seed: int = 0,
     num_folds: int = 5,
     descriptors: Path | None = None,
@@ -307,7 +317,7 @@ def train(
     Raises:
         ManifestError: a file of the data is missing or not what its name says.
     """
-    settings = settings or Settings()
+    settings = settings or FaceVoiceWordsSettings()
     data = load_training_data(data_dir)
     rows, counts = _descriptors(data, portraits, networks, descriptors)
     fitted = prepare(data, rows, counts, settings, seed)

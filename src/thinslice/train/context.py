@@ -9,7 +9,7 @@ from thinslice.train.data import RunData
 from thinslice.train.processes import Processes
 from thinslice.train.recipe import Recipe
 from thinslice.train.run import RunFolder
-from thinslice.train.settings import Settings
+from thinslice.train.settings import LoopSettings
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RunContext:
     recipe: Recipe
     data: RunData
     folder: RunFolder
-    settings: Settings
+    settings: LoopSettings
     seed: int
     processes: Processes
     device: torch.device

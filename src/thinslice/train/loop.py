@@ -25,12 +25,12 @@ from thinslice.train.recipe import FitStage, Recipe, Stage
 from thinslice.train.run import RunFolder, save_json, write_predictions
 from thinslice.train.run_stage import fit_stage, run_stage
 from thinslice.train.scoring import headline_scores
-from thinslice.train.settings import Settings
+from thinslice.train.settings import LoopSettings
 from thinslice.train.stage import load_weights
 from thinslice.train.system import build_seeded, predict_system, weights_of
 
 
-def train(recipe: Recipe, data: RunData, out: str | Path, settings: Settings | None = None) -> RunFolder:
+def train(recipe: Recipe, data: RunData, out: str | Path, settings: LoopSettings | None = None) -> RunFolder:
     """Run a recipe's stages, score the result, and leave a run folder.
 
     Args:
@@ -46,7 +46,7 @@ def train(recipe: Recipe, data: RunData, out: str | Path, settings: Settings | N
         UsageError: arguments that do not fit each other, or a folder that holds something else.
         TrainingError: a loss that is no number.
     """
-    settings = settings or Settings()
+    settings = settings or LoopSettings()
     folder = RunFolder(Path(out))
     seed = recipe.seed if settings.seed is None else settings.seed
     processes = Processes.from_environment()

@@ -164,7 +164,7 @@ def new_document(recipe: Recipe, data: RunFacts, seed: int, max_steps: int | Non
         recipe: what is run.
         data: what it is run on.
         seed: the run's.
-        max_steps: see `thinslice.train.settings.Settings`.
+        max_steps: see `thinslice.train.settings.LoopSettings`.
     """
     return RunDocument(
         recipe=recipe.name,

@@ -7,7 +7,7 @@ Precision = Literal["32", "16-mixed", "bf16-mixed"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class LoopSettings:
     """How to run, never what: none of these changes what is learned, but for rounding.
 
     Attributes:

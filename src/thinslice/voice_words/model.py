@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thinslice.arrays import load_arrays
-from thinslice.errors import BundleError, MediaError, UsageError
+from thinslice.errors import MediaError, UsageError
 from thinslice.traits import TARGETS
 from thinslice.types import Explanation
 from thinslice.voice_words.shares import Shares, add_voice, add_words, explanation
@@ -20,6 +19,7 @@ from thinslice.voice_words.spoken_words import split_words
 from thinslice.voice_words.text_function import TextFunction
 from thinslice.voice_words.voice_cues import VoiceReference
 from thinslice.voice_words.voice_function import VoiceFunction
+from thinslice.voice_words.weights import baselines, load_weights
 
 MODES = ("voice+words", "voice", "words")
 """Which inputs a clip has; every mode has its own weights and its own interval."""
@@ -120,29 +120,20 @@ def load_voice_words(folder: Path, outputs: Sequence[str]) -> VoiceWords:
     Raises:
         BundleError: the weights are missing, damaged, or not those of this kind of model.
     """
-    path = Path(folder) / "weights.npz"
-    if tuple(outputs) != TARGETS:
-        raise BundleError(f"{folder}: outputs {tuple(outputs)} are not {TARGETS}; install the bundle again")
-    try:
-        arrays = load_arrays(path)
-        broken = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
-        if broken:
-            raise ValueError(f"{broken[0]} holds values that are not finite")
+
+    def build(arrays: Mapping[str, np.ndarray]) -> VoiceWords:
         model = build_voice_words(arrays)
         # Arrays that do not fit together fail here, not on the first clip.
         model.explain(np.zeros(26), "a word")
         return model
-    except (LookupError, TypeError, ValueError) as error:
-        raise BundleError(f"{path}: damaged weights ({type(error).__name__}: {error}); install it again") from None
+
+    return load_weights(folder, outputs, build)
 
 
 def build_voice_words(arrays: Mapping[str, np.ndarray]) -> VoiceWords:
     """Assemble a model from its arrays; KeyError or ValueError where they do not fit together."""
-    baseline = np.asarray(arrays["baseline"], dtype=np.float64)
-    if baseline.shape != (len(MODES), len(TARGETS)):
-        raise ValueError(f"baseline has shape {baseline.shape}")
     return VoiceWords(
-        baseline=dict(zip(MODES, baseline, strict=True)),
+        baseline=baselines(arrays, MODES),
         voice={mode: VoiceFunction.from_arrays(arrays, mode) for mode in MODES if "voice" in mode},
         words=TextFunction.all_from_arrays(arrays, [mode for mode in MODES if "words" in mode]),
         reference=VoiceReference.from_arrays(arrays),

@@ -11,18 +11,14 @@ gives is linear in features, so the words' part is exact per word.
 """
 
 import argparse
-import ast
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from thinslice import __version__
 from thinslice.arrays import format_arrays
 from thinslice.bundle import (
     TRANSCRIPT,
@@ -30,19 +26,18 @@ from thinslice.bundle import (
     BundleDocument,
     BundleInput,
     Card,
-    Score,
     load_bundle,
     save_bundle,
 )
-from thinslice.evaluate.metrics import accuracy, r2
 from thinslice.features.spec import FeatureSpec
-from thinslice.traits import TARGETS, TRAITS
+from thinslice.traits import TARGETS
 from thinslice.voice_words.additive import blur_small, cluster_means, fit_additive, kernel_of, nystrom_basis, tfidf
 from thinslice.voice_words.conformal import conformal_offsets
 from thinslice.voice_words.model import MODES, VoiceWords, build_voice_words
 from thinslice.voice_words.spoken_words import count_ngrams, pace, split_words
 from thinslice.voice_words.text_function import Z_LIMIT as PACE_LIMIT
 from thinslice.voice_words.text_function import pack_grams
+from thinslice.voice_words.training_card import digest_of_sources, label_percentiles, training_card
 from thinslice.voice_words.training_data import FILES, TrainingData, load_training_data
 from thinslice.voice_words.voice_cues import CUES, level_directions
 from thinslice.voice_words.voice_function import Z_LIMIT, bumps, transform
@@ -52,6 +47,7 @@ VERSION: Final = "1.0.0"
 COVERAGE: Final = 0.8
 SOURCES: Final = (
     "voice_words/trainer.py",
+    "voice_words/training_card.py",
     "voice_words/training_data.py",
     "voice_words/additive.py",
     "voice_words/conformal.py",
@@ -63,7 +59,7 @@ SOURCES: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class VoiceWordsSettings:
     """What was chosen by speaker-grouped cross-validation; see ``docs/bundled-model.md``.
 
     Attributes:
@@ -93,12 +89,12 @@ class Settings:
     num_background: int = 8
 
 
-def fit_voice_words(data: TrainingData, settings: Settings, seed: int = 0) -> VoiceWords:
+def fit_voice_words(data: TrainingData, settings: VoiceWordsSettings, seed: int = 0) -> VoiceWords:
     """Fit the model of every mode on all of `data`."""
     return build_voice_words(fit_arrays(data, settings, seed))
 
 
-def fit_arrays(data: TrainingData, settings: Settings, seed: int = 0) -> dict[str, np.ndarray]:
+def fit_arrays(data: TrainingData, settings: VoiceWordsSettings, seed: int = 0) -> dict[str, np.ndarray]:
     """Fit every mode and return the arrays of ``weights.npz``.
 
     Clips that lack an input of a mode are left out of that mode's fit.
@@ -173,7 +169,7 @@ class Part:
 
 
 def fit_voice_part(
-    voice: np.ndarray, has_voice: np.ndarray, settings: Settings, seed: int
+    voice: np.ndarray, has_voice: np.ndarray, settings: VoiceWordsSettings, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, Part]]:
     """Return the voice's arrays of ``weights.npz`` that need no labels, and its features, as a part "voice"."""
     raw = transform(np.where(has_voice[:, None], voice, 1.0))
@@ -203,7 +199,7 @@ def fit_voice_part(
 
 
 def fit_words_parts(
-    data: TrainingData, has_words: np.ndarray, settings: Settings, seed: int
+    data: TrainingData, has_words: np.ndarray, settings: VoiceWordsSettings, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, Part]]:
     """Return the words' arrays that need no labels, and their features: "pace" and the kinds of n-grams."""
     numbers = np.array([pace(words) for words in data.words])
@@ -237,7 +233,9 @@ def random_folds(num_clips: int, count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(num_clips) % count
 
 
-def cross_predict(data: TrainingData, folds: np.ndarray, settings: Settings, seed: int) -> dict[str, np.ndarray]:
+def cross_predict(
+    data: TrainingData, folds: np.ndarray, settings: VoiceWordsSettings, seed: int
+) -> dict[str, np.ndarray]:
     """Return, for every mode, the predictions (n, 6) of each clip by a model that was fitted on the other folds.
 
     Rows are NaN where the clip lacks an input of the mode.
@@ -262,7 +260,7 @@ def cross_predict(data: TrainingData, folds: np.ndarray, settings: Settings, see
 
 
 def train_voice_words(
-    data_dir: Path, out_dir: Path, *, settings: Settings | None = None, seed: int = 0, num_folds: int = 5
+    data_dir: Path, out_dir: Path, *, settings: VoiceWordsSettings | None = None, seed: int = 0, num_folds: int = 5
 ) -> Path:
     """Train the model, calibrate its intervals, and write the bundle.
 
@@ -279,7 +277,7 @@ def train_voice_words(
     Raises:
         ManifestError: a file of the data is missing or not what its name says.
     """
-    settings = settings or Settings()
+    settings = settings or VoiceWordsSettings()
     data = load_training_data(data_dir)
     grouped = cross_predict(data, grouped_folds(data.speakers, num_folds, seed), settings, seed)
     shuffled = cross_predict(data, random_folds(len(data.clips), num_folds, seed), settings, seed)
@@ -294,10 +292,7 @@ def train_voice_words(
             TRANSCRIPT: TRANSCRIPT_INPUT,
         },
         intervals=intervals(data, grouped),
-        percentiles={
-            target: tuple(np.quantile(data.labels[:, index], np.linspace(0, 1, 101)).round(6).tolist())
-            for index, target in enumerate(TARGETS)
-        },
+        percentiles=label_percentiles(data.labels),
         card=_card(data, settings, seed, num_folds, grouped, shuffled),
     )
     return save_bundle(out_dir, document, {"weights.npz": format_arrays(arrays)})
@@ -343,64 +338,30 @@ def intervals(data: TrainingData, predictions: Mapping[str, np.ndarray]) -> dict
     return result
 
 
-def summary(labels: np.ndarray, scores: np.ndarray) -> dict[str, dict[str, float]]:
-    """Return accuracy and R2 of every target and their average over the five traits, of the clips that have scores."""
-    rows = np.isfinite(scores).all(axis=1)
-    figures = {"accuracy": accuracy(labels[rows], scores[rows]), "r2": r2(labels[rows], scores[rows])}
-    return {
-        name: {
-            **{target: round(float(value), 4) for target, value in zip(TARGETS, values, strict=True)},
-            "average": round(float(values[: len(TRAITS)].mean()), 4),
-        }
-        for name, values in figures.items()
-    }
-
-
 def code_digest() -> str:
     """Return `digest_of_sources` of what makes this model what it is."""
     return digest_of_sources(SOURCES)
 
 
-def digest_of_sources(names: Sequence[str]) -> str:
-    """Return the sha256 of source files of the package, imports left out: a move changes nothing."""
-    root = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for name in names:
-        text = (root / name).read_text("utf-8")
-        lines = text.splitlines(keepends=True)
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                end = node.end_lineno or node.lineno
-                lines[node.lineno - 1 : end] = [""] * (end - node.lineno + 1)
-        digest.update("".join(lines).encode())
-    return digest.hexdigest()
-
-
 def _card(
     data: TrainingData,
-    settings: Settings,
+    settings: VoiceWordsSettings,
     seed: int,
     num_folds: int,
     grouped: Mapping[str, np.ndarray],
     shuffled: Mapping[str, np.ndarray],
 ) -> Card:
-    num_speakers = len(np.unique(data.speakers))
-    folds = f"{num_folds}-fold cross-validation on the training split, speakers"
-    apart = scores_of(data, grouped, f"{folds} apart")
-    mean = {"": np.broadcast_to(data.labels.mean(axis=0), data.labels.shape)}
-    return Card(
+    return training_card(
+        data,
+        grouped,
+        shuffled,
+        settings=settings,
+        seed=seed,
+        num_folds=num_folds,
+        sources=SOURCES,
+        coverage=coverages(data, grouped, shuffled, seed),
         summary="Apparent Big Five and interview score from the sound of a voice (its first 7 s) and the words "
         "spoken. It listens and reads; it does not look.",
-        r2={score.inputs: score.r2["average"] for score in apart},
-        scores=(
-            *apart,
-            *scores_of(data, shuffled, f"{folds} in several folds"),
-            *scores_of(data, mean, "the training mean predicted for every clip"),
-        ),
-        scores_note="accuracy is 1 - mean absolute error, average is over the five traits",
-        trained_on=f"ChaLearn First Impressions V2, training split: {len(data.clips)} clips of about 15 s from "
-        f"{num_speakers} YouTube videos of people speaking English to a camera",
-        num_training_clips=len(data.clips),
         limits=(
             "What strangers see in 15 s, not what a person is: apparent, not actual, personality.",
             "R2 on unseen speakers is about 0.2: most of what strangers think of a person is not in here.",
@@ -413,20 +374,6 @@ def _card(
         "noise per speaker; see docs/bundled-model.md",
         licence="the code is Apache-2.0; the weights were made from CC BY-NC 4.0 data: research use only",
         data_credit="Ponce-Lopez et al. 2016; Escalante et al. 2020; CC BY-NC 4.0, research use",
-        seed=seed,
-        digests=dict(data.digests),
-        code_version=f"thinslice {__version__}, sources sha256 {code_digest()}",
-        notes={
-            "coverage": coverages(data, grouped, shuffled, seed),
-            "settings": json.loads(json.dumps(asdict(settings))),
-        },
-    )
-
-
-def scores_of(data: TrainingData, predictions: Mapping[str, np.ndarray], clips: str) -> tuple[Score, ...]:
-    """Return a card's scores of predictions (n, 6) by the inputs that they are made from."""
-    return tuple(
-        Score(clips=clips, inputs=mode, **summary(data.labels, scores)) for mode, scores in predictions.items()
     )
 
 

@@ -39,7 +39,7 @@ MAX_UPLOADS = 200
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """What the owner of a server decides.
 
     Attributes:
@@ -58,7 +58,7 @@ class Settings:
 
 
 def build_app(
-    settings: Settings,
+    settings: ServerSettings,
     folder: Path,
     hosts: frozenset[str],
     make_worker: Callable[[str, int, float], Worker] = Worker,
@@ -151,7 +151,7 @@ async def _health(request: Request) -> Response:
 
 
 async def _bundles(request: Request) -> Response:
-    settings: Settings = request.app.state.settings
+    settings: ServerSettings = request.app.state.settings
     return JSONResponse(
         {
             "bundles": await run_in_threadpool(offered_bundles, settings.bundle),
