@@ -244,10 +244,33 @@ def test_flags_are_frozen() -> None:
     }
     assert flags == {
         "import-first-impressions": ["--extract-to", "--json", "--labels", "--out", "--password"],
-        "import-folder": ["--json", "--labels", "--out", "--scale"],
         "verify": ["--decode", "--fresh", "--json", "--memory", "--no-media", "--out", "--workers"],
         "resplit": ["--apply-split", "--folds", "--json", "--only", "--out", "--save-split", "--seed", "--shares"],
     }
+
+
+def test_a_folder_without_ratings_becomes_a_manifest_to_be_rated(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "a.mp4").write_bytes(b"")
+    done = _run("import-folder", tmp_path / "m", "--out", tmp_path / "o.csv")
+    assert done.exit_code == 0, done.output
+    assert load_manifest(tmp_path / "o.csv").clips == ("a.mp4",)
+    assert "no splits yet; thinslice data resplit" in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--ratings", "--labels"])
+def test_own_ratings_through_the_command_line(tmp_path: Path, flag: str) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "a.mp4").write_bytes(b"")
+    (tmp_path / "t.csv").write_text("clip;E;A;N;Warmth;mood\na;1;4,0;7;2,5;fine\n")
+    how = ("--scale", "1:7", "--targets", "warmth", "--reverse", "neuroticism")
+    done = _run("import-folder", tmp_path / "m", flag, tmp_path / "t.csv", "--out", tmp_path / "o.csv", *how)
+    assert done.exit_code == 0, done.output
+    made = load_manifest(tmp_path / "o.csv")
+    names = ("extraversion", "agreeableness", "neuroticism", "warmth")
+    assert made.labels(names)[0].tolist() == [0.0, 0.5, 0.0, 0.25]
+    assert "E = extraversion, A = agreeableness, N = neuroticism" in done.stderr
+    assert "not recognised: mood" in done.stderr
 
 
 def test_a_command_of_another_module_is_found_when_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

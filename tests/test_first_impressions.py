@@ -4,6 +4,7 @@ import csv
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from thinslice.data.first_impressions import NO_SPLIT, Imported, import_first_im
 from thinslice.data.label_files import NotLabelsError, parse_labels_csv, split_of
 from thinslice.data.manifest import load_manifest, save_manifest
 from thinslice.data.official import LABEL_GRID, distance_to_grid, load_official_clips
-from thinslice.errors import ManifestError
+from thinslice.data.own_ratings import RatingScale
+from thinslice.errors import ManifestError, UsageError
 from thinslice.traits import TARGETS, TRAITS
 
 # Six official names, two of each split; what the tests put into the files is made up.
@@ -595,6 +597,7 @@ def test_own_folder_without_speakers_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
+        ("clip,openness\na,high\n", "t.csv, line 2: openness is 'high', not a number"),
         ("clip,openness\na,1.5\n", "t.csv, line 2: openness is 1.5, outside [0, 1]; if that is the scale, name"),
         ("clip;openness\na;0.5\nb;0,5,1\n", "t.csv, line 3: openness is '0,5,1', not a number"),
         ("clip,openness\na,0.5\na,0.5\n", "t.csv, line 3: a stands there twice, first at "),
@@ -615,7 +618,7 @@ def test_mistakes_in_ones_own_table(tmp_path: Path, table: str | bytes, message:
 def test_own_ratings_on_another_scale_with_commas_and_letters(tmp_path: Path) -> None:
     table = "Clip;O;c;E;A;N;Interview;Charm\na;1;7;4;2,5;;5,5;so so\n"
     root = _write(tmp_path, {"m/a.mp4": b"", "t.csv": table})
-    imported = import_folder(root / "m", [root / "t.csv"], scale=(1.0, 7.0))
+    imported = import_folder(root / "m", [root / "t.csv"], RatingScale((1.0, 7.0)))
     labels = imported.manifest.labels()[0]
     assert labels == pytest.approx([0.0, 1.0, 0.5, 0.25, float("nan"), 0.75], nan_ok=True)
     assert imported.manifest.columns["Charm"] == ("so so",)
@@ -624,7 +627,7 @@ def test_own_ratings_on_another_scale_with_commas_and_letters(tmp_path: Path) ->
     assert "brought from 1-7 to 0-1" in said
     assert "kept as text, not recognised: Charm" in said
     with pytest.raises(ManifestError, match=r"openness of a is 1, outside the scale 3 to 7"):
-        import_folder(root / "m", [root / "t.csv"], scale=(3.0, 7.0))
+        import_folder(root / "m", [root / "t.csv"], RatingScale((3.0, 7.0)))
 
 
 def test_letters_stand_for_traits_only_where_there_are_several(tmp_path: Path) -> None:
@@ -634,9 +637,56 @@ def test_letters_stand_for_traits_only_where_there_are_several(tmp_path: Path) -
     assert any("no column of a trait" in note for note in imported.notes)
 
 
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("Video;Person;Extroversion;Emotional Stability;AGREEABLE", {"extraversion", "neuroticism", "agreeableness"}),
+        ("Stimulus;participant id;ext_mean;Conscientiousness (C);O", {"extraversion", "conscientiousness", "O"}),
+        ("FILE_NAME;Subject;e;c;n", {"extraversion", "conscientiousness", "neuroticism"}),
+        ("id;speaker;Opn;Csn;Interview Score", {"openness", "conscientiousness", "interview"}),
+    ],
+)
+def test_own_headers_are_known_as_people_spell_them(tmp_path: Path, header: str, columns: set[str]) -> None:
+    root = _write(tmp_path, {"m/a.mp4": b"", "t.csv": f"sep=;\n{header}\na;ann;1,5;2;3\n"})
+    manifest = import_folder(root / "m", [root / "t.csv"], RatingScale((1.0, 5.0))).manifest
+    assert set(manifest.columns) == columns
+    assert manifest.speakers == ("ann",)
+    known = [float(cells[0]) for name, cells in manifest.columns.items() if name in TARGETS]
+    assert sorted(known) == [0.125, 0.25, 0.5][: len(known)]
+
+
+def test_own_targets_are_ratings_too(tmp_path: Path) -> None:
+    table = "clip;Warmth;competence;charm;E\na;7;2,5;so so;3\nb;NA;1;;4\n"
+    root = _write(tmp_path, {"m/a.mp4": b"", "m/c.mp4": b"", "t.csv": table})
+    scale = RatingScale((1.0, 7.0), ("warmth", "competence"), ("competence",))
+    imported = import_folder(root / "m", [root / "t.csv"], scale)
+    own = imported.manifest.labels(("warmth", "competence"))
+    assert own == pytest.approx(np.array([[1.0, 0.75], [np.nan, 1.0], [np.nan, np.nan]]), nan_ok=True)
+    assert imported.manifest.columns["E"] == ("3", "4", ""), "a single letter may be anything"
+    assert imported.labels_without_media == ("b",)
+    assert imported.media_without_labels == ("c.mp4",)
+    said = "\n".join(imported.notes)
+    assert "1 cells such as NA are taken for no rating" in said
+    assert "competence turned round" in said
+    assert "kept as text, not recognised: charm, E" in said
+    with pytest.raises(ManifestError, match="no column wit to reverse; there are warmth"):
+        import_folder(root / "m", [root / "t.csv"], replace(scale, reversed=("wit",)))
+    with pytest.raises(UsageError, match="--targets clip: not the name of a target"):
+        RatingScale(None, ("clip",))
+
+
+def test_one_row_per_rater_is_told_from_a_clip_that_stands_there_twice(tmp_path: Path) -> None:
+    root = _write(tmp_path, {"m/a.mp4": b"", "t.csv": "clip,rater,openness\na,r1,0.5\na,r2,0.75\n"})
+    with pytest.raises(ManifestError, match="if rater says who rated, join the raters first: thinslice votes"):
+        import_folder(root / "m", [root / "t.csv"])
+
+
 def test_which_way_round_neuroticism_is_meant_is_said(tmp_path: Path) -> None:
-    root = _write(tmp_path, {"m/a.mp4": b"", "t.csv": "clip,NEUROTICISM\na,0.5\n"})
+    root = _write(tmp_path, {"m/a.mp4": b"", "t.csv": "clip,NEUROTICISM\na,0.25\n"})
     assert any("1 is comfortable" in note for note in import_folder(root / "m", [root / "t.csv"]).notes)
+    turned = import_folder(root / "m", [root / "t.csv"], RatingScale(None, (), ("neuroticism",)))
+    assert not any("1 is comfortable" in note for note in turned.notes)
+    assert turned.manifest.columns["neuroticism"] == ("0.75",)
 
 
 def test_two_clips_may_not_mean_one_file_unnoticed(tmp_path: Path) -> None:

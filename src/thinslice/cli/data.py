@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from thinslice.data.verify import Finding, Verified
 
 LAZY_COMMANDS = {
+    "import-folder": "thinslice.cli.data_folder:import_folder_command",
     "import-emotion": "thinslice.cli.data_emotion:import_emotion",
     "planted": "thinslice.cli.data_planted:planted",
     "attributes": "thinslice.cli.data_attributes:attributes",
@@ -94,36 +95,7 @@ def import_first_impressions_command(
         imported = import_first_impressions(
             folder, labels=labels, password=password, extract_to=extract_to, on_extracted=step
         )
-    _finish_import(imported, out, as_json)
-
-
-@data.command(
-    "import-folder",
-    epilog="""\b
-Example:
-  thinslice data import-folder interviews/ --labels ratings.csv --scale 1:7 --out interviews.csv
-""",
-)
-@click.argument("folder", metavar="DIR", type=_PATH)
-@click.option("--labels", multiple=True, required=True, type=_PATH, metavar="CSV", help="Table of labels; repeatable.")
-@click.option("--scale", metavar="LOW:HIGH", help="Of the ratings, such as 1:7; else they lie between 0 and 1.")
-@click.option("--out", required=True, type=_PATH, metavar="MANIFEST.csv", help="The manifest to write.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def import_folder_command(folder: Path, labels: tuple[Path, ...], scale: str | None, out: Path, as_json: bool) -> None:
-    """Make a manifest of your own media below DIR and your own tables.
-
-    A table has a column clip (or file_name, VideoName, ...) and any of a manifest's columns, in any case; the traits
-    may be O, C, E, A and N. Decimal commas are read. Give it a column speaker: without one no split can keep speakers
-    apart. What was converted or not recognised is reported.
-    """
-    from thinslice.data.first_impressions import import_folder
-    from thinslice.data.own_ratings import parse_scale
-
-    try:
-        ends = None if scale is None else parse_scale(scale)
-    except ValueError:
-        raise click.UsageError(f"--scale {scale}: write the lowest and the highest rating, such as 1:7") from None
-    _finish_import(import_folder(folder, labels, ends), out, as_json)
+    finish_import(imported, out, as_json)
 
 
 @data.command(
@@ -321,7 +293,7 @@ def _split_order(split: str) -> tuple[int, str]:
     return (SPLITS.index(split) if split in SPLITS else len(SPLITS), split)
 
 
-def _finish_import(imported: "Imported", out: Path, as_json: bool) -> None:
+def finish_import(imported: "Imported", out: Path, as_json: bool) -> None:
     """Write the manifest, say what is in it and what is missing, and exit."""
     from thinslice.data.manifest import save_manifest
 
@@ -336,6 +308,8 @@ def _finish_import(imported: "Imported", out: Path, as_json: bool) -> None:
 
 
 def _print_imported(imported: "Imported", out: Path) -> None:
+    from thinslice.data.first_impressions import NO_SPLIT
+
     manifest, counts = imported.manifest, imported.counts()
     for where, what in imported.read.items():
         click.echo(f"read {where}: {what}", err=True)
@@ -360,6 +334,8 @@ def _print_imported(imported: "Imported", out: Path) -> None:
     if imported.media_without_labels:
         files = list(imported.media_without_labels)
         click.echo(f"{len(files):,} media files without labels: {_some(files)}")
+    if set(manifest.splits) == {NO_SPLIT}:
+        click.echo(f"no splits yet; thinslice data resplit {out} --out NEW.csv makes them, speakers apart", err=True)
     speakers = len(set(manifest.speakers))
     click.echo(f"wrote {out}: {len(manifest):,} clips of {speakers:,} speakers, digest {manifest.digest[:12]}")
 

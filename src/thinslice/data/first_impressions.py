@@ -28,6 +28,7 @@ from thinslice.data.manifest import (
     speaker_of,
 )
 from thinslice.data.official import load_official_clips
+from thinslice.data.own_ratings import RatingScale
 from thinslice.errors import ManifestError
 from thinslice.formats.python2_pickle import load_annotations, load_transcripts
 from thinslice.traits import TARGETS
@@ -54,6 +55,7 @@ class Imported:
         labels_without_media: labelled clips of which no media file was found, neither on disk nor in an archive.
         media_without_labels: media files, relative to the folder, that no label names.
         in_archives: clips whose media lie in an archive only -> where.
+        rated: columns of which any makes a clip labelled.
     """
 
     manifest: Manifest
@@ -64,6 +66,7 @@ class Imported:
     labels_without_media: tuple[str, ...]
     media_without_labels: tuple[str, ...]
     in_archives: Mapping[str, str]
+    rated: tuple[str, ...] = TARGETS
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON form."""
@@ -90,7 +93,7 @@ class Imported:
         manifest = self.manifest
         known = any(normalise_clip(clip) in clips for clip in manifest.clips)
         official = Counter(clip.split for clip in clips.values() if known)
-        labelled = _labelled(manifest.columns, len(manifest))
+        labelled = _labelled(manifest.columns, len(manifest), self.rated)
         texts = manifest.columns.get("transcript", ("",) * len(manifest))
         out: dict[str, dict[str, int]] = {}
         for split in dict.fromkeys((*(SPLITS if known else ()), *manifest.splits)):
@@ -142,7 +145,7 @@ def import_first_impressions(
     root = checked_folder(folder)
     files = scan_folder(root, password, found.problems)
     sources = _read_all(files, password, found)
-    sources += [_read_explicit(path, codes=True, found=found) for path in labels]
+    sources += [_read_explicit(path, found) for path in labels]
     media = [file for file in files if file.is_media]
     return _assemble(root, media, sources, found, password, extract_to, on_extracted, speaker_of)
 
@@ -150,7 +153,7 @@ def import_first_impressions(
 def import_folder(
     folder: str | os.PathLike[str],
     labels: Sequence[str | os.PathLike[str]],
-    scale: tuple[float, float] | None = None,
+    scale: RatingScale | None = None,
 ) -> Imported:
     """Make a manifest of one's own folder of media and tables of labels.
 
@@ -164,7 +167,7 @@ def import_folder(
     Args:
         folder: holds the media, at any depth.
         labels: CSV files with a column that names clips.
-        scale: lowest and highest rating of the traits and the interview in these files; None for 0 to 1.
+        scale: how ratings in these files are meant; None for traits and the interview from 0 to 1.
 
     Raises:
         ManifestError: no such folder, no media and no labels, a mistake in a table.
@@ -172,7 +175,8 @@ def import_folder(
     found = _Findings()
     root = checked_folder(folder)
     everything = scan_folder(root, None, found.problems)
-    sources = [_read_explicit(path, codes=False, found=found, scale=scale) for path in labels]
+    scale = scale or RatingScale()
+    sources = [_read_explicit(path, found, scale) for path in labels]
     files = [file for file in everything if file.is_media]
     no_recordings = not files
     named = {stem_of(clip) for source in sources for clip in source.clips}
@@ -183,7 +187,7 @@ def import_folder(
     _report(found.problems, "pictures lie in archives; unpack them to use them:", packed)
     if not any("speaker" in source.cells for source in sources):
         found.notes.append("no column speaker: each clip counts as its own speaker, so no split can be seen to leak")
-    return _assemble(root, files, sources, found, None, None, lambda done, total: None, _speaker_of_own)
+    return _assemble(root, files, sources, found, None, None, lambda done, total: None, _speaker_of_own, scale.rated)
 
 
 def _speaker_of_own(clip: str) -> str:
@@ -215,9 +219,7 @@ def _read_all(files: Iterable[CorpusFile], password: str | None, found: _Finding
     return sources
 
 
-def _read_explicit(
-    path: str | os.PathLike[str], *, codes: bool, found: _Findings, scale: tuple[float, float] | None = None
-) -> LabelFile:
+def _read_explicit(path: str | os.PathLike[str], found: _Findings, own: RatingScale | None = None) -> LabelFile:
     """Read a table the user named; what is wrong with it stops the import."""
     where = os.fspath(path)
     try:
@@ -225,7 +227,7 @@ def _read_explicit(
     except OSError as error:
         raise ManifestError(f"{where}: cannot be read ({error.strerror})") from None
     try:
-        source = parse_labels_csv(data, where, trusted=True, codes=codes, scale=scale)
+        source = parse_labels_csv(data, where, trusted=True, own=own)
     except NotLabelsError as why:
         raise ManifestError(f"{where}: {why}") from None
     # Only the file's own name may say a split: what the folders above it are called is the user's affair.
@@ -244,6 +246,7 @@ def _assemble(
     extract_to: str | os.PathLike[str] | None,
     on_extracted: Callable[[int, int], None],
     speaker_from_name: Callable[[str], str],
+    rated: Sequence[str] = TARGETS,
 ) -> Imported:
     index = MediaIndex(files)
     names = _clip_names(sources)
@@ -260,7 +263,7 @@ def _assemble(
     _report(found.notes, "files named as a clip's media but for the suffix are left out:", index.alternates)
     columns = _merge(sources, names, found)
     said = _splits_said(sources, names, found.problems)
-    labelled = {key for name, cells in columns.items() if name in TARGETS for key in cells}
+    labelled = {key for name, cells in columns.items() if name in rated for key in cells}
     without_media = tuple(sorted(names[key] for key in labelled if media[key] is None))
     without_labels = {file.where for key, file in media.items() if file is not None and key not in labelled}
     _report_unknown_attributes(sources, names, found.notes)
@@ -291,6 +294,7 @@ def _assemble(
         labels_without_media=without_media,
         media_without_labels=tuple(sorted(without_labels)),
         in_archives=in_archives,
+        rated=tuple(rated),
     )
 
 
@@ -427,6 +431,6 @@ def _paths(
     return paths, in_archives
 
 
-def _labelled(columns: Mapping[str, Sequence[str]], num_clips: int) -> list[bool]:
-    cells = [columns[name] for name in TARGETS if name in columns]
+def _labelled(columns: Mapping[str, Sequence[str]], num_clips: int, rated: Sequence[str]) -> list[bool]:
+    cells = [columns[name] for name in rated if name in columns]
     return [any(column[i] for column in cells) for i in range(num_clips)]

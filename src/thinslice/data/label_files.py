@@ -1,15 +1,16 @@
 """What one file of a corpus says of its clips, whatever its form: pickles and CSV files under many headers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from thinslice.data.manifest import NUMERIC_COLUMNS, REQUIRED_COLUMNS, number_problem
 from thinslice.data.official import AGE_GROUPS, ETHNICITIES, GENDERS
-from thinslice.data.own_ratings import letter_headers, read_numbers
+from thinslice.data.own_ratings import CLIPS, RATERS, SPEAKERS, RatingScale, rated_headers, read_ratings
 from thinslice.data.table import CsvTable, decode_utf8, parse_table
 from thinslice.errors import ManifestError
+from thinslice.evaluate.spellings import plain
 from thinslice.formats.python2_pickle import parse_annotations, parse_transcripts
 from thinslice.traits import TARGETS
 
@@ -35,6 +36,7 @@ COLUMN_HEADERS: Final = {
 }
 """Headers that mean a manifest's column."""
 
+_HINT = "; if that is the scale, name it: --scale 1:7"
 _GROUND_TRUTH = re.compile(r"(^|[^a-z])(gt|ground|groundtruth|annotations?|labels?)([^a-z]|$)")
 _SPLIT_WORDS = {
     "train": "train",
@@ -112,9 +114,7 @@ def parse_pickle(data: bytes, where: str) -> LabelFile:
     raise NotLabelsError("a pickle whose name says neither annotation nor transcription")
 
 
-def parse_labels_csv(
-    data: bytes, where: str, *, trusted: bool = False, codes: bool = True, scale: tuple[float, float] | None = None
-) -> LabelFile:
+def parse_labels_csv(data: bytes, where: str, *, trusted: bool = False, own: RatingScale | None = None) -> LabelFile:
     """Read a CSV file with one row per clip, under the headers of `COLUMN_HEADERS`, separated by commas or semicolons.
 
     Args:
@@ -123,99 +123,131 @@ def parse_labels_csv(
         trusted: a table the user named. Its trait columns are labels whatever its name; otherwise only a name such as
             "training_gt.csv" makes them labels, since a file of *predictions* has the same columns. Columns that
             thinslice does not know are kept too, as text under their own names.
-        codes: turn First Impressions' number codes of age, gender, ethnicity and mood into words and [-1, 1]; else the
-            table is one's own, and read with `thinslice.data.own_ratings`.
-        scale: lowest and highest rating in one's own table; None for 0 to 1.
+        own: how the ratings of one's own table are meant (`thinslice.data.own_ratings`); None for a corpus's, whose
+            number codes of age, gender, ethnicity and mood are turned into words and [-1, 1].
 
     Raises:
         ManifestError: a table, but one with a mistake.
         NotLabelsError: a table of something else.
     """
-    first_line = decode_utf8(data, where).lstrip().partition("\n")[0]
-    delimiter = max(",;\t", key=first_line.count)
-    table = parse_table(data, where, delimiter=delimiter)
+    table = _parse(data, where)
     if set(REQUIRED_COLUMNS) <= set(table.header) and not trusted:
         raise NotLabelsError("a manifest")
-    clip_header, columns = _columns_of(table, letters=not codes)
+    clip_header, columns = _columns_of(table) if own is None else _own_columns_of(table, own)
     known = [name for name in columns if name not in ("split", "speaker")]
     if not known and not trusted:
         raise NotLabelsError("no column that a manifest has")
-    traits = [name for name in known if name in TARGETS]
+    rated = TARGETS if own is None else own.rated
+    traits = [name for name in known if name in rated]
     if traits and not trusted and not _GROUND_TRUTH.search(where.lower()):
         raise NotLabelsError(
             "trait columns, but not named as ground truth: predictions? If labels, give it with --labels"
         )
 
-    clips = _clips_of(table, clip_header)
+    clips = _clips_of(table, clip_header, by_raters=own is not None)
     cells: dict[str, dict[str, str]] = {}
     for name, header in columns.items():
         texts = table.column(header)
         texts = texts if name == "transcript" else tuple(text.strip() for text in texts)
         cells[name] = {clip: text for clip, text in zip(clips, texts, strict=True) if text}
-    numbers = tuple(NUMERIC_COLUMNS)
-    notes = _decode_columns(cells, table.header, where) if codes else read_numbers(cells, numbers, scale, where)
+    if own is None:
+        notes = _decode_columns(cells, table.header, where)
+    else:
+        notes = read_ratings(cells, columns, own, NUMERIC_COLUMNS, where)
+        if not traits:
+            notes.append(f"{where}: no column of a trait; call them {', '.join(TARGETS)}, or name yours with --targets")
     ignored = [name for name in table.header if name != clip_header and name not in columns.values()]
     if trusted:
         kept = [name for name in ignored if name not in (*REQUIRED_COLUMNS, *cells)]
         if kept:
             notes.append(f"{where}: kept as text, not recognised: {', '.join(kept)}")
-        if not codes and not traits:
-            notes.append(f"{where}: no column of a trait; call them {', '.join(TARGETS)}, or O, C, E, A, N")
         for header in kept:
             cells[header] = {clip: text for clip, text in zip(clips, table.column(header), strict=True) if text}
             ignored.remove(header)
     if ignored:
         notes.append(f"{where}: a manifest has no column for {', '.join(ignored[:8])}{'...' if ignored[8:] else ''}")
-    rows = {clip: row for row, clip in enumerate(clips)}
-    for name in NUMERIC_COLUMNS:
-        for clip, text in cells.get(name, {}).items():
-            problem = number_problem(name, text)
-            if problem:
-                hint = (
-                    "; if that is the scale, name it: --scale 1:7" if not codes and "outside [0, 1]" in problem else ""
-                )
-                raise ManifestError(f"{table.where(rows[clip])}: {problem}{hint}")
+    _check_numbers(table, clips, cells, (*rated, *NUMERIC_COLUMNS), "" if own is None else _HINT)
     makes_rows = trusted or bool(traits) or "transcript" in columns or _key(clip_header) == "filename"
     return LabelFile(where, cells, clips if makes_rows else (), split_of(where), tuple(notes))
+
+
+def _parse(data: bytes, where: str) -> CsvTable:
+    """Return a table whose cells are separated by whatever its first line has most of."""
+    text = decode_utf8(data, where).lstrip()
+    first_line, _, rest = text.partition("\n")
+    if (announced := re.fullmatch(r"sep=([,;\t])", first_line.strip())) is not None:  # Excel's first line
+        return parse_table(rest.encode(), where, delimiter=announced[1])
+    return parse_table(data, where, delimiter=max(",;\t", key=first_line.count))
 
 
 def _key(header: str) -> str:
     return re.sub(r"[\s_\-]+", "", header).lower()
 
 
-def _columns_of(table: CsvTable, letters: bool) -> tuple[str, dict[str, str]]:
-    """Return the header that names clips, and manifest column -> header of the others that are known.
-
-    Args:
-        table: the file.
-        letters: whether O, C, E, A and N stand for traits.
-    """
+def _columns_of(table: CsvTable) -> tuple[str, dict[str, str]]:
+    """Return the header that names clips, and manifest column -> header of the others that are known."""
     by_key: dict[str, str] = {}
     for header in table.header:
         by_key.setdefault(_key(header), header)
     clip_key = next((key for key in CLIP_HEADERS if key in by_key), None)
     if clip_key is None:
         raise NotLabelsError("no column that names clips")
+    meant = [(header, COLUMN_HEADERS[key]) for key, header in by_key.items() if key in COLUMN_HEADERS]
+    return by_key[clip_key], _unambiguous(table, [pair for pair in meant if pair[0] != by_key[clip_key]])
+
+
+def _own_columns_of(table: CsvTable, own: RatingScale) -> tuple[str, dict[str, str]]:
+    """As `_columns_of`, of one's own table: rated columns under any name that people use."""
+    by_plain: dict[str, str] = {}
+    for header in table.header:
+        by_plain.setdefault(plain(header), header)
+    clip = next((by_plain[name] for name in CLIPS if name in by_plain), None)
+    if clip is None:
+        raise NotLabelsError(f"no column that names clips: call it clip; there are {', '.join(table.header)[:200]}")
+    speaker = next((by_plain[name] for name in SPEAKERS if name in by_plain), None)
+    others = [header for header in table.header if header != clip]
+    rated = rated_headers(others, own.rated)
+    meant = list(rated.items()) + ([] if speaker is None else [(speaker, "speaker")])
+    for header in others:
+        name = COLUMN_HEADERS.get(_key(header))
+        if name is not None and header not in rated and name not in (*own.rated, "speaker"):
+            meant.append((header, name))
+    return clip, _unambiguous(table, meant)
+
+
+def _unambiguous(table: CsvTable, meant: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return manifest column -> header; ManifestError where two headers mean one column."""
     columns: dict[str, str] = {}
-    meanings = COLUMN_HEADERS | (letter_headers(by_key) if letters else {})
-    for key, header in by_key.items():
-        name = meanings.get(key)
-        if name is None or key == clip_key:
-            continue
+    for header, name in meant:
         if name in columns:
             raise ManifestError(f"{table.source}: both {columns[name]} and {header} are {name}; leave one out")
         columns[name] = header
-    return by_key[clip_key], columns
+    return columns
 
 
-def _clips_of(table: CsvTable, header: str) -> tuple[str, ...]:
+def _check_numbers(
+    table: CsvTable, clips: Sequence[str], cells: Mapping[str, Mapping[str, str]], names: Iterable[str], hint: str
+) -> None:
+    rows = {clip: row for row, clip in enumerate(clips)}
+    for name in names:
+        for clip, text in cells.get(name, {}).items():
+            if problem := number_problem(name, text):
+                said = hint if "outside [0, 1]" in problem else ""
+                raise ManifestError(f"{table.where(rows[clip])}: {problem}{said}")
+
+
+def _clips_of(table: CsvTable, header: str, by_raters: bool = False) -> tuple[str, ...]:
     clips = tuple(clip.strip().replace("\\", "/") for clip in table.column(header))
     first: dict[str, int] = {}
     for row, clip in enumerate(clips):
         if not clip:
             raise ManifestError(f"{table.where(row)}: {header} is empty")
         if first.setdefault(clip, row) != row:
-            raise ManifestError(f"{table.where(row)}: {clip} stands there twice, first at {table.where(first[clip])}")
+            rater = next((name for name in table.header if by_raters and plain(name) in RATERS), None)
+            several = f"; if {rater} says who rated, join the raters first: thinslice votes" if rater else ""
+            raise ManifestError(
+                f"{table.where(row)}: {clip} stands there twice, first at {table.where(first[clip])}{several}"
+            )
     return clips
 
 

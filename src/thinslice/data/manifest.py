@@ -94,14 +94,17 @@ def speaker_of(clip: str) -> str:
 
 
 def number_problem(name: str, cell: str) -> str | None:
-    """Return what is wrong with a cell of a column of numbers; None for nothing, or a number in its range."""
+    """Return what is wrong with a cell of a column of numbers; None for nothing, or a number in its range.
+
+    A column that is not among `NUMERIC_COLUMNS` is a target of one's own, in [0, 1].
+    """
     text = cell.strip()
     if not text:
         return None
     if not _NUMBER.fullmatch(text):
         shown = repr(cell if len(cell) <= 40 else cell[:40] + "...")
         return f"{name} is {shown}, not a number; leave it empty if unknown"
-    low, high = NUMERIC_COLUMNS[name]
+    low, high = NUMERIC_COLUMNS.get(name, SCORE_RANGE)
     return None if low <= float(text) <= high else f"{name} is {text}, outside [{low:g}, {high:g}]"
 
 
@@ -187,18 +190,32 @@ class Manifest:
         """Return labels, float64 (n, len(targets)); NaN where a cell is empty or the column absent.
 
         Args:
-            targets: columns of numbers, see `NUMERIC_COLUMNS`.
+            targets: columns of numbers, see `NUMERIC_COLUMNS`, or other columns of numbers in [0, 1].
 
         Raises:
-            ManifestError: a target that is no column of numbers.
+            ManifestError: a target of one's own that is no column, or that holds something else.
         """
         out = np.full((len(self), len(targets)), np.nan)
         for k, name in enumerate(targets):
             if name not in NUMERIC_COLUMNS:
-                raise ManifestError(f"{name} is no label; labels are {', '.join(NUMERIC_COLUMNS)}")
+                self._check_own_target(name)
             if name in self.columns:
                 out[:, k] = [float(cell) if cell.strip() else math.nan for cell in self.columns[name]]
         return out
+
+    def _check_own_target(self, name: str) -> None:
+        if name not in self.columns or name in OPTIONAL_COLUMNS:
+            own = [column for column in self.columns if column not in OPTIONAL_COLUMNS]
+            beside = f", or its columns {', '.join(own)}" if own else ""
+            raise ManifestError(f"{self.source}: {name} is no label; labels are {', '.join(TARGETS)}{beside}")
+        for i, cell in enumerate(self.columns[name]):
+            if problem := number_problem(name, cell):
+                hint = (
+                    "; bring it to 0-1 with: thinslice data import-folder --targets --scale"
+                    if "outside" in problem
+                    else ""
+                )
+                raise ManifestError(f"{self.where(i)}: {problem}{hint}")
 
     @cached_property
     def digest(self) -> str:

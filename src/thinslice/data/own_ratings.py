@@ -1,63 +1,125 @@
-"""What one's own tables of ratings have that a corpus's have not: single letters for traits, commas, other scales."""
+"""What one's own tables of ratings have that a corpus's have not: other names, commas, scales, targets of their own."""
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from thinslice.errors import ManifestError
-from thinslice.traits import TARGETS
+from thinslice.evaluate.spellings import CLIP_SPELLINGS, plain, target_of
+from thinslice.targets import parse_targets
+from thinslice.traits import SCORE_RANGE, TARGETS
 
-LETTERS: Final = {
-    "o": "openness",
-    "c": "conscientiousness",
-    "e": "extraversion",
-    "a": "agreeableness",
-    "n": "neuroticism",
-}
-"""How psychologists abbreviate the five traits, in any case."""
+CLIPS: Final = (*CLIP_SPELLINGS, "stimulus", "stimulusid", "recording", "media")
+"""Headers, in the form of `plain`, under which people name their clips, most telling first."""
+
+SPEAKERS: Final = ("speaker", "speakerid", "person", "personid", "participant", "participantid", "subject", "subjectid")
+"""Headers under which people say who speaks, most telling first."""
+
+RATERS: Final = ("rater", "raterid", "annotator", "judge", "coder", "rateridentifier")
+"""Headers that say who rated: then a clip has a row for each of them."""
+
+NEUROTICISM: Final = "neuroticism"
 
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+_NO_RATING: Final = frozenset({"na", "nan", "n/a", "null", "none", "-", "."})
 _COMMONER_THAN_CHANCE = 3  # A column E alone may be anything.
 
 
-def letter_headers(keys: Iterable[str]) -> dict[str, str]:
-    """Return the traits that single letters among lower-case headers stand for; none where there are under three."""
-    found = {key: LETTERS[key] for key in keys if key in LETTERS}
-    return found if len(found) >= _COMMONER_THAN_CHANCE else {}
+@dataclass(frozen=True)
+class RatingScale:
+    """How one's own ratings are meant.
+
+    Attributes:
+        ends: lowest and highest rating of all rated columns; None for 0 to 1.
+        targets: columns that are rated beside the traits and the interview.
+        reversed: rated columns to be turned round: the highest rating becomes the lowest.
+
+    Raises:
+        UsageError: a name that cannot be a target's.
+    """
+
+    ends: tuple[float, float] | None = None
+    targets: tuple[str, ...] = ()
+    reversed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.targets:
+            parse_targets(",".join(self.targets))
+
+    @property
+    def rated(self) -> tuple[str, ...]:
+        """All columns that may hold ratings."""
+        return tuple(dict.fromkeys((*TARGETS, *self.targets)))
 
 
-def read_numbers(
-    cells: dict[str, dict[str, str]], columns: Iterable[str], scale: tuple[float, float] | None, where: str
+def rated_headers(headers: Sequence[str], rated: Sequence[str]) -> dict[str, str]:
+    """Return header -> the rated column that it means.
+
+    Single letters stand for traits only where there are three of them at least.
+    """
+    found = {header: match[0] for header in headers if (match := target_of(header, rated)) and not match[1]}
+    letters = [header for header, name in found.items() if len(plain(header)) == 1 and name in TARGETS]
+    if len(letters) < _COMMONER_THAN_CHANCE:
+        for header in letters:
+            del found[header]
+    return found
+
+
+def read_ratings(
+    cells: dict[str, dict[str, str]],
+    headers: Mapping[str, str],
+    scale: RatingScale,
+    numbers: Iterable[str],
+    where: str,
 ) -> list[str]:
-    """Bring columns of numbers to points and to 0 to 1, in place; return what was done, one line each.
+    """Bring columns of numbers to points and ratings to 0 to 1, in place; return what was done, one line each.
 
     Args:
         cells: column -> clip -> text.
-        columns: those of numbers.
-        scale: lowest and highest rating of the traits and the interview; None for 0 to 1 already.
+        headers: column -> its header in the file.
+        scale: how ratings are meant.
+        numbers: the other columns of numbers.
         where: the file, for messages.
 
     Raises:
-        ManifestError: a rating outside the scale, or that is no number.
+        ManifestError: a rating outside the scale, or that is no number; a column to be reversed that is not there.
     """
-    notes, with_commas, scaled = [], [], []
-    for name in columns:
+    renamed = [
+        f"{headers[name]} = {name}" for name in scale.rated if name in cells and plain(headers[name]) != plain(name)
+    ]
+    notes = [f"{where}: read {', '.join(renamed)}"] if renamed else []
+    with_commas, num_blank = [], 0
+    for name in dict.fromkeys((*scale.rated, *numbers)):
         column = cells.get(name, {})
+        blank = [clip for clip, text in column.items() if text.lower() in _NO_RATING]
+        num_blank += len(blank)
+        for clip in blank:
+            del column[clip]
         found = {clip: text.replace(",", ".") for clip, text in column.items() if _DECIMAL_COMMA.fullmatch(text)}
-        if found:
-            column |= found
-            with_commas.append(name)
-        if scale is not None and name in TARGETS and column:
-            column |= {clip: _rescaled(text, scale, f"{where}: {name} of {clip}") for clip, text in column.items()}
-            scaled.append(name)
+        column |= found
+        with_commas += [name] if found else []
     if with_commas:
         notes.append(f"{where}: decimal commas read as points in {', '.join(with_commas)}")
-    if scaled and scale is not None:
-        notes.append(f"{where}: {', '.join(scaled)} brought from {scale[0]:g}-{scale[1]:g} to 0-1")
-    if cells.get("neuroticism"):
+    if num_blank:
+        notes.append(f"{where}: {num_blank:,} cells such as NA are taken for no rating")
+    absent = [name for name in scale.reversed if name not in cells]
+    if absent:
+        raise ManifestError(f"{where}: no column {', '.join(absent)} to reverse; there are {', '.join(cells)}")
+    scaled = [name for name in scale.rated if cells.get(name)]
+    for name in scaled:
+        turned = name in scale.reversed
+        for clip, text in cells[name].items():
+            cells[name][clip] = _rescaled(text, scale.ends, turned, f"{where}: {name} of {clip}")
+    if scaled and scale.ends is not None:
+        notes.append(f"{where}: {', '.join(scaled)} brought from {scale.ends[0]:g}-{scale.ends[1]:g} to 0-1")
+    if scale.reversed:
+        notes.append(f"{where}: {', '.join(scale.reversed)} turned round")
+    if cells.get(NEUROTICISM) and NEUROTICISM not in scale.reversed and "stability" not in plain(headers[NEUROTICISM]):
         notes.append(
             f"{where}: neuroticism is taken as it stands; in First Impressions 1 is comfortable and 0 uneasy, so turn "
-            "yours round if a high value means neurotic"
+            "yours round (--reverse neuroticism) if a high value means neurotic"
         )
     return notes
 
@@ -66,17 +128,21 @@ def parse_scale(text: str) -> tuple[float, float]:
     """Return the ends of a scale written as "1:7"; ValueError where it is none."""
     low, _, high = text.replace(",", ".").partition(":")
     ends = float(low), float(high)
-    if not ends[0] < ends[1] < float("inf"):
+    if not (ends[0] < ends[1] and all(map(math.isfinite, ends))):
         raise ValueError(text)
     return ends
 
 
-def _rescaled(text: str, scale: tuple[float, float], where: str) -> str:
-    low, high = scale
+def _rescaled(text: str, ends: tuple[float, float] | None, turned: bool, where: str) -> str:
+    """Return a rating between 0 and 1; as it was written where nothing is to be done."""
+    if ends is None and not turned:
+        return text
+    low, high = ends or SCORE_RANGE
     try:
         value = float(text)
     except ValueError:
         raise ManifestError(f"{where} is {text!r}, not a number; leave it empty if unknown") from None
     if not low <= value <= high:
         raise ManifestError(f"{where} is {text}, outside the scale {low:g} to {high:g}; correct --scale, or the value")
-    return f"{(value - low) / (high - low):.6g}"
+    share = (value - low) / (high - low)
+    return f"{1.0 - share if turned else share:.6g}"

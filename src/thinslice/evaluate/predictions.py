@@ -1,8 +1,8 @@
 """Prediction files, whoever wrote them: read leniently, with everything odd named by its line.
 
 Accepted: CSV separated by comma, semicolon or tab, in UTF-8 (with or without byte order mark) or UTF-16, one row per
-clip, one column of clip names and one per trait, in any order; other columns are ignored. See `TRAIT_SPELLINGS` for
-the names. Decimal commas are read where the separator is not a comma.
+clip, one column of clip names and one per trait, in any order; other columns are ignored. See
+`thinslice.evaluate.spellings` for the names. Decimal commas are read where the separator is not a comma.
 
 Scores are taken as they stand: nothing is clipped, rescaled or turned round. In particular *neuroticism* means First
 Impressions' column, where 1 is comfortable and 0 uneasy; so "emotional stability" and "non-neuroticism" are the same
@@ -26,55 +26,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from thinslice.errors import ManifestError
 from thinslice.evaluate.clip_names import clip_key
 from thinslice.evaluate.metrics import Floats
+from thinslice.evaluate.spellings import CLIP_SPELLINGS, plain, target_of
 from thinslice.traits import INTERVIEW, SCORE_RANGE, TARGETS, TRAITS
 
-TRAIT_SPELLINGS: Final = {
-    "openness": ("openness", "opennesstoexperience", "open", "ope", "opn", "o"),
-    "conscientiousness": ("conscientiousness", "conscientious", "con", "csn", "c"),
-    "extraversion": ("extraversion", "extroversion", "extravert", "extrovert", "ext", "e"),
-    "agreeableness": ("agreeableness", "agreeable", "agr", "a"),
-    "neuroticism": (
-        "neuroticism",
-        "neurotisicm",  # thus in First Impressions' own files
-        "neurotic",
-        "neu",
-        "n",
-        "nonneuroticism",
-        "emotionalstability",
-        "stability",
-    ),
-    "interview": ("interview", "interviewscore", "invite", "jobinterview"),
-}
-"""Names of the trait columns, compared without case, blanks and punctuation, and without words like "value" or "pred"
-before or after them: ``ValueNeurotisicm``, ``pred_openness``, ``Emotional Stability``, ``O``."""
-
-CLIP_SPELLINGS: Final = (
-    "clip",
-    "clipname",
-    "clipid",
-    "videoname",
-    "filename",
-    "file",
-    "video",
-    "videofile",
-    "path",
-    "videopath",
-    "filepath",
-    "name",
-    "id",
-    "videoid",
-)
-"""Names of the clip column, best first; where none is there, a first column without a name will do."""
-
-_AROUND = ("value", "predicted", "prediction", "predictions", "pred", "score", "scores", "apparent", "mean", "yhat")
-_LOW_ENDS, _HIGH_ENDS = ("low", "lower", "lo"), ("high", "upper", "hi")
 _NO_VALUE = {"", "nan", "na", "n/a", "null", "none", "-", "?", "#n/a", "<na>", "inf", "-inf", "+inf", "infinity"}
 _MANY = 8
 
@@ -104,11 +64,12 @@ class PredictionFile:
     Attributes:
         source: the file, for messages.
         clips: names as the file has them, each clip once; shape n.
-        scores: (n, 6) in the order of `thinslice.traits.TARGETS`; NaN where missing.
-        low: lower ends of prediction intervals, (n, 6), NaN where there are none.
+        scores: (n, k) in the order of `columns`; NaN where missing.
+        low: lower ends of prediction intervals, (n, k), NaN where there are none.
         high: upper ends, likewise.
         targets: those that have a column, in that order.
         problems: what was odd.
+        columns: the targets that were looked for.
     """
 
     source: str
@@ -118,6 +79,7 @@ class PredictionFile:
     high: Floats
     targets: tuple[str, ...]
     problems: tuple[Problem, ...] = ()
+    columns: tuple[str, ...] = TARGETS
 
     @property
     def has_intervals(self) -> bool:
@@ -125,8 +87,12 @@ class PredictionFile:
         return bool((~np.isnan(self.low) & ~np.isnan(self.high)).any())
 
 
-def read_predictions(path: str | os.PathLike[str]) -> PredictionFile:
+def read_predictions(path: str | os.PathLike[str], wanted: Sequence[str] = TARGETS) -> PredictionFile:
     """Read a prediction file, see the header of this module.
+
+    Args:
+        path: the file.
+        wanted: the targets whose columns are looked for.
 
     Raises:
         ManifestError: unreadable, not text, no clip column, no trait column, or two columns for one trait.
@@ -136,10 +102,10 @@ def read_predictions(path: str | os.PathLike[str]) -> PredictionFile:
         data = Path(path).read_bytes()
     except OSError as error:
         raise ManifestError(f"{source}: cannot be read ({error.strerror})") from None
-    return parse_predictions(data, source)
+    return parse_predictions(data, source, wanted)
 
 
-def parse_predictions(data: bytes, source: str) -> PredictionFile:
+def parse_predictions(data: bytes, source: str, wanted: Sequence[str] = TARGETS) -> PredictionFile:
     """Read a prediction file's bytes; as `read_predictions`."""
     text = _decode(data, source)
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
@@ -149,9 +115,9 @@ def parse_predictions(data: bytes, source: str) -> PredictionFile:
     if not rows:
         raise ManifestError(f"{source}: empty; expected a header line with clip and trait columns")
     header_line, header = rows[0]
-    clip_column, columns = _columns(header, f"{source}, line {header_line}")
+    clip_column, columns = _columns(header, f"{source}, line {header_line}", wanted)
     columns, problems = _without_unpaired(columns)
-    targets = tuple(name for name in TARGETS if (name, "") in columns)
+    targets = tuple(name for name in wanted if (name, "") in columns)
     names: list[str] = []
     lines: list[int] = []
     table: list[list[float]] = []
@@ -182,14 +148,14 @@ def parse_predictions(data: bytes, source: str) -> PredictionFile:
         lines.append(line)
         table.append(numbers)
 
-    values = np.full((len(names), len(TARGETS), 3), np.nan)
+    values = np.full((len(names), len(wanted), 3), np.nan)
     read = np.array(table, dtype=np.float64).reshape(len(names), len(columns))
     for number, (name, end) in enumerate(columns):
-        values[:, TARGETS.index(name), ("", "low", "high").index(end)] = read[:, number]
+        values[:, list(wanted).index(name), ("", "low", "high").index(end)] = read[:, number]
     problems += [Problem("no_score", tuple(found), f"no score for {name}", True) for name, found in empty_cells.items()]
     problems += _named_cells(bad_cells)
-    problems += _out_of_range(values, lines)
-    problems += _crossed(values, lines)
+    problems += _out_of_range(values, lines, wanted)
+    problems += _crossed(values, lines, wanted)
     kept, more = _without_duplicates(names, values, lines)
     return PredictionFile(
         source=source,
@@ -199,6 +165,7 @@ def parse_predictions(data: bytes, source: str) -> PredictionFile:
         high=values[kept, :, 2],
         targets=targets,
         problems=tuple(problems + more),
+        columns=tuple(wanted),
     )
 
 
@@ -231,35 +198,11 @@ def _rows(text: str, delimiter: str, source: str) -> list[tuple[int, list[str]]]
     return out
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _trait_of(name: str) -> tuple[str, str] | None:
-    """Return (trait, "" or "low" or "high") of a column's name, None if it is no trait."""
-    words = [word for word in re.split(r"[^a-z0-9]+", name.strip().lower()) if word]
-    end = ""
-    if len(words) > 1 and words[-1] in _LOW_ENDS + _HIGH_ENDS:
-        end = "low" if words.pop() in _LOW_ENDS else "high"
-    words = [word for word in words if word not in _AROUND]
-    trait = _spelled("".join(words))
-    if trait is None and len(words) == 2 and _spelled(words[0]) == _spelled(words[1]):  # "Openness (O)"
-        trait = _spelled(words[0])
-    return None if trait is None else (trait, end)
-
-
-def _spelled(plain: str) -> str | None:
-    forms = {plain}
-    for word in _AROUND:  # "ValueOpenness", "opennesspred"; too little would be left of "valueo" to be sure
-        forms |= {form for form in (plain.removeprefix(word), plain.removesuffix(word)) if len(form) > 2}
-    return next((trait for trait, names in TRAIT_SPELLINGS.items() if not forms.isdisjoint(names)), None)
-
-
-def _columns(header: Sequence[str], where: str) -> tuple[int, dict[tuple[str, str], int]]:
+def _columns(header: Sequence[str], where: str, wanted: Sequence[str]) -> tuple[int, dict[tuple[str, str], int]]:
     """Return the clip column and (trait, end) -> column."""
     columns: dict[tuple[str, str], int] = {}
     for number, name in enumerate(header):
-        key = _trait_of(name)
+        key = target_of(name, wanted)
         if key is None:
             continue
         if key in columns:
@@ -270,12 +213,15 @@ def _columns(header: Sequence[str], where: str) -> tuple[int, dict[tuple[str, st
         columns[key] = number
     if not any(end == "" for _, end in columns):
         found = ", ".join(name.strip() for name in header)
+        if tuple(wanted) != TARGETS:
+            raise ManifestError(f"{where}: no column {' or '.join(wanted)}; found {found[:200]}")
         raise ManifestError(
-            f"{where}: no column is a trait; found {found[:200]}; name them {', '.join(TRAITS)} (and {INTERVIEW})"
+            f"{where}: no column is a trait; found {found[:200]}; name them {', '.join(TRAITS)} (and {INTERVIEW}), or "
+            "say which with --targets"
         )
-    plain = [_plain(name) for name in header]
-    clip = next((plain.index(name) for name in CLIP_SPELLINGS if name in plain), None)
-    if clip is None and plain[0] == "":
+    known = [plain(name) for name in header]
+    clip = next((known.index(name) for name in CLIP_SPELLINGS if name in known), None)
+    if clip is None and known[0] == "":
         clip = 0  # pandas' index
     if clip is None:
         raise ManifestError(f"{where}: no column names the clips; call it clip")
@@ -324,10 +270,10 @@ def _named_cells(cells: dict[str, list[tuple[int, str]]]) -> list[Problem]:
     ]
 
 
-def _out_of_range(values: Floats, lines: Sequence[int]) -> list[Problem]:
+def _out_of_range(values: Floats, lines: Sequence[int], wanted: Sequence[str]) -> list[Problem]:
     low, high = SCORE_RANGE
     out = []
-    for k, name in enumerate(TARGETS):
+    for k, name in enumerate(wanted):
         scores = values[:, k, 0]
         with np.errstate(invalid="ignore"):
             outside = np.flatnonzero((scores < low) | (scores > high)).tolist()
@@ -338,9 +284,9 @@ def _out_of_range(values: Floats, lines: Sequence[int]) -> list[Problem]:
     return out
 
 
-def _crossed(values: Floats, lines: Sequence[int]) -> list[Problem]:
+def _crossed(values: Floats, lines: Sequence[int], wanted: Sequence[str]) -> list[Problem]:
     out = []
-    for k, name in enumerate(TARGETS):
+    for k, name in enumerate(wanted):
         with np.errstate(invalid="ignore"):
             crossed = np.flatnonzero(values[:, k, 1] > values[:, k, 2]).tolist()
         if crossed:
