@@ -94,7 +94,7 @@ def test_recipes_come_first_and_fill_what_they_know() -> None:
     assert found[0]["is_recipe"]
     assert found[0]["paper"].startswith("Zhang")
     assert len(found[0]["published"]) == 49
-    expected = own | {"name": "mine", "is_recipe": True, "published": [], "measured": []}
+    expected = own | {"name": "mine", "is_recipe": True, "hyperparameters": [], "published": [], "measured": []}
     assert found[1] == expected
     assert [entry["name"] for entry in found].count("persemon") == 1
 
@@ -102,9 +102,10 @@ def test_recipes_come_first_and_fill_what_they_know() -> None:
 def test_recipes_describe_themselves_or_need_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     import thinslice.systems
 
-    def make() -> SimpleNamespace:
+    def make(variant: str = "large", width: int = 8) -> SimpleNamespace:
         inputs = {"frames": "face", "waveform": "sound", "crop": "face"}
-        return SimpleNamespace(paper="Me 2026", inputs=inputs, variants=("small", "large"))
+        described = {"paper": "Me 2026", "inputs": inputs, "variants": ("small", "large")}
+        return SimpleNamespace(**described, variant=variant, hyperparameters=None, arguments={})
 
     def fail() -> SimpleNamespace:
         raise MissingExtraError("training", "train")
@@ -114,7 +115,9 @@ def test_recipes_describe_themselves_or_need_pytorch(monkeypatch: pytest.MonkeyP
     assert [entry["name"] for entry in found if entry["is_recipe"]] == ["mine", "cr_net"]
     assert found[0]["inputs"] == ["face", "sound"]
     assert found[0]["variants"] == ["small", "large"]
+    assert found[0]["hyperparameters"][0]["defaults"] == {"large": 8, "small": 8}
     assert found[1]["paper"] == "Li et al., IJCV 2020"
+    assert found[1]["hyperparameters"] == []
     assert "mine *" in CliRunner().invoke(cli, ["systems"]).stdout
 
 
@@ -125,7 +128,17 @@ def test_the_command() -> None:
     assert set(systems) >= {"deep_impression", "cr_net", "cross_modal", "persemon", "audiovisual_attributes"}
     assert sum(len(entry["published"]) for entry in systems.values()) == len(load_published())
     entry = systems["cross_modal"]
-    assert set(entry) == {"name", "is_recipe", "title", "paper", "inputs", "variants", "published", "measured"}
+    assert set(entry) == {
+        "name",
+        "is_recipe",
+        "title",
+        "paper",
+        "inputs",
+        "variants",
+        "hyperparameters",
+        "published",
+        "measured",
+    }
     assert entry["published"][0]["source"] == "Fodor et al., Table 1"
     table = CliRunner().invoke(cli, ["systems"])
     assert table.exit_code == 0

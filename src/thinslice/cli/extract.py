@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from thinslice.cli.sizes import build_changed, set_option
 from thinslice.cli.workers import workers_option
 from thinslice.output import print_json
 
@@ -23,12 +24,14 @@ _PATH = click.Path(path_type=Path)
 Examples:
   thinslice extract fi.csv --recipe deep_impression --store features/ --workers 2
   thinslice extract fi.csv --recipe deep_impression --variant small --store features/
+  thinslice extract fi.csv --recipe cr_net --set detector=landmarker --store features/
   thinslice extract fi.csv --recipe deep_impression --store /shared/features --ray head-node:6379
 """
 )
 @click.argument("manifest", metavar="MANIFEST", type=_PATH)
 @click.option("--recipe", required=True, metavar="NAME", help="Whose features; see thinslice systems.")
 @click.option("--variant", metavar="NAME", help="A variant of the recipe, if it needs other features.")
+@set_option
 @click.option("--companion", metavar="NAME", help="MANIFEST is this companion data set of the recipe.")
 @click.option("--store", required=True, type=_PATH, metavar="DIR", help="The feature store; made if it is not there.")
 @workers_option
@@ -38,6 +41,7 @@ def extract(
     manifest: Path,
     recipe: str,
     variant: str | None,
+    changes: tuple[str, ...],
     companion: str | None,
     store: Path,
     workers: int,
@@ -54,7 +58,7 @@ def extract(
     from thinslice.extraction.run import FAILURES
     from thinslice.extraction.run import extract as extract_manifest
 
-    specs = _specs(recipe, variant, companion)
+    specs = _specs(recipe, variant, changes, companion)
     table = load_manifest(manifest)
 
     from rich.console import Console
@@ -91,11 +95,10 @@ def extract(
         sys.exit(1)
 
 
-def _specs(recipe: str, variant: str | None, companion: str | None) -> Any:
+def _specs(recipe: str, variant: str | None, changes: tuple[str, ...], companion: str | None) -> Any:
     from thinslice.errors import UsageError
-    from thinslice.systems import build_recipe
 
-    built = build_recipe(recipe, variant)
+    built = build_changed(recipe, variant, changes)
     if companion is None:
         return built.features
     if companion not in built.companions:

@@ -38,7 +38,48 @@ def systems(names: tuple[str, ...], as_json: bool) -> None:
         return
     from thinslice.cli.show_table import print_tables
 
-    print_tables([table for entry in found for table in _figures(entry)] if names else [_overview(found)])
+    if not names:
+        print_tables([_overview(found)])
+    for entry in found if names else ():
+        print_tables([*_figures(entry), *_hyperparameters(entry)])
+
+
+def _hyperparameters(entry: Mapping[str, Any]) -> list[Any]:
+    """Return the table of what `--set` takes, where the entry is a recipe and PyTorch is there."""
+    from thinslice.evaluate.tables import Table
+    from thinslice.systems.hyperparameters import show_value
+
+    found = entry["hyperparameters"]
+    if not found:
+        return []
+    rows = []
+    for row in found:
+        first, *others = map(show_value, row["defaults"].values())
+        rows.append((row["name"], first, *("" if other == first else other for other in others), row["allowed"],
+                     row["about"]))  # fmt: skip
+    header = ("--set", *found[0]["defaults"], "allowed", "")
+    note = "Defaults of these variants; a second column shows what differs."
+    return [Table(f"{entry['name']}: hyperparameters", header, tuple(rows), note, align="l" * len(header))]
+
+
+def _settable(name: str, recipe: Any) -> list[dict[str, Any]]:
+    """Return each hyperparameter with its defaults: the first variant's and, where there is one, the small one's."""
+    from thinslice.systems import build_recipe, find_builder
+    from thinslice.systems.hyperparameters import list_hyperparameters
+
+    shown = [recipe]
+    small = [variant for variant in recipe.variants if variant in ("small", f"small_{recipe.variant}")]
+    shown += [build_recipe(name, variant) for variant in small[:1]]
+    known = [list_hyperparameters(one, find_builder(name)) for one in shown]
+    return [
+        {
+            "name": entry.name,
+            "defaults": {one.variant: own[entry.name].default for one, own in zip(shown, known, strict=True)},
+            "allowed": entry.allowed,
+            "about": entry.about,
+        }
+        for entry in known[0].values()
+    ]
 
 
 def _recipes() -> dict[str, dict[str, Any]]:
@@ -55,6 +96,7 @@ def _recipes() -> dict[str, dict[str, Any]]:
         else:
             inputs = list(dict.fromkeys(recipe.inputs.values()))
             out[name] = {"paper": recipe.paper, "inputs": inputs, "variants": list(recipe.variants)}
+            out[name]["hyperparameters"] = _settable(name, recipe)
     return out
 
 

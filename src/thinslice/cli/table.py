@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from thinslice.cli.sizes import build_changed, set_option
 from thinslice.cli.workers import workers_option
 from thinslice.output import print_json
 
@@ -37,6 +38,7 @@ Examples:
 @click.option("--store", type=_PATH, metavar="DIR", help="The feature store.  [default: features beside MANIFEST]")
 @click.option("--companion", multiple=True, metavar="NAME=MANIFEST", help="A companion data set; repeatable.")
 @click.option("--small", is_flag=True, help="The variants' small size, for CPUs and small corpora.")
+@set_option
 @click.option("--only", multiple=True, metavar="VARIANT", help="Of the table's variants; repeatable.  [default: all]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--max-steps", type=click.IntRange(1), metavar="N", help="For a trial: steps of each stage at most.")
@@ -50,6 +52,7 @@ def table(
     store: Path | None,
     companion: tuple[str, ...],
     small: bool,
+    changes: tuple[str, ...],
     only: tuple[str, ...],
     device: str,
     max_steps: int | None,
@@ -88,7 +91,7 @@ def table(
     scores: dict[str, Scores] = {}
     split, num_clips = "", 0
     for variant in only or names:
-        recipe = build_recipe(name, f"{SMALL}{variant}" if small else variant)
+        recipe = build_changed(name, f"{SMALL}{variant}" if small else variant, changes)
         click.echo(f"{recipe.name} {recipe.variant}", err=True)
         run_data, left_out = load_run_data(recipe, data, store, companions, num_workers=workers)
         if left_out:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from thinslice.cli.sizes import build_changed, set_option
 from thinslice.cli.workers import workers_option
 
 _PATH = click.Path(path_type=Path)
@@ -20,6 +21,7 @@ Examples:
   thinslice train deep_impression --data fi.csv --out runs/dnn --store features/ --workers 8
   thinslice train deep_impression --data fi.csv --out runs/dnn --store features/ --resume
   thinslice train deep_impression --variant small --data planted.csv --out runs/small --device cpu
+  thinslice train cr_net --set num_trees=500 --set detector=landmarker --data fi.csv --out runs/cr --store features/
   torchrun --nproc-per-node 4 -m thinslice train deep_impression --data fi.csv --out runs/dnn --store features/
 """
 )
@@ -30,6 +32,7 @@ Examples:
     "--store", type=_PATH, metavar="DIR", help="The feature store.  [default: the folder features beside MANIFEST]"
 )
 @click.option("--variant", metavar="NAME", help="A variant of the recipe; see thinslice systems NAME.")
+@set_option
 @click.option(
     "--companion",
     multiple=True,
@@ -54,6 +57,7 @@ def train(
     out: Path,
     store: Path | None,
     variant: str | None,
+    changes: tuple[str, ...],
     companion: tuple[str, ...],
     resume: bool,
     device: str,
@@ -76,13 +80,12 @@ def train(
         import torch
     except ImportError:
         raise MissingExtraError("training", "train") from None
-    from thinslice.systems import build_recipe
     from thinslice.train.inputs import load_run_data
     from thinslice.train.loop import train as run
     from thinslice.train.processes import Processes
     from thinslice.train.settings import LoopSettings
 
-    recipe = build_recipe(name, variant)
+    recipe = build_changed(name, variant, changes)
     is_first = Processes.from_environment().rank == 0
     companions = parse_companions(companion)
     store = data.absolute().parent / "features" if store is None else store

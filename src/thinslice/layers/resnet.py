@@ -11,7 +11,7 @@ as many weights as in two dimensions; ours, since no paper says how a ResNet tak
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class Layout:
         """Channels that leave a block, per channel of its 3 x 3 convolution."""
         return 4 if self.is_bottleneck else 1
 
+
+LayoutName = Literal["resnet10", "resnet18", "resnet34", "resnet50"]
 
 LAYOUTS: Final[Mapping[str, Layout]] = {
     "resnet10": Layout((1, 1, 1, 1), False),

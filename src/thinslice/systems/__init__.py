@@ -77,18 +77,22 @@ def build_recipe(system: str, variant: str | None = None, **hyperparameters: Any
     """
     if variant is not None:
         hyperparameters["variant"] = variant
+    recipe: Recipe = find_builder(system)(**hyperparameters)
+    return replace(recipe, source=str(Path(system).resolve())) if system.endswith(".py") else recipe
+
+
+def find_builder(system: str) -> BuildRecipe:
+    """Return the function that builds a system's recipe; arguments and errors as `build_recipe`."""
     if system.endswith(".py"):
-        recipe = _load_file(Path(system))(**hyperparameters)
-        return replace(recipe, source=str(Path(system).resolve()))
+        return _load_file(Path(system))
     if system not in RECIPES:
         raise UsageError(f"no recipe {system!r}; there are {', '.join(RECIPES)}, and files of yours that end in .py")
     try:
-        build = RECIPES[system]
+        return RECIPES[system]
     except ModuleNotFoundError as error:
         if error.name in ("torch", "lightning"):
             raise MissingExtraError("training", "train") from None
         raise
-    return build(**hyperparameters)
 
 
 def rebuild_recipe(document: "RunDocument") -> "Recipe":

@@ -253,6 +253,8 @@ class Recipe:
     Attributes:
         name: the system's, also of its model's and its recipe's module.
         arguments: what the recipe's function was called with; calling it so again gives the same recipe.
+        hyperparameters: the frozen dataclass of what may be changed of a variant, as it was chosen: names, types and,
+            in its docstring, meanings of what `--set` takes; None where the function's own arguments say it.
         variants: all variants that the function knows.
         paper: authors and place.
         inputs: what it looks at and listens to, as a person calls it, by feature: {"waveform": "sound"}.
@@ -294,6 +296,7 @@ class Recipe:
     build_model: Callable[[], nn.Module]
     stages: tuple[Stage | FitStage, ...]
     predict: Predict = call_model
+    hyperparameters: Any = None
     ragged: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     companions: Mapping[str, Companion] = field(default_factory=dict)
@@ -339,7 +342,8 @@ def set_hyperparameters(system: str, base: Hyperparameters, changes: Mapping[str
     assert not isinstance(base, type)
     unknown = sorted(set(changes) - {entry.name for entry in fields(base)})
     if unknown:
-        raise UsageError(f"{system} has no hyperparameter {', '.join(unknown)}")
+        known = ", ".join(entry.name for entry in fields(base))
+        raise UsageError(f"{system} has no hyperparameter {', '.join(unknown)}; there are {known}")
     return replace(base, **changes)
 
 

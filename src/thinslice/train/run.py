@@ -170,7 +170,7 @@ def new_document(recipe: Recipe, data: RunFacts, seed: int, max_steps: int | Non
         recipe=recipe.name,
         source=recipe.source,
         arguments=dict(recipe.arguments),
-        resolved=describe(replace(recipe, source="")),
+        resolved=describe(replace(recipe, source="", hyperparameters=None)),
         features={name: {**spec.to_dict(), "digest": spec_digest(spec)} for name, spec in recipe.features.items()},
         data=data,
         seed=seed,

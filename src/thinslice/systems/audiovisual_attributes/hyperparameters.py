@@ -58,13 +58,13 @@ class Hyperparameters:
     audio_third: int = 64
     num_faces: int = 6
     reference: str = "dlib_224"
-    detector: str = "landmarker"
+    detector: Literal["landmarker", "mtcnn", "hog"] = "landmarker"
     shrink: int = 1
     width: int = 64
     hidden: int = 4096
     norm: bool = False
     weights: str = IMPORTED
-    colours: str = ""
+    colours: Literal["rgb", "bgr", ""] = ""
     fusion_first: int = 512
     fusion_second: int = 256
     fusion_third: int = 128

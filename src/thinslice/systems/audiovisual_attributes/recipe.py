@@ -94,6 +94,7 @@ def audiovisual_attributes(variant: str = "audio+visual+attributes", **hyperpara
     return Recipe(
         name="audiovisual_attributes",
         arguments={"variant": variant, **asdict(chosen)},
+        hyperparameters=chosen,
         variants=VARIANTS,
         tables=TABLES,
         further_scores=further_scores,

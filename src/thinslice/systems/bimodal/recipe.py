@@ -127,6 +127,7 @@ def bimodal(variant: str = "lstm", **hyperparameters: Any) -> Recipe:
     return Recipe(
         name="bimodal",
         arguments={"variant": variant, **asdict(chosen)},
+        hyperparameters=chosen,
         variants=VARIANTS,
         paper=PAPER,
         inputs={"pictures": "face", "sound": "sound"},

@@ -11,7 +11,7 @@ open is an argument or said where it is decided.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import StepLR
 from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
 from thinslice.layers.losses import class_cross_entropy, class_of, cr_net_class_weight, cr_net_regression_loss
+from thinslice.layers.resnet import LayoutName
 from thinslice.systems.cr_net.graph import build_graph
 from thinslice.systems.cr_net.network import (
     EDGES,
@@ -179,14 +180,14 @@ class Hyperparameters:
         max_features: m.
     """
 
-    layout: str = "resnet34"
+    layout: LayoutName = "resnet34"
     width: int = 64
     num_frames: int = NUM_FRAMES
     draws: int = 3
     side: int = SIDE
-    stacked: str = "scene,face"
+    stacked: Literal["scene,face", "scene", "face", ""] = "scene,face"
     motion_gain: float = 1.0
-    detector: str = "mtcnn"
+    detector: Literal["mtcnn", "landmarker", "hog"] = "mtcnn"
     margin: float = 0.2
     num_samples: int = NUM_SAMPLES
     rate_hz: int = RATE_HZ
@@ -258,6 +259,7 @@ def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
     return Recipe(
         name="cr_net",
         arguments={"variant": variant, **asdict(hyper)},
+        hyperparameters=hyper,
         variants=VARIANTS,
         tables=TABLES,
         paper=PAPER,

@@ -32,6 +32,7 @@ from thinslice.layers.metric_losses import (
     trait_classes,
     trait_wise_multi_similarity,
 )
+from thinslice.layers.resnet import LayoutName
 from thinslice.systems.cross_modal.look import Look
 from thinslice.systems.cross_modal.network import (
     FUSED,
@@ -140,7 +141,7 @@ class Hyperparameters:
     frame_height: int = 140
     frame_width: int = 248
     side: int = 128
-    layout: str = "resnet50"
+    layout: LayoutName = "resnet50"
     width: int = 64
     vectors: str = "glove.6B.300d.txt"
     vectors_sha256: str | None = None
@@ -203,9 +204,9 @@ def cross_modal(variant: str = "cross-modal", **hyperparameters: Any) -> Recipe:
         raise UsageError(f"cross_modal has no variant {variant!r}; there are {', '.join(VARIANTS)}")
     row = variant.removeprefix(SMALL_PREFIX)
     chosen = SMALL if row != variant else Hyperparameters()
-    if row == "scene":
-        chosen = replace(chosen, num_frames=1)
     chosen = set_hyperparameters("cross_modal", chosen, hyperparameters)
+    if row == "scene":  # Whatever the other rows of its table look at.
+        chosen = replace(chosen, num_frames=1)
     if chosen.side > min(chosen.frame_width, chosen.frame_height):
         raise UsageError(f"cross_modal: a crop of {chosen.side} does not fit into the frame")
     modalities, ours = ROWS[row], row == "cross-modal"
@@ -235,6 +236,7 @@ def cross_modal(variant: str = "cross-modal", **hyperparameters: Any) -> Recipe:
     return Recipe(
         name="cross_modal",
         arguments={"variant": variant, **asdict(chosen)},
+        hyperparameters=chosen,
         variants=VARIANTS,
         tables=TABLES,
         paper=PAPER,

@@ -136,6 +136,7 @@ def _build(variant: str, hyper: Hyperparameters) -> Recipe:
     return Recipe(
         name="deep_impression",
         arguments={"variant": variant, **asdict(hyper)},
+        hyperparameters=hyper,
         variants=VARIANTS,
         paper=PAPER,
         inputs={name: labels[name] for name in used},

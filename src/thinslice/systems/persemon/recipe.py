@@ -12,7 +12,7 @@ What else the paper leaves open is an argument or said where it is decided.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -74,11 +74,11 @@ class Hyperparameters:
     """
 
     width: int = WIDTHS[0]
-    deep: str = "1,2,4,1"
+    deep: Literal["1,2,4,1", "1,1,1,1", "0,0,0,0"] = "1,2,4,1"
     num_features: int = NUM_FEATURES
     shrink: int = 1
     draws: int = 3
-    detector: str = "mtcnn"
+    detector: Literal["mtcnn", "landmarker", "hog"] = "mtcnn"
     sphereface: str = IMPORTED
     faces_per_step: int = 100
     steps: int = 56_000
@@ -87,7 +87,7 @@ class Hyperparameters:
     weight_decay: float = 5e-4
     margin: float = 0.05
     printed_loss: bool = False
-    ram_reaches: str = "all"
+    ram_reaches: Literal["all", "ram"] = "all"
     emotion_weight: float = 1.0
     classifier_weight: float = 0.1
     confusion_weight: float = 0.1
@@ -156,6 +156,7 @@ def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
     return Recipe(
         name="persemon",
         arguments={"variant": variant, **asdict(hyper)},
+        hyperparameters=hyper,
         variants=VARIANTS,
         tables=TABLES,
         further_scores=further_scores,
