@@ -3,6 +3,7 @@
 import codecs
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,33 @@ _PLAIN: Final = {
 """How our own texts read where an encoding lacks their characters."""
 
 _HANDLER: Final = "thinslice.plain"
+
+
+@dataclass
+class Volume:
+    """How much a command says on stderr: `--quiet` and `--verbose`, given before or after the command's name."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+def volume() -> Volume:
+    """Return the volume of the command that runs; the usual one outside the command line."""
+    context = click.get_current_context(silent=True)
+    found = context.find_object(Volume) if context else None
+    return found or Volume()
+
+
+def say(text: str) -> None:
+    """Tell on stderr what is worth knowing but neither result, warning nor failure; nothing with `--quiet`."""
+    if not volume().quiet:
+        click.echo(text, err=True)
+
+
+def detail(text: str) -> None:
+    """Tell on stderr what only those want to know who said `--verbose`."""
+    if volume().verbose:
+        click.echo(text, err=True)
 
 
 def prepare_streams() -> None:

@@ -2,8 +2,10 @@
 
 import importlib
 import os
+import platform
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -11,8 +13,9 @@ import click
 
 from thinslice import __version__
 from thinslice.assets.folders import matplotlib_dir
+from thinslice.cli.group import Group, add_volume
 from thinslice.errors import ThinsliceError, printable
-from thinslice.output import prepare_streams
+from thinslice.output import Volume, detail, prepare_streams
 
 COMMANDS = {
     "predict": "thinslice.cli.predict:predict",
@@ -36,14 +39,14 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Imports a command's module when it is called, so that predict starts fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all commands in the order of the table above, then those of single systems."""
         return [*COMMANDS, *_commands_of_systems()]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def find(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command, importing it."""
         where = COMMANDS.get(cmd_name) or _commands_of_systems().get(cmd_name)
         if where is None:
@@ -59,6 +62,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; Ctrl-C ends it with 130 and the line that says how to go on."""
+        detail(f"thinslice {__version__}, Python {platform.python_version()}, {platform.platform()}")
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -83,6 +87,9 @@ def cli() -> None:
     """
 
 
+add_volume(cli)
+
+
 def _how_to_go_on(arguments: Sequence[str]) -> str:
     command = arguments[0] if arguments else ""
     call = shlex.join(["thinslice", *arguments])
@@ -100,9 +107,12 @@ def main() -> None:
     prepare_streams()
     # matplotlib's font list belongs into our cache, where the command that deletes it finds it.
     os.environ.setdefault("MPLCONFIGDIR", str(matplotlib_dir()))
+    said = Volume()
     try:
-        cli(prog_name="thinslice")
+        cli(prog_name="thinslice", obj=said)
     except ThinsliceError as error:
+        if said.verbose:
+            traceback.print_exc()
         _end(str(error), 2)
     except MemoryError:
         _end("not enough memory; give it less at once, or a machine with more", 1)

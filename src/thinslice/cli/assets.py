@@ -17,11 +17,12 @@ from thinslice.assets import (
     remove_asset,
 )
 from thinslice.bundle import is_bundle
+from thinslice.cli.group import Group
 from thinslice.errors import ThinsliceError
-from thinslice.output import print_json
+from thinslice.output import print_json, say
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def assets(context: click.Context, as_json: bool) -> None:
@@ -66,7 +67,7 @@ def get(names: tuple[str, ...], folder: Path | None) -> None:
     for name in names:
         try:
             found = get_asset(name, folder)
-            click.echo(f"{name}: {found.path} ({found.place})", err=True)
+            say(f"{name}: {found.path} ({found.place})")
             _make_bundles(name)
             if ASSETS[name].also_needed:
                 _get_also_needed(ASSETS[name].also_needed, folder)
@@ -91,10 +92,10 @@ def remove(names: tuple[str, ...]) -> None:
         for bundle in _bundles_of(name):
             shutil.rmtree(bundle)
             removed = True
-            click.echo(f"removed bundle {bundle}", err=True)
+            say(f"removed bundle {bundle}")
         found, _ = locate(ASSETS[name])
         elsewhere = f"; still found at {found.path} ({found.place})" if found else ""
-        click.echo(f"{name}: {'removed' if removed else 'nothing of it in the cache'}{elsewhere}", err=True)
+        say(f"{name}: {'removed' if removed else 'nothing of it in the cache'}{elsewhere}")
 
 
 @assets.command()
@@ -112,8 +113,8 @@ def clear(bundles_too: bool) -> None:
     sweep(uploads_dir())
     for bundle in [bundle for name in ASSETS for bundle in _bundles_of(name)] if bundles_too else []:
         shutil.rmtree(bundle)
-        click.echo(f"removed bundle {bundle}", err=True)
-    click.echo("cleared" if clear_assets() else f"nothing in {cache_dir()}", err=True)
+        say(f"removed bundle {bundle}")
+    say("cleared" if clear_assets() else f"nothing in {cache_dir()}")
 
 
 def _get_also_needed(name: str, folder: Path | None) -> None:
@@ -124,7 +125,7 @@ def _get_also_needed(name: str, folder: Path | None) -> None:
         except ThinsliceError as error:
             problem = error
         else:
-            click.echo(f"{name}: {found.path} ({found.place})", err=True)
+            say(f"{name}: {found.path} ({found.place})")
             return
     click.echo(f"also needed, not here yet: {problem}", err=True)
 
@@ -136,7 +137,7 @@ def _make_bundles(name: str) -> None:
     for system in list_systems().values():
         if name in system.bundles_of:
             for bundle in load_object(system.bundles_of[name])(asset_files(name), bundle_dir()):
-                click.echo(f"bundle {bundle.name}: {bundle}", err=True)
+                say(f"bundle {bundle.name}: {bundle}")
 
 
 def _bundles_of(name: str) -> list[Path]:

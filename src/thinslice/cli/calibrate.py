@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from thinslice.output import print_json
+from thinslice.output import print_json, say
 
 EPILOG = """\b
 Examples:
@@ -82,9 +82,9 @@ def calibrate(
     _report(fitted, file, rows, own, as_json)
     if fit is not None and (own_labels := len(set(where) & set(fit_where))):
         click.echo(f"warning: {own_labels} clips are also in {fit}: calibrated by their own labels", err=True)
-    click.echo(f"wrote {len(rows):,} clips to {out}", err=True)
+    say(f"wrote {len(rows):,} clips to {out}")
     if left := len(file.clips) - len(rows):
-        click.echo(f"{left} predicted clips are not in {labels}; they are left out", err=True)
+        say(f"{left} predicted clips are not in {labels}; they are left out")
         raise SystemExit(1)
 
 

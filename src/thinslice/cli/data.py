@@ -4,15 +4,16 @@ import importlib
 import importlib.util
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from thinslice.cli.group import Group
 from thinslice.cli.workers import workers_option
-from thinslice.output import print_json
+from thinslice.output import print_json, say
+from thinslice.progress import progress
 
 if TYPE_CHECKING:
     from thinslice.data.first_impressions import Imported
@@ -32,15 +33,15 @@ NUM_EXAMPLES = 2
 _PATH = click.Path(path_type=Path)
 
 
-class _DataGroup(click.Group):
+class _DataGroup(Group):
     """Also finds commands that live in modules of their own, where these are installed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         lazy = [name for name, where in LAZY_COMMANDS.items() if importlib.util.find_spec(where.partition(":")[0])]
         return [*super().list_commands(ctx), *lazy]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        command = super().get_command(ctx, cmd_name)
+    def find(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().find(ctx, cmd_name)
         if command is None and cmd_name in self.list_commands(ctx):
             module, _, attribute = LAZY_COMMANDS[cmd_name].partition(":")
             command = getattr(importlib.import_module(module), attribute)
@@ -91,7 +92,7 @@ def import_first_impressions_command(
     """
     from thinslice.data.first_impressions import import_first_impressions
 
-    with _progress("extract", sys.stderr.isatty() and extract_to is not None, in_bytes=True) as step:
+    with progress("extract", in_bytes=True) as step:
         imported = import_first_impressions(
             folder, labels=labels, password=password, extract_to=extract_to, on_extracted=step
         )
@@ -149,7 +150,7 @@ def verify_command(
         return
     table = load_manifest(manifest)
     memory = memory or cache_dir() / "verify.jsonl"
-    with _progress("verify", sys.stderr.isatty()) as step:
+    with progress("verify") as step:
         verified = verify(
             table, depth=depth, media=not no_media, memory=memory, fresh=fresh, workers=workers, on_file=step
         )
@@ -312,11 +313,11 @@ def _print_imported(imported: "Imported", out: Path) -> None:
 
     manifest, counts = imported.manifest, imported.counts()
     for where, what in imported.read.items():
-        click.echo(f"read {where}: {what}", err=True)
+        say(f"read {where}: {what}")
     for why, files in _grouped(imported.not_read).items():
-        click.echo(f"not read: {_some(files)} ({why})", err=True)
+        say(f"not read: {_some(files)} ({why})")
     for note in imported.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}")
     columns = {"clips": "clips", "official": "official", "labelled": "with labels", "transcripts": "transcript"}
     columns["media"] = "media"
     if not any(row["official"] for row in counts.values()):  # one's own clips: nothing to compare with
@@ -425,22 +426,6 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     with console.capture() as captured:
         console.print(table)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
-
-
-@contextmanager
-def _progress(what: str, shown: bool, in_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Give a function (done, total) that moves a bar on stderr, where a person is looking."""
-    if not shown:
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    amount = DownloadColumn() if in_bytes else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print_json(document: Any) -> None:

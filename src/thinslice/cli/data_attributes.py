@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from thinslice.cli.workers import workers_option
+from thinslice.output import say
 
 _PATH = click.Path(path_type=Path)
 COLUMNS = ("clip", "age", "gender", "emotion", "emotion_confidence")
@@ -47,7 +48,7 @@ def attributes(manifest: Path, store: Path, out: Path, workers: int) -> None:
     there = set(reader.clips)
     rows = [(clip, *_cells(reader.read(clip, "attributes"))) for clip in table.clips if clip in there]
     write_atomically(out, format_table(COLUMNS, rows).encode())
-    click.echo(f"wrote {len(rows):,} clips of {len(table):,} to {out}", err=True)
+    say(f"wrote {len(rows):,} clips of {len(table):,} to {out}")
     if extracted.failures:
         for _, _, _, why in extracted.failures[:NUM_SHOWN]:
             click.echo(f"failed: {why}", err=True)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from thinslice.output import say
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -39,4 +41,4 @@ def balance(manifest: Path, by: str, out: Path, split: str, most: float) -> None
     order = ordered_groups([group for group, _ in counts])
     for (group, weight), count in sorted(counts.items(), key=lambda item: order.index(item[0][0])):
         click.echo(f"{group}: {count:,} clips, weight {float(weight):.3g}{' (cut)' if float(weight) == most else ''}")
-    click.echo(f"wrote {out}: digest {made.digest[:12]}", err=True)
+    say(f"wrote {out}: digest {made.digest[:12]}")

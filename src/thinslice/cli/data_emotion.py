@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from thinslice.output import print_json
+from thinslice.output import print_json, say
+from thinslice.progress import progress
 
 _PATH = click.Path(path_type=Path)
 
@@ -53,15 +54,8 @@ def import_emotion(
     if kind == "aff-wild":
         if frames_to is None:
             raise click.UsageError("aff-wild needs --frames-to DIR: its frames become pictures")
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task("frames", total=None)
-            imported = import_aff_wild(
-                source, frames_to, every_s, lambda done, total: bar.update(task, completed=done, total=total)
-            )
+        with progress("frames") as step:
+            imported = import_aff_wild(source, frames_to, every_s, step)
     elif kind == "afew-va":
         imported = import_afew_va(source)
     else:
@@ -82,9 +76,9 @@ def import_emotion(
         print_json(document)
     else:
         for note in imported.notes[:NUM_SHOWN]:
-            click.echo(f"note: {note}", err=True)
+            say(f"note: {note}")
         if len(imported.notes) > NUM_SHOWN:
-            click.echo(f"{len(imported.notes) - NUM_SHOWN:,} more notes: --json", err=True)
+            say(f"{len(imported.notes) - NUM_SHOWN:,} more notes: --json")
         counts = ", ".join(f"{count:,} {split}" for split, count in splits.items())
         click.echo(
             f"wrote {out}: {len(manifest):,} rows ({counts}) of {len(set(manifest.speakers)):,} speakers, "

@@ -1,12 +1,13 @@
 """``thinslice data planted``: synthetic talking heads whose labels have known causes."""
 
 import json
-import sys
 from pathlib import Path
 
 import click
 
 from thinslice.cli.workers import workers_option
+from thinslice.output import say
+from thinslice.progress import progress
 
 
 @click.command(
@@ -60,12 +61,7 @@ def planted(
         raise click.UsageError(f"--size {size}: write width x height in pixels, such as 456x256")
     form = Format(width=int(width), height=int(height), rate_hz=rate_hz, duration_s=duration_s, style=style)
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("draw", total=num_clips)
+    with progress("draw") as step:
         manifest = plant(
             folder,
             num_clips,
@@ -73,7 +69,7 @@ def planted(
             seed,
             form,
             workers,
-            on_done=lambda done, total: bar.update(task, completed=done, total=total),
+            on_done=step,
         )
     written = [folder / "manifest.csv"]
     if emotion_images:
@@ -95,4 +91,4 @@ def planted(
         f"wrote {' and '.join(map(str, written))}: {len(manifest):,} clips of {speakers:,} speakers, "
         f"digest {manifest.digest[:12]}"
     )
-    click.echo("synthetic: these clips say nothing about accuracy on people", err=True)
+    say("synthetic: these clips say nothing about accuracy on people")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from thinslice.output import print_json
+from thinslice.output import print_json, say
 
 EPILOG = """\b
 Examples:
@@ -119,7 +119,7 @@ def evaluate(
         print_tables(build_tables(card))
     _report(card)
     if card.missing and len(found := dict.fromkeys(labelled.columns["split"])) > 1 and not splits:
-        click.echo(f"{labels} holds the splits {', '.join(found)}; --split NAME scores one of them", err=True)
+        say(f"{labels} holds the splits {', '.join(found)}; --split NAME scores one of them")
     problems = file.problems + (other.problems if other is not None else ())
     lost = any(problem.is_loss for problem in problems)
     left_over = [card.missing, card.unknown, card.unlabelled]
@@ -144,7 +144,7 @@ def _write(out: Path, card: Any, scored: Any) -> None:
         write_atomically(out / name, text.encode())
     figures.save_figure(figures.plot_accuracy_r2(card), out / "accuracy_r2")
     figures.save_figure(figures.plot_scatter(scored, card), out / "scatter")
-    click.echo(f"wrote {', '.join(texts)}, accuracy_r2 and scatter (.png, .svg) to {out}", err=True)
+    say(f"wrote {', '.join(texts)}, accuracy_r2 and scatter (.png, .svg) to {out}")
 
 
 def _report(card: Any) -> None:

@@ -9,7 +9,7 @@ import click
 
 from thinslice import DEFAULT_BUNDLE
 from thinslice.files import write_atomically
-from thinslice.output import make_folder
+from thinslice.output import make_folder, say
 from thinslice.types import Explanation
 
 EPILOG = """\b
@@ -44,7 +44,7 @@ def explain(clip: str, bundle: str, transcript: str | None, out: Path) -> None:
     for index, picture in enumerate(explanation.pictures):
         write_atomically(out / f"picture_{index:02d}.png", picture.png)
     write_report([prediction], [], predictor.cards, out / "report.html")
-    click.echo(f"wrote {out / 'explanation.json'} and {out / 'report.html'}", err=True)
+    say(f"wrote {out / 'explanation.json'} and {out / 'report.html'}")
 
 
 def _document(explanation: Explanation) -> dict[str, Any]:

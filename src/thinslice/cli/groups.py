@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from thinslice.output import print_json
+from thinslice.output import print_json, say
 
 EPILOG = """\b
 Examples:
@@ -154,4 +154,4 @@ def _write(
         sure = clips.columns.get(confidence, ("",) * len(clips.clips))
         save_figure(plot_emotions(clips.columns[found["emotion"]], sure), out / "emotions")
         written.append("emotions (.png, .svg)")
-    click.echo(f"wrote {', '.join(written)} to {out}", err=True)
+    say(f"wrote {', '.join(written)} to {out}")

@@ -2,17 +2,18 @@
 
 import click
 
+from thinslice.cli.group import Group
 from thinslice.systems import list_systems, load_object
 
 
-class _ImportGroup(click.Group):
+class _ImportGroup(Group):
     """Has a command for each import of a system, imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all imports."""
         return sorted(name for system in list_systems().values() for name in system.imports)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def find(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return an import's command."""
         for system in list_systems().values():
             if cmd_name in system.imports:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
+from thinslice.output import say
 
 
 def read_labelled(path: Path, splits: Sequence[str] = (), attributes: Path | None = None) -> Any:
@@ -66,7 +66,7 @@ def join_attributes(clips: Sequence[str], columns: Mapping[str, Sequence[str]], 
             raise ManifestError(f"{table.where(row)}: clip {clips[clip]} stands there twice; keep one row")
         row_of[clip] = row
     if others := len(table.rows) - len(row_of):
-        click.echo(f"{path}: {others} rows are of other clips", err=True)
+        say(f"{path}: {others} rows are of other clips")
     joined = dict(columns)
     for name in table.header:
         if name == "clip":

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from thinslice.output import print_json
+from thinslice.output import print_json, say
 
 EPILOG = """\b
 Examples:
@@ -64,7 +64,7 @@ def votes(votes: Path, out: Path, clips: Path | None, scale: str | None, seed: i
     save_manifest(manifest, out)
     for line in sheet.warnings:
         click.echo(f"warning: {line}", err=True)
-    click.echo(f"wrote the scores of {len(manifest):,} clips to {out}", err=True)
+    say(f"wrote the scores of {len(manifest):,} clips to {out}")
     if as_json:
         print_json(sheet.to_dict())
     else:

@@ -1,10 +1,13 @@
 """Whether a path can be read at all, before any decoder sees it."""
 
 import os
+import re
 import stat
 from pathlib import Path
 
 from thinslice.errors import MediaError
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(?=[^/])", re.IGNORECASE)
 
 
 def check_file(path: Path) -> None:
@@ -12,6 +15,10 @@ def check_file(path: Path) -> None:
     try:
         status = path.stat()
     except FileNotFoundError:
+        if _ADDRESS.match(str(path)):
+            # A path has lost one of the slashes.
+            address = _ADDRESS.sub(r"\1://", str(path), count=1)
+            raise MediaError(f"{address}: is an address, and thinslice reads files; download it first") from None
         raise MediaError(f"{path}: no such file; check its name and folder") from None
     except PermissionError:
         raise MediaError(f"{path}: may not be read; ask for read permission on its folder") from None

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from thinslice.output import say
+
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -27,5 +29,5 @@ def bimodal(files: tuple[Path, ...], out: Path) -> None:
     for path, network in zip(files, networks, strict=True):
         origin = "the authors' file" if network.official else "unknown, not a file the authors published"
         numbers = sum(array.size for array in network.arrays.values())
-        click.echo(f"{path}: {network.architecture}, {numbers:,} weights, {origin}", err=True)
-    click.echo(f"wrote {folder}", err=True)
+        say(f"{path}: {network.architecture}, {numbers:,} weights, {origin}")
+    say(f"wrote {folder}")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from thinslice.output import say
+
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -46,7 +48,7 @@ def deep_impression(file: Path, out: Path, clips: tuple[Path, ...]) -> None:
             f"{', '.join(unknown)}: no published scores; there are {', '.join(EXPECTED)}", param_hint="--check"
         )
     exported = import_deep_impression(file, out)
-    click.echo(f"wrote {out}: differs from PyTorch by {exported.largest_difference:.1e} at most", err=True)
+    say(f"wrote {out}: differs from PyTorch by {exported.largest_difference:.1e} at most")
     predictor = Predictor(out)
     agreed = True
     for clip in clips:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from thinslice.files import write_atomically
-from thinslice.output import make_folder, print_json
+from thinslice.output import make_folder, print_json, say
 
 _PATH = click.Path(path_type=Path)
 
@@ -80,7 +80,7 @@ def emotion(
         print_json(document)
     else:
         _print(document)
-        click.echo(f"wrote {out}", err=True)
+        say(f"wrote {out}")
     sys.exit(1 if failed else 0)
 
 
@@ -192,4 +192,4 @@ def sphereface(file: Path) -> None:
         raise MissingExtraError("import sphereface", "train") from None
     from thinslice.systems.persemon.weights import import_sphereface
 
-    click.echo(f"wrote {import_sphereface(file)}", err=True)
+    say(f"wrote {import_sphereface(file)}")
