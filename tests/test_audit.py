@@ -1,6 +1,8 @@
 """The audit of splits, on made-up datasets with known leaks and on the real training split."""
 
 import json
+import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from thinslice.cli import cli
+from thinslice.data.manifest import load_manifest
 from thinslice.errors import ManifestError
 from thinslice.evaluate import metrics
 from thinslice.evaluate.audit import audit
 from thinslice.evaluate.lookup import fit_lookup, leave_one_out
+from thinslice.traits import TARGETS
 
 
 def _data(num_speakers: int = 80, clips: int = 4) -> tuple[list[str], np.ndarray]:
@@ -138,3 +142,42 @@ def test_the_official_splits_share_speakers(real_data: Path) -> None:
     found = audit([speaker_of(name) for name in clips], splits, np.full((len(clips), 6), np.nan))
     assert round(found["splits"]["test"]["seen_share"], 2) == 0.84
     assert "84% of the 2,000 test clips" in " ".join(found["verdict"])
+
+
+def test_work_and_memory_grow_with_the_table_and_no_faster(tmp_path: Path) -> None:
+    def cost(num: int) -> tuple[int, int]:
+        """Return how many functions are called for a table of so many clips, and the most bytes that reading holds."""
+        rng = np.random.default_rng(0)
+        scores = rng.uniform(size=(num, 6))
+        rows = [
+            f"c{i:06d}.mp4,clips/c{i:06d}.mp4,{('train', 'test')[i % 4 == 3]},s{i // 3},"
+            + ",".join(f"{score:.6f}" for score in scores[i])
+            for i in range(num)
+        ]
+        path = tmp_path / f"{num}.csv"
+        path.write_text("\n".join([f"clip,path,split,speaker,{','.join(TARGETS)}", *rows, ""]))
+        calls = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        def work() -> None:
+            table = load_manifest(path)
+            audit(table.speakers, table.splits, table.labels())
+            assert table.digest
+
+        work()  # What is imported and compiled at the first time does not count.
+        sys.setprofile(count)
+        work()
+        sys.setprofile(None)
+        tracemalloc.start()
+        load_manifest(path)
+        held = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return calls, held
+
+    (few_calls, few_bytes), (many_calls, many_bytes) = cost(1_000), cost(4_000)
+    assert (many_calls - few_calls) / 3_000 < 22
+    assert (many_bytes - few_bytes) / 3_000 < 1_200
+    assert many_calls < 4.2 * few_calls

@@ -2,9 +2,10 @@
 
 import io
 import json
+import re
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,13 @@ def zip_bomb(num_bytes: int, levels: int = 1) -> bytes:
     return data
 
 
+def terabyte_array() -> bytes:
+    """A NumPy file (.npy) whose head claims 2^37 numbers of 8 bytes, and that holds none."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": (2**37,)})
+    return head.getvalue()
+
+
 def manifest_text(num_clips: int = 12) -> str:
     """A small labelled manifest."""
     rows = [
@@ -151,3 +159,21 @@ def absurd_json(document: Any, rng: np.random.Generator) -> str:
     value: Any = rng.choice(7)
     at[key] = (None, -1, 1e308, "../../x", [], {}, "x" * 100_000)[int(value)]
     return json.dumps(document)
+
+
+def write_system(path: Path) -> None:
+    """Write the system of docs/your-own-system.md, a small network on the voice, into a file of its own."""
+    page = Path(__file__).parents[2] / "docs" / "your-own-system.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
+    path.write_text(code, "utf-8")
+
+
+def write_clips(folder: Path, names: Sequence[str]) -> None:
+    """Write recordings of 1.5 s and m.csv with made-up labels; the last is for validation, the others for training."""
+    rows = []
+    for number, name in enumerate(names):
+        write_media(folder / name, [voice_like(1.5, 16_000, seed=number)], rate_hz=16_000, audio_codec="pcm_s16le")
+        split = "validation" if number == len(names) - 1 else "train"
+        scores = np.random.default_rng(number).uniform(0.2, 0.8, len(TRAITS))
+        rows.append(f"{name},{name},{split},s{number}," + ",".join(f"{score:.4f}" for score in scores))
+    (folder / "m.csv").write_text("\n".join([f"clip,path,split,speaker,{','.join(TRAITS)}", *rows, ""]), "utf-8")

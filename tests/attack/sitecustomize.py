@@ -9,8 +9,14 @@ from typing import Any
 
 def _sabotage() -> None:
     from thinslice.infer.predictor import Predictor
+    from thinslice.media.source import Source
 
-    predict = Predictor.predict
+    predict, audio = Predictor.predict, Source.audio
+
+    def audio_or_die(self: Source, *arguments: Any, **options: Any) -> Any:
+        if self.path.name.startswith("crash"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return audio(self, *arguments, **options)
 
     def predict_or_die(self: Predictor, path: Any, **options: Any) -> Any:
         name = os.path.basename(str(path))
@@ -21,6 +27,7 @@ def _sabotage() -> None:
         return predict(self, path, **options)
 
     Predictor.predict = predict_or_die  # type: ignore[method-assign]
+    Source.audio = audio_or_die  # type: ignore[method-assign]
 
 
 if os.environ.get("THINSLICE_SABOTAGE") and "multiprocessing.resource_tracker" not in " ".join(sys.orig_argv):

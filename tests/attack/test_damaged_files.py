@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hostile import (
     predictions_text,
     sound_files,
     subtitles_text,
+    terabyte_array,
     zip_bomb,
 )
 from media_files import numbered, voice_like, write_media
@@ -86,6 +88,31 @@ def test_boxes_are_read_to_a_bounded_depth_and_number(tmp_path: Path) -> None:
     (tmp_path / "many.mp4").write_bytes(whole + many_boxes(100_001))
     with pytest.raises(MediaError, match=r"many\.mp4: over 100,000 parts \(boxes\) in it"):
         Source(tmp_path / "many.mp4").audio(16_000)
+
+
+def test_arrays_that_claim_a_terabyte_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from thinslice.features.text_embedding import extract_text_vector
+    from thinslice.formats.npz import read_npz
+    from thinslice.systems.audiovisual_attributes.vgg_face import VggFace
+    from thinslice.systems.audiovisual_attributes.weights import load_vgg_face
+    from thinslice.systems.cr_net.trees import load_estimator
+
+    claim = terabyte_array()
+    for name in ("trees.npz", "svr.npz"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("conv1_1.weight.npy", claim)
+    (tmp_path / "a.vector.npy").write_bytes(claim)
+    readers: list[tuple[str, Callable[[], object]]] = [
+        ("trees.npz", lambda: load_estimator(tmp_path)),
+        ("trees.npz", lambda: load_vgg_face(VggFace(2, 4, 32), tmp_path / "trees.npz")),
+        ("svr.npz", lambda: read_npz(tmp_path / "svr.npz", {"conv1_1.weight": (2**37,)}, "a test")),
+        ("a.vector.npy", lambda: extract_text_vector(Source(tmp_path / "a.mp4"))),
+    ]
+    for name, read in readers:
+        with pytest.raises(ThinsliceError, match=name) as refused:
+            read()
+        assert "\n" not in str(refused.value)
 
 
 def test_pictures_over_the_bound_are_not_decoded_and_the_sound_is_heard(

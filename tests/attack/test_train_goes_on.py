@@ -1,5 +1,10 @@
 """Training that is interrupted, or runs out of disk: one line, nothing lost, and it goes on where it stopped."""
 
+import csv
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -10,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
+from hostile import write_clips, write_system  # noqa: E402
 from test_files import full_disk  # noqa: E402
 from thinslice.errors import OutputError  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
@@ -17,6 +23,7 @@ from thinslice.train.recipe import Recipe, Update  # noqa: E402
 from thinslice.train.settings import LoopSettings  # noqa: E402
 from toy_recipe import adam, mae_loss, toy_data, toy_recipe, toy_stage  # noqa: E402
 
+HERE = Path(__file__).parent
 SETTINGS = LoopSettings(device="cpu", tensorboard=False)
 RESUME = LoopSettings(device="cpu", tensorboard=False, resume=True)
 AT_STEP: dict[int, Callable[[], object]] = {}
@@ -61,3 +68,19 @@ def test_a_full_disk_keeps_the_last_checkpoint_whole(tmp_path: Path) -> None:
     assert not list((tmp_path / "run" / "stages" / "all").glob("*.ckpt"))
     train(recipe(), toy_data(), tmp_path / "run", RESUME)
     assert (tmp_path / "run" / "scores.json").exists()
+
+
+def test_a_clip_that_crashes_its_decoder_is_left_out_and_the_others_are_trained_on(tmp_path: Path) -> None:
+    write_system(tmp_path / "voices.py")
+    write_clips(tmp_path, ["0.wav", "crash.wav", "2.wav", "3.wav"])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]), "THINSLICE_SABOTAGE": "1"}
+    call = [sys.executable, "-m", "thinslice", "train", "voices.py", "--data", "m.csv", "--out", "run"]
+    call += ["--device", "cpu", "--max-steps", "1"]
+    done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "1 clips left out (1 train)" in done.stderr
+    left_out = json.loads((tmp_path / "run" / "run.json").read_text())["data"]["origin"]["left_out"]
+    assert [entry[:2] for entry in left_out] == [["crash.wav", "train"]]
+    with open(tmp_path / "features" / "failures.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert "the process that read it died twice (SIGSEGV)" in row["error"]

@@ -89,7 +89,7 @@ def train(
     is_first = Processes.from_environment().rank == 0
     companions = parse_companions(companion)
     store = data.absolute().parent / "features" if store is None else store
-    run_data, left_out = load_run_data(recipe, data, store, companions, num_workers=workers)
+    run_data, left_out = load_run_data(recipe, data, store, companions, num_workers=workers, isolated=True)
     if is_first:
         counts = ", ".join(f"{len(clips):,} {split}" for split, clips in run_data.splits.items())
         click.echo(f"{recipe.name} {recipe.variant}: {counts} clips", err=True)

@@ -67,9 +67,10 @@ def read_table(path: str | os.PathLike[str], required: Sequence[str] = ()) -> Cs
 
 def parse_table(data: bytes, source: str, required: Sequence[str] = (), delimiter: str = ",") -> CsvTable:
     """Read a CSV file's bytes; as `read_table`, with another delimiter where a corpus uses one."""
-    text = decode_utf8(data, source)
+    decode_utf8(data, source)  # for its errors; below, text is made bit by bit, which keeps large tables lean
     # newline="" leaves newlines inside quotes as they are: transcripts are kept verbatim.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+    reader = csv.reader(text, strict=True, delimiter=delimiter)
     header: tuple[str, ...] | None = None
     rows: list[tuple[str, ...]] = []
     lines: list[int] = []

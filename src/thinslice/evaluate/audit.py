@@ -53,7 +53,8 @@ def audit(speakers: Sequence[str], splits: Sequence[str], labels: Floats, train_
     names = list(dict.fromkeys(splits))
     if train_split not in names:
         raise ManifestError(f"no split {train_split}; there are {', '.join(names)}: name one with --train-split")
-    rows: dict[str, list[int]] = {name: np.flatnonzero(np.asarray(splits) == name).tolist() for name in names}
+    split_of = np.asarray(splits)
+    rows: dict[str, list[int]] = {name: np.flatnonzero(split_of == name).tolist() for name in names}
     people = {name: {speakers[i] for i in index} for name, index in rows.items()}
     train = rows[train_split]
     train_labels, train_speakers = labels[train], [speakers[i] for i in train]

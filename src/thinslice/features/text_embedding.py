@@ -75,7 +75,7 @@ def extract_text_vector(source: Source) -> np.ndarray:
         vector = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise MediaError(f"{path}: missing; each clip needs the vector of its words there") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise MediaError(f"{path}: cannot be read ({error}); save it with numpy.save") from None
     if vector.ndim != 1 or vector.dtype.kind not in "fiu" or not len(vector) or not np.isfinite(vector).all():
         raise MediaError(f"{path}: not one vector of finite numbers (it is {vector.dtype} of shape {vector.shape})")

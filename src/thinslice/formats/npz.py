@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from thinslice.arrays import load_arrays
 from thinslice.errors import UsageError
 
 
@@ -41,8 +42,7 @@ def read_npz(
                     shape, dtype = _read_header(file)
                 if shape != shapes[name] or dtype.kind not in "fiu":
                     raise UsageError(f"{path}: {name} is {dtype} {shape}, not numbers {shapes[name]}")
-        with np.load(path, allow_pickle=False) as loaded:
-            return {name: loaded[name] for name in found}
+        return load_arrays(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError) as error:

@@ -39,6 +39,7 @@ def load_run_data(
     extract_missing: bool = True,
     num_workers: int = 1,
     on_done: Callable[[Outcome], None] = lambda outcome: None,
+    isolated: bool = False,
 ) -> tuple[RunData, list[LeftOut]]:
     """Return the clips of a manifest with their stored features, and the clips that had to be left out.
 
@@ -54,6 +55,7 @@ def load_run_data(
         extract_missing: whether to compute what the store lacks, where the media are there.
         num_workers: processes that extract.
         on_done: called after each extracted clip.
+        isolated: whether a single extracting worker, too, is a process of its own, which a clip may crash without harm.
 
     Raises:
         ManifestError: the manifest is wrong.
@@ -62,7 +64,7 @@ def load_run_data(
     """
     if recipe.check_needs is not None and extract_missing:
         recipe.check_needs()
-    fill = _Filling(store, max(num_workers, 1) if extract_missing else 0, on_done)
+    fill = _Filling(store, max(num_workers, 1) if extract_missing else 0, on_done, isolated)
     table = load_manifest(manifest)
     table = table.select([i for i, split in enumerate(table.splits) if split in SPLITS])
     rows, clips, left_out = _open(table, recipe.features, recipe.outputs, fill)
@@ -106,6 +108,7 @@ class _Filling:
     store: Path
     num_workers: int
     on_done: Callable[[Outcome], None]
+    isolated: bool
 
 
 def _open(
@@ -138,7 +141,7 @@ def _open_filled(
         reader, absent = _reader(table, specs, fill.store)
         if not (can_extract and absent):
             return reader, absent
-    filled = fill_store(table, specs, fill.store, fill.num_workers, on_done=fill.on_done)
+    filled = fill_store(table, specs, fill.store, fill.num_workers, on_done=fill.on_done, isolated=fill.isolated)
     if (fill.store / "features").is_dir() or not filled.failures:
         reader, absent = _reader(table, specs, fill.store)
         if reader.clips or not filled.failures:

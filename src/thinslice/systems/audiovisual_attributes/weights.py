@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from thinslice.arrays import load_arrays
 from thinslice.errors import UsageError
 from thinslice.formats.caffemodel import read_caffemodel
 from thinslice.formats.torch7 import MODULES, LuaTable, Module, Torch7Error, read_torch7
@@ -145,8 +146,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], str]:
         return _read_caffe(path), "bgr"
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                values: Mapping[str, Any] = {name: archive[name] for name in archive.files}
+            values: Mapping[str, Any] = load_arrays(path)
         else:
             values = torch.load(path, map_location="cpu", weights_only=True)
             values = {name: value.numpy() for name, value in values.items()}

@@ -10,7 +10,6 @@ can be obtained in the same way"). What figure 11 says of the random forest and 
 trees with bootstrapping and scikit-learn's other settings, and an RBF kernel on standardised features.
 """
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from thinslice.arrays import load_arrays
 from thinslice.errors import MissingExtraError, UsageError
 from thinslice.layers.onnx_graph import GraphWriter
 
@@ -250,10 +250,9 @@ def load_estimator(folder: Path) -> Forest | SupportVectors:
     is_forest = (folder / "trees.npz").is_file()
     path = folder / ("trees.npz" if is_forest else "svr.npz")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = load_arrays(path)
         if is_forest:
             return Forest(depth=int(arrays.pop("depth")), **arrays)
         return SupportVectors(**arrays)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); go on with: thinslice train ... --resume") from error
