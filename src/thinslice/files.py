@@ -80,15 +80,20 @@ def clear_write_errors(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, wait_s: float = 0.0, name: str = LOCK) -> Iterator[None]:
     """Keep other programs from writing their results into a folder; the lock ends with the process, even killed.
+
+    Args:
+        folder: the folder.
+        wait_s: how long to wait for another program that has it, seconds.
+        name: of the lock's file, for programs that write one file of the folder only.
 
     Raises:
         OutputError: another program has it, or it cannot be written.
     """
     import filelock
 
-    lock = filelock.FileLock(folder / LOCK, blocking=False)
+    lock = filelock.FileLock(folder / name, timeout=wait_s)
     with clear_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -100,7 +105,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            (folder / LOCK).unlink()  # whoever opened it meanwhile notices
+            (folder / name).unlink()  # whoever opened it meanwhile notices
         lock.release()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from thinslice.cli.submit import submission_options
 from thinslice.output import print_json, say
 
 EPILOG = """\b
@@ -17,6 +18,7 @@ Examples:
   thinslice evaluate predictions.csv --labels test.csv --train train.csv --group-by gender,age_group --out scores/
   thinslice evaluate predictions.csv --labels test.csv --attributes emotions.csv --group-by emotion
   thinslice evaluate predictions.csv --labels test.csv --votes votes.csv.gz
+  thinslice evaluate predictions.csv --labels test.csv --train train.csv --submit-to leaderboard.csv --system mine
 """
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NAMED = 10
@@ -70,6 +72,7 @@ _NAMED = 10
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@submission_options
 def evaluate(
     predictions: Path,
     labels: Path,
@@ -84,6 +87,7 @@ def evaluate(
     resamples: int,
     seed: int,
     as_json: bool,
+    submission: Any,
 ) -> None:  # fmt: skip
     """Score PREDICTIONS.csv (column clip and trait columns, most spellings are understood) against labels.
 
@@ -120,6 +124,8 @@ def evaluate(
     _report(card)
     if card.missing and len(found := dict.fromkeys(labelled.columns["split"])) > 1 and not splits:
         say(f"{labels} holds the splits {', '.join(found)}; --split NAME scores one of them")
+    if submission is not None:
+        _submit(submission, card, labelled, parts, predictions)
     problems = file.problems + (other.problems if other is not None else ())
     lost = any(problem.is_loss for problem in problems)
     left_over = [card.missing, card.unknown, card.unlabelled]
@@ -127,6 +133,15 @@ def evaluate(
         left_over.append(card.comparison.missing)
     if lost or any(left_over) or not card.num_clips:
         sys.exit(1)
+
+
+def _submit(submission: Any, card: Any, labelled: Any, parts: Any, predictions: Path) -> None:
+    from thinslice.evaluate.leaderboard import make_entry, submit
+
+    entry = make_entry(submission, card, labelled, parts, predictions.read_bytes())
+    replaced = submit(entry, submission.file)
+    took = "in the place of its earlier row" if replaced else "as a new row"
+    say(f"{submission.file}: {entry.system} stands there {took}; split {entry.test_sha256[:12]}")
 
 
 def _write(out: Path, card: Any, scored: Any) -> None:
