@@ -1,8 +1,10 @@
 """What an MP4 or MOV file says of its tracks where FFmpeg keeps it to itself: encryption, and rotation."""
 
+import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,12 +32,20 @@ class Track:
     entries: frozenset[bytes]
 
 
-def read_tracks(path: Path) -> list[Track]:
+def read_tracks(path: Path) -> tuple[Track, ...]:
     """Read the tracks of an MP4 or MOV file from its boxes; what is damaged, or lies too deep, is left out.
+
+    A file that is opened several times is read once.
 
     Raises:
         MediaError: more boxes than any recording has.
     """
+    state = os.stat(path)
+    return _read_tracks(path, (state.st_ino, state.st_size, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=8)
+def _read_tracks(path: Path, state: tuple[int, ...]) -> tuple[Track, ...]:
     tracks = []
     with open(path, "rb") as file:
         boxes = _Boxes(file)
@@ -49,10 +59,10 @@ def read_tracks(path: Path) -> list[Track]:
         except _TooManyBoxesError:
             why = f"over {MAX_BOXES:,} parts (boxes) in it, which no recording needs; convert it to mp4"
             raise MediaError(f"{path}: {why}") from None
-    return tracks
+    return tuple(tracks)
 
 
-def find_protection(tracks: list[Track]) -> str | None:
+def find_protection(tracks: Sequence[Track]) -> str | None:
     """Return why the tracks cannot be decoded without a key, or None. FFmpeg would decode noise or nothing."""
     entries = frozenset().union(*(track.entries for track in tracks))
     if entries & _APPLE:
