@@ -149,12 +149,12 @@ def test_attributes_are_joined_and_annotations_go_first(data: Path) -> None:
         "happy": 100,
     }
     assert groups["gender"]["groups"]["other"]["num_clips"] == 4  # only where the manifest is blank
-    assert "400 rows are of other clips" in stderr
+    assert "400 rows are for other clips" in stderr
     rows = _rows(data / "moods.csv")
     _write(data / "twice.csv", [rows[-1], rows[-1]])
     code, _, stderr = _run("evaluate", data / "test.csv", *arguments[:-1], data / "twice.csv", *by)
     assert code == 2
-    assert "twice.csv, line 3: clip s299.001.mp4 stands there twice" in stderr
+    assert "twice.csv, line 3: clip s299.001.mp4 is listed twice" in stderr
 
 
 def test_groups_prints_the_tables_and_writes_them(data: Path) -> None:

@@ -600,7 +600,7 @@ def test_own_folder_without_speakers_says_so(tmp_path: Path) -> None:
         ("clip,openness\na,high\n", "t.csv, line 2: openness is 'high', not a number"),
         ("clip,openness\na,1.5\n", "t.csv, line 2: openness is 1.5, outside [0, 1]; if that is the scale, name"),
         ("clip;openness\na;0.5\nb;0,5,1\n", "t.csv, line 3: openness is '0,5,1', not a number"),
-        ("clip,openness\na,0.5\na,0.5\n", "t.csv, line 3: a stands there twice, first at "),
+        ("clip,openness\na,0.5\na,0.5\n", "t.csv, line 3: a is listed twice, first at "),
         ("clip,openness\n,0.5\n", "t.csv, line 2: clip is empty"),
         ("clip,openness,ValueOpenness\na,0.5,0.5\n", "both openness and ValueOpenness are openness"),
         ("speaker,openness\na,0.5\n", "t.csv: no column that names clips"),

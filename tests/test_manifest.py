@@ -77,7 +77,7 @@ def test_a_manifest_is_read_as_written(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "line 1: no columns clip, path, split, speaker"),
         ("clip;path;split;speaker\na;b;c;d\n", "line 1: columns are separated by semicolons"),
         ("clip\tpath\tsplit\tspeaker\n", "line 1: columns are separated by tabs"),
-        (f"{HEADER},openness,openness\n", "line 1: column 'openness' stands there twice"),
+        (f"{HEADER},openness,openness\n", "line 1: column 'openness' is listed twice"),
         (f"{HEADER},\n", "line 1: a column has no name"),
         (f"{HEADER}\na,b,train\n", "line 2: 3 cells where the header has 4 columns"),
         (f"{HEADER}\na,b,train,s,x\n", "line 2: 5 cells where the header has 4 columns"),
@@ -87,9 +87,9 @@ def test_a_manifest_is_read_as_written(tmp_path: Path) -> None:
         (f"{HEADER}\n a,b,train,s\n", "line 2: clip ' a' has blanks around it"),
         (f'{HEADER}\n"a\nb",b,train,s\n', r"line 2: clip 'a\nb' has blanks around it or a control character"),
         (f'{HEADER}\na,"b\nc",train,s\n', r"line 2: path 'b\nc' holds a control character"),
-        (f"{HEADER}\na,b,train,s\n\na,c,test,s\n", "line 4: clip a stands there twice, first at "),
-        (f"{HEADER}\na.mp4,b,train,s\na,c,test,s\n", "line 3: clip a stands there twice"),
-        (f"{HEADER}\na.MP4,b,train,s\na.mp4,c,test,s\n", "line 3: clip a.mp4 stands there twice"),
+        (f"{HEADER}\na,b,train,s\n\na,c,test,s\n", "line 4: clip a is listed twice, first at "),
+        (f"{HEADER}\na.mp4,b,train,s\na,c,test,s\n", "line 3: clip a is listed twice"),
+        (f"{HEADER}\na.MP4,b,train,s\na.mp4,c,test,s\n", "line 3: clip a.mp4 is listed twice"),
         (f"{HEADER},openness\na,b,train,s,1.01\n", "line 2: openness is 1.01, outside [0, 1]"),
         (f"{HEADER},openness\na,b,train,s,-0.01\n", "line 2: openness is -0.01, outside [0, 1]"),
         (f"{HEADER},interview\na,b,train,s,1e999\n", "line 2: interview is 1e999, outside [0, 1]"),
@@ -136,7 +136,7 @@ def test_byte_order_mark_and_line_ends_do_not_matter(tmp_path: Path, bom: bytes,
 
 def test_newlines_inside_transcripts_are_verbatim_and_lines_count_on(tmp_path: Path) -> None:
     text = f'{HEADER},transcript\r\na,b,train,s,"1\r\n2\n3\r4"\r\nb,b,train,s,\r\nb,b,train,s,\r\n'
-    with pytest.raises(ManifestError, match=r"line 7: clip b stands there twice, first at .*line 6"):
+    with pytest.raises(ManifestError, match=r"line 7: clip b is listed twice, first at .*line 6"):
         load_manifest(_file(tmp_path, text))
     manifest = load_manifest(_file(tmp_path, text.rpartition("b,b")[0]))
     assert manifest.columns["transcript"][0] == "1\r\n2\n3\r4"

@@ -72,7 +72,7 @@ def test_a_big_endian_scalar_of_python_2() -> None:
 def test_the_misspelt_variable_is_known() -> None:
     assert parse_annotations(pickle.dumps({"neurotisicm": {"a": 0.5}}), "x") == {"neuroticism": {"a": 0.5}}
     both = {"neurotisicm": {"a": 0.5}, "neuroticism": {"a": 0.5}}
-    with pytest.raises(ManifestError, match="neuroticism stands there twice"):
+    with pytest.raises(ManifestError, match="neuroticism is listed twice"):
         parse_annotations(pickle.dumps(both), "x")
 
 

@@ -1,6 +1,6 @@
 """What of thinslice is installed, what is missing for what, and whether predict works. No connection is opened.
 
-A part that is absent is no fault; one that is there and does not work is.
+A missing optional part is not a fault. A part that is there and does not work is.
 """
 
 import os

@@ -40,7 +40,7 @@ def parse_targets(text: str) -> tuple[str, ...]:
                 f"and does not end with {', '.join(_ENDS)}"
             )
     if len({name.lower() for name in names}) < len(names):
-        raise UsageError(f"--targets {text}: a target stands there twice")
+        raise UsageError(f"--targets {text}: a target is listed twice")
     if len(names) > MAX_TARGETS:
         raise UsageError(f"--targets: {len(names)} targets; at most {MAX_TARGETS}")
     return names

@@ -56,12 +56,12 @@ class LazyGroup(Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments, and remember them for the line that says how to go on."""
+        """Parse the arguments, and remember them for the line that says how to continue."""
         ctx.meta["thinslice.arguments"] = list(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; Ctrl-C ends it with 130 and the line that says how to go on."""
+        """Run a command; Ctrl-C ends it with 130 and the line that says how to continue."""
         detail(f"thinslice {__version__}, Python {platform.python_version()}, {platform.platform()}")
         try:
             return super().invoke(ctx)
@@ -94,12 +94,12 @@ def _how_to_go_on(arguments: Sequence[str]) -> str:
     command = arguments[0] if arguments else ""
     call = shlex.join(["thinslice", *arguments])
     if command == "train":
-        return f"go on with: {call}{'' if '--resume' in arguments else ' --resume'}"
+        return f"continue with: {call}{'' if '--resume' in arguments else ' --resume'}"
     if command in ("extract", "table") or (command == "predict" and "--out" in arguments):
-        return f"what is done is kept, and the same call goes on where this one stopped: {call}"
+        return f"finished work is kept; the same call continues where this one stopped: {call}"
     if command == "predict":
-        return "nothing is kept; with --out DIR the same call would go on where it stopped"
-    return f"nothing is kept; begin again with: {call}"
+        return "nothing is kept; with --out DIR the same call would continue where it stopped"
+    return f"nothing is kept; start again with: {call}"
 
 
 def main() -> None:
@@ -115,7 +115,7 @@ def main() -> None:
             traceback.print_exc()
         _end(str(error), 2)
     except MemoryError:
-        _end("not enough memory; give it less at once, or a machine with more", 1)
+        _end("not enough memory; process less at once, or use a machine with more memory", 1)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); nothing more to say, and no traceback at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

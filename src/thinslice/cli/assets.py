@@ -26,7 +26,7 @@ from thinslice.output import print_json, say
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def assets(context: click.Context, as_json: bool) -> None:
-    """Pretrained files: list them, get them, remove them.
+    """List, get and remove pretrained files.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def assets(context: click.Context, as_json: bool) -> None:
 @assets.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_(as_json: bool) -> None:
-    """Show what is needed by what, whether it is here and where, its size and licence.
+    """Show each asset: what needs it, whether it is here and where, its size and licence.
 
     \b
     Example:
@@ -52,11 +52,11 @@ def list_(as_json: bool) -> None:
 
 @assets.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", type=click.Choice(list(ASSETS)))
-@click.option("--from", "folder", type=click.Path(path_type=Path), help="Folder that holds the files, under any names.")
+@click.option("--from", "folder", type=click.Path(path_type=Path), help="Folder with the files, under any names.")
 def get(names: tuple[str, ...], folder: Path | None) -> None:
-    """Make assets present: from a folder, else from where they already are, else from their official place.
+    """Get assets: from a folder, from another place on this machine, or from their official source.
 
-    Every file's sha256 is checked. What holds a system's trained networks is also made into bundles for predict.
+    Every file's SHA-256 is checked. Trained networks of a system are also converted into bundles for predict.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def get(names: tuple[str, ...], folder: Path | None) -> None:
 @assets.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", type=click.Choice(list(ASSETS)))
 def remove(names: tuple[str, ...]) -> None:
-    """Delete assets from thinslice's cache, and the bundles made from them; other places are left alone.
+    """Delete assets from the cache, and the bundles made from them. Other places are not touched.
 
     \b
     Example:
@@ -95,13 +95,13 @@ def remove(names: tuple[str, ...]) -> None:
             say(f"removed bundle {bundle}")
         found, _ = locate(ASSETS[name])
         elsewhere = f"; still found at {found.path} ({found.place})" if found else ""
-        say(f"{name}: {'removed' if removed else 'nothing of it in the cache'}{elsewhere}")
+        say(f"{name}: {'removed' if removed else 'not in the cache'}{elsewhere}")
 
 
 @assets.command()
-@click.option("--all", "bundles_too", is_flag=True, help="The bundles made from them, too: all that thinslice keeps.")
+@click.option("--all", "bundles_too", is_flag=True, help="Also the bundles made from them.")
 def clear(bundles_too: bool) -> None:
-    """Delete every asset from thinslice's cache, and what a killed server kept; bundles made from assets stay.
+    """Delete all assets from the cache, and uploads left by a killed server. Bundles made from assets stay.
 
     \b
     Examples:
@@ -118,7 +118,7 @@ def clear(bundles_too: bool) -> None:
 
 
 def _get_also_needed(name: str, folder: Path | None) -> None:
-    """Get what an asset needs beside it, from the same folder if it lies there; a failure is only told."""
+    """Get what an asset needs beside it, from the same folder if it lies there; a failure is only reported."""
     for place in (folder, None):
         try:
             found = get_asset(name, place)
@@ -127,7 +127,7 @@ def _get_also_needed(name: str, folder: Path | None) -> None:
         else:
             say(f"{name}: {found.path} ({found.place})")
             return
-    click.echo(f"also needed, not here yet: {problem}", err=True)
+    click.echo(f"also needed, but missing: {problem}", err=True)
 
 
 def _make_bundles(name: str) -> None:
@@ -169,7 +169,7 @@ def _print_list(as_json: bool) -> None:
             console.print(Text(f"    {line}", "red" if line in row["problems"] else "dim"), soft_wrap=True)
     absent = [row["name"] for row in rows if not row["present"]]
     if absent:
-        console.print(f"To get what is not here: thinslice assets get {' '.join(absent)}", soft_wrap=True)
+        console.print(f"Get the missing ones: thinslice assets get {' '.join(absent)}", soft_wrap=True)
 
 
 def _row(asset: Asset) -> dict:

@@ -1,4 +1,4 @@
-"""``thinslice audit``: what a dataset's splits give away before any model looks at a clip."""
+"""``thinslice audit``: what a dataset's splits reveal before any model looks at a clip."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,10 +29,10 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def audit(manifest: Path, train_split: str, votes: Path | None, as_json: bool) -> None:
-    """Report what the splits of MANIFEST give away before any model looks at a clip.
+    """Report what the splits of MANIFEST reveal before any model looks at a clip.
 
-    Which speakers they share, how much of the labels a speaker explains, and what a lookup of speakers scores on each
-    split.
+    It shows which speakers the splits share, how much of the labels a speaker explains, and what a lookup of speakers
+    scores on each split.
     """
     from thinslice.data.manifest import load_manifest
     from thinslice.data.votes import load_votes

@@ -1,4 +1,4 @@
-"""``thinslice calibrate``: a prediction file whose groups are placed neither too high nor too low."""
+"""``thinslice calibrate``: remove what is systematically too high or too low in each group of a prediction file."""
 
 from collections.abc import Sequence
 from pathlib import Path

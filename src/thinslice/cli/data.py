@@ -87,8 +87,8 @@ def import_first_impressions_command(
 ) -> None:
     """Make a manifest of the First Impressions download in DIR, V1 or V2, whole or in part, unpacked or not.
 
-    Labels, transcripts and media are found by name wherever they lie below DIR, also in archives within archives. What
-    is missing is listed. Exits with 1 if something could not be read; the rest is then in the manifest all the same.
+    Labels, transcripts and media are found by name anywhere below DIR, also in archives within archives. What
+    is missing is listed. Exits with 1 if something could not be read; the rest is still in the manifest.
     """
     from thinslice.data.first_impressions import import_first_impressions
 
@@ -121,7 +121,7 @@ Examples:
 @click.option(
     "--memory", type=_PATH, metavar="FILE", help="Where results are kept for the next run; else in the cache."
 )
-@click.option("--fresh", is_flag=True, help="Look at every file again, whatever an earlier run found.")
+@click.option("--fresh", is_flag=True, help="Look at every file again, ignoring what an earlier run found.")
 @click.option("--out", type=_PATH, metavar="CSV", help="Write findings, one row per clip.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with every clip concerned.")
 def verify_command(
@@ -136,7 +136,7 @@ def verify_command(
 ) -> None:
     """Check files against the official checksums, labels against their ranges and grid, media against the decoder.
 
-    Also: duplicate clips, speakers in more than one split. A run that was interrupted goes on where it stopped; a file
+    Also: duplicate clips, speakers in more than one split. An interrupted run continues where it stopped; a file
     is looked at again when its size or time has changed. Exits with 1 if a finding is an error. MANIFEST may also be a
     table of votes or ratings.
     """
@@ -228,7 +228,7 @@ def resplit_command(
     from thinslice.data.manifest import load_manifest, save_manifest
 
     if apply_split and (folds or save_split):
-        raise click.UsageError("--apply-split goes with neither --folds nor --save-split")
+        raise click.UsageError("--apply-split cannot be combined with --folds or --save-split")
     if folds and not shares.startswith("train=3,validation=1,test=1"):
         raise click.UsageError("--folds makes equal parts; leave out --shares")
     table = load_manifest(manifest)
@@ -320,7 +320,7 @@ def _print_imported(imported: "Imported", out: Path) -> None:
         say(f"note: {note}")
     columns = {"clips": "clips", "official": "official", "labelled": "with labels", "transcripts": "transcript"}
     columns["media"] = "media"
-    if not any(row["official"] for row in counts.values()):  # one's own clips: nothing to compare with
+    if not any(row["official"] for row in counts.values()):  # clips of the user's own: nothing to compare with
         del columns["official"]
     rows = [(split, *(f"{row[key]:,}" for key in columns)) for split, row in counts.items()]
     _print_table(("split", *columns.values()), rows)

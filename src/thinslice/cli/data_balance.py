@@ -27,7 +27,7 @@ def balance(manifest: Path, by: str, out: Path, split: str, most: float) -> None
     """Write MANIFEST with a column weight by which each group of training clips counts alike.
 
     `thinslice train` draws a clip as often as its weight says, for every recipe; a FitStage (trees) takes each clip
-    once all the same. What balancing gains and costs on real labels is in docs/groups.md.
+    once. What balancing gains and costs on real labels is in docs/groups.md.
     """
     from thinslice.data.balance import balance as balanced
     from thinslice.data.manifest import WEIGHT, load_manifest, save_manifest

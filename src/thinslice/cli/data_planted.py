@@ -51,7 +51,7 @@ def planted(
 
     Each trait has one known cause: mouth shape, background, head motion, voice, words. DIR/planted.json says which, and
     how well the best predictor from each input can do. Such clips show what a system can learn from; they say nothing
-    about accuracy on people. An interrupted call goes on where it stopped.
+    about accuracy on people. An interrupted call continues where it stopped.
     """
     from thinslice.data.planted.clip import Format
     from thinslice.data.planted.corpus import plant

@@ -18,7 +18,7 @@ def doctor(as_json: bool) -> None:
     """Say what is installed, what is missing for what, and how to get it; check that predict works.
 
     It scores the first 2 s of the sample clip, opens no connection, and exits with 1 if something that predict needs
-    is broken. What is optional and absent is no fault.
+    is broken. Missing optional parts are not a fault.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""``thinslice evaluate``: a prediction file, whoever made it, scored beside what knows nothing of the clips."""
+"""``thinslice evaluate``: score any prediction file, beside baselines that never look at the clips."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ _NAMED = 10
 
 @click.command(epilog=EPILOG)
 @click.argument("predictions", type=_FILE, metavar="PREDICTIONS.csv")
-@click.option("--labels", required=True, type=_FILE, metavar="MANIFEST", help="The clips to be predicted, with labels.")
+@click.option("--labels", required=True, type=_FILE, metavar="MANIFEST", help="The predicted clips, with labels.")
 @click.option("--split", "splits", multiple=True, metavar="NAME", help="Score only this split of --labels; repeatable.")
 @click.option(
     "--train",
@@ -41,7 +41,7 @@ _NAMED = 10
     "train_splits",
     multiple=True,
     metavar="NAME",
-    help="Use only this split of --train; repeatable. Clips to be predicted are never used.",
+    help="Use only this split of --train; repeatable. Predicted clips are never used.",
 )
 @click.option("--group-by", metavar="COLUMN,...", default="", help="Columns of --labels: scores and gaps per group.")
 @click.option(
@@ -54,7 +54,7 @@ _NAMED = 10
     "--votes",
     type=_FILE,
     metavar="VOTES.csv",
-    help="People's comparisons (left, right, traits; .gz too): how often they agree, beside what other people reach.",
+    help="Votes (left, right, traits; .gz too): how often predictions agree with voters, and how often people do.",
 )
 @click.option("--compare", type=_FILE, metavar="OTHER.csv", help="Another prediction file: paired differences.")
 @click.option(
@@ -89,9 +89,9 @@ def evaluate(
     as_json: bool,
     submission: Any,
 ) -> None:  # fmt: skip
-    """Score PREDICTIONS.csv (column clip and trait columns, most spellings are understood) against labels.
+    """Score PREDICTIONS.csv against labels. It needs a column clip and trait columns; most spellings are understood.
 
-    Every score stands beside the training mean, a lookup of the speaker's training labels, its 95% interval, and the
+    Every score is shown with the training mean, a lookup of the speaker's training labels, its 95% interval, and the
     scores on seen and unseen speakers. All rows of --labels are scored unless --split says otherwise. Exit code 1 if
     any clip is missing, unknown or unreadable (the others are scored).
     """
@@ -178,6 +178,6 @@ def _report(card: Any) -> None:
             named = ", ".join(clips[:_NAMED]) + (f" and {len(clips) - _NAMED} more" if len(clips) > _NAMED else "")
             click.echo(f"{len(clips)} {text}: {named}", err=True)
     if not card.num_clips:
-        click.echo("no clip was scored: do both files name the same clips?", err=True)
+        click.echo("no clip was scored: check that both files name the same clips", err=True)
     for line in card.warnings:
         click.echo(f"warning: {line}", err=True)

@@ -1,4 +1,4 @@
-"""``thinslice groups``: how several systems do by gender, age range and emotion, beside the published figures."""
+"""``thinslice groups``: compare systems by gender, age range and emotion, beside the published figures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command(epilog=EPILOG)
 @click.argument("predictions", nargs=-1, required=True, metavar="NAME=PREDICTIONS.csv...")
-@click.option("--labels", required=True, type=_FILE, metavar="MANIFEST", help="The clips to be predicted, with labels.")
+@click.option("--labels", required=True, type=_FILE, metavar="MANIFEST", help="The predicted clips, with labels.")
 @click.option("--split", "splits", multiple=True, metavar="NAME", help="Score only this split of --labels; repeatable.")
 @click.option("--attributes", type=_FILE, metavar="TABLE.csv", help="Column clip and any others, joined to --labels.")
 @click.option("--gender", default="gender", show_default=True, metavar="COLUMN", help="Column of genders.")
@@ -60,7 +60,7 @@ def groups(
     """Print accuracy per trait by gender, age range and emotion for one or more systems or modalities.
 
     The form is that of the audiovisual_attributes slides, whose figures stand below. A column that is not there is left
-    out. Who is female, 25 to 32 or angry is what annotators or an estimator perceived.
+    out. Gender, age and angry is what annotators or an estimator perceived.
     """
     from thinslice.cli.labelled import read_labelled
     from thinslice.errors import ManifestError

@@ -63,10 +63,10 @@ def join_attributes(clips: Sequence[str], columns: Mapping[str, Sequence[str]], 
         if clip is None:
             continue
         if clip in row_of:
-            raise ManifestError(f"{table.where(row)}: clip {clips[clip]} stands there twice; keep one row")
+            raise ManifestError(f"{table.where(row)}: clip {clips[clip]} is listed twice; keep one row")
         row_of[clip] = row
     if others := len(table.rows) - len(row_of):
-        say(f"{path}: {others} rows are of other clips")
+        say(f"{path}: {others} rows are for other clips")
     joined = dict(columns)
     for name in table.header:
         if name == "clip":

@@ -41,7 +41,7 @@ def rate(
     port: int,
     allow_host: tuple[str, ...],
 ) -> None:
-    """Serve a page on which people compare or rate the clips of MANIFEST; Ctrl-C ends it, the same command goes on.
+    """Serve a page on which people compare or rate the clips of MANIFEST. Ctrl-C stops it; the same command continues.
 
     Every answer is on the disk in OUT/answers.jsonl before the rater sees the next clips. --export works meanwhile.
     """
@@ -79,7 +79,7 @@ def rate(
             click.echo("the last answer was cut off by a crash; its rater is asked again", err=True)
         click.echo(f"{len(session.answers()):,} answers so far; raters open {address(host, port)}", err=True)
         run(build_rate_app(session, media, known_hosts((host, *allow_host))), listener)
-    click.echo(f"go on with the same command; see what came out with --export. Answers: {out / FILE}", err=True)
+    click.echo(f"continue with the same command; --export writes the results so far. Answers: {out / FILE}", err=True)
 
 
 def _export(out: Path, clips, study) -> None:  # type: ignore[no-untyped-def]

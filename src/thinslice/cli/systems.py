@@ -21,8 +21,8 @@ Examples:
 def systems(names: tuple[str, ...], as_json: bool) -> None:
     """List every recipe and every published system; with NAMEs, all figures of those.
 
-    Published figures are as the papers print them, with the table they come from; measured ones have the command that
-    repeats them. No published figure tells seen from unseen speakers: `thinslice evaluate` does.
+    Published figures are as the papers print them, with the table they come from. Measured ones have the command that
+    repeats them. No published figure separates seen from unseen speakers; `thinslice evaluate` does.
     """
     from thinslice.published.figures import list_systems
 

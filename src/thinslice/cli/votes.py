@@ -55,7 +55,7 @@ def votes(votes: Path, out: Path, clips: Path | None, scale: str | None, seed: i
         known = answers.values[~np.isnan(answers.values)]
         ends = _ends(scale) if scale else (float(known.min(initial=np.inf)), float(known.max(initial=-np.inf)))
         if not ends[0] < ends[1]:
-            raise ManifestError(f"{votes}: all ratings are alike; there is nothing to score")
+            raise ManifestError(f"{votes}: all ratings are equal; there is nothing to score")
         outside = known[(known < ends[0]) | (known > ends[1])]
         if len(outside):
             raise ManifestError(f"{votes}: a rating of {outside[0]:g} is outside the scale {ends[0]:g}:{ends[1]:g}")

@@ -27,9 +27,9 @@ Examples:
 def web(
     bundle: str, host: str, port: int, max_mb: int, workers: int, max_seconds: int, allow_host: tuple[str, ...]
 ) -> None:
-    """Serve a page to which one drops clips and sees their report, and POST /api/predict. Ctrl-C ends it.
+    """Serve a page that scores clips you drop or record, and a service (POST /api/predict). Ctrl-C stops it.
 
-    Uploads are deleted once they are scored. Nobody has to log in: whoever reaches the address can use it.
+    Uploads are deleted once they are scored. There is no login: anybody who can reach the address can use it.
     """
     try:
         from thinslice.web.app import ServerSettings, build_app
@@ -44,5 +44,5 @@ def web(
     threads = max(1, (os.cpu_count() or 1) // workers)
     settings = ServerSettings(bundle, max_mb, workers, threads, float(max_seconds))
     with open_socket(host, port) as listener, private_folder() as folder:
-        click.echo(f"open {address(host, port)} in a browser; Ctrl-C ends", err=True)
+        click.echo(f"open {address(host, port)} in a browser; Ctrl-C stops the server", err=True)
         run(build_app(settings, folder, known_hosts((host, *allow_host))), listener)

@@ -246,7 +246,7 @@ def _clips_of(table: CsvTable, header: str, by_raters: bool = False) -> tuple[st
             rater = next((name for name in table.header if by_raters and plain(name) in RATERS), None)
             several = f"; if {rater} says who rated, join the raters first: thinslice votes" if rater else ""
             raise ManifestError(
-                f"{table.where(row)}: {clip} stands there twice, first at {table.where(first[clip])}{several}"
+                f"{table.where(row)}: {clip} is listed twice, first at {table.where(first[clip])}{several}"
             )
     return clips
 

@@ -409,9 +409,7 @@ def _check(manifest: Manifest) -> list[str]:
                 raise ManifestError(f"{manifest.where(i)}: {name} {cell!r} has blanks around it or a control character")
     for i, clip in enumerate(manifest.clips):
         if (first := seen.setdefault(normalise_clip(clip), i)) != i:
-            raise ManifestError(
-                f"{manifest.where(i)}: clip {clip} stands there twice, first at {manifest.where(first)}"
-            )
+            raise ManifestError(f"{manifest.where(i)}: clip {clip} is listed twice, first at {manifest.where(first)}")
     for i, cell in enumerate(manifest.paths):
         if _CONTROL.search(cell):
             raise ManifestError(f"{manifest.where(i)}: path {cell!r} holds a control character")

@@ -150,9 +150,7 @@ def apply_split(manifest: Manifest, path: str | os.PathLike[str]) -> Manifest:
     columns = zip(*(table.column(name) for name in SPLIT_FILE_COLUMNS), strict=True)
     for row, (clip, split, speaker) in enumerate(columns):
         if split_of.setdefault(normalise_clip(clip), (split, speaker)) != (split, speaker):
-            raise ManifestError(
-                f"{table.where(row)}: clip {clip} stands there twice, with different splits or speakers"
-            )
+            raise ManifestError(f"{table.where(row)}: clip {clip} is listed twice, with different splits or speakers")
     absent = [clip for clip in manifest.clips if normalise_clip(clip) not in split_of]
     if absent:
         raise ManifestError(f"{table.source}: lacks {len(absent):,} clips of {manifest.source}, such as {absent[0]}")

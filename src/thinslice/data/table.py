@@ -150,5 +150,5 @@ def _header(cells: Sequence[str], where: str, required: Sequence[str]) -> tuple[
         if not name:
             raise ManifestError(f"{where}: a column has no name")
         if names.count(name) > 1:
-            raise ManifestError(f"{where}: column {name[:100]!r} stands there twice")
+            raise ManifestError(f"{where}: column {name[:100]!r} is listed twice")
     return names

@@ -95,7 +95,7 @@ def parse_annotations(data: bytes, source: str) -> dict[str, dict[str, float]]:
                 f"{source}: {_shown(spelling)} is none of {', '.join(TARGETS)}; is it an annotation file?"
             )
         if name in found:
-            raise ManifestError(f"{source}: {name} stands there twice, under two spellings")
+            raise ManifestError(f"{source}: {name} is listed twice, under two spellings")
         for clip, value in _as_dict(labels, source, f"labels of {name}").items():
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not low <= value <= high:

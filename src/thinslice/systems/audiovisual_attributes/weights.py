@@ -168,7 +168,7 @@ def _renamed(values: Mapping[str, np.ndarray], path: Path) -> tuple[dict[str, np
         if found is None or kind is None or layer not in LAYERS:
             raise UsageError(f"{path}: unknown value {name[:80]!r}; names must be such as conv1_1.weight or fc6.bias")
         if f"{layer}.{kind}" in out:
-            raise UsageError(f"{path}: {layer}.{kind} stands there twice")
+            raise UsageError(f"{path}: {layer}.{kind} is listed twice")
         if found["mark"] is not None:
             marks.add(found["mark"])
         out[f"{layer}.{kind}"] = np.asarray(value)
