@@ -37,7 +37,7 @@ from thinslice.errors import ThinsliceError  # noqa: E402
 from thinslice.evaluate.predictions import read_predictions  # noqa: E402
 from thinslice.features.transcript import find_transcript  # noqa: E402
 from thinslice.formats.python2_pickle import load_annotations  # noqa: E402
-from thinslice.infer.batch import predict_unordered  # noqa: E402
+from thinslice.infer.batch import Batch, predict_unordered  # noqa: E402
 from thinslice.media.source import Source  # noqa: E402
 from thinslice.types import Failure  # noqa: E402
 
@@ -60,7 +60,8 @@ def attack_media(folder: Path, count: int, workers: int, seed: int) -> dict[str,
         paths[-1].write_bytes(data)
     found: Counter[str] = Counter()
     faults = []
-    for _, result in predict_unordered(paths, bundle="voice-words", workers=workers, options=OPTIONS, isolated=True):
+    batch = Batch("voice-words", OPTIONS, workers=workers, isolated=True)
+    for _, result in predict_unordered(list(enumerate(paths)), batch):
         failed = isinstance(result, Failure)
         found["refused" if failed else "scored"] += 1
         if failed and ("unexpected" in result.error or "died" in result.error or "\n" in result.error):

@@ -57,7 +57,90 @@ def test_a_bad_clip_is_an_entry_and_exit_code_1(wav: Callable[[str], Path], tmp_
     failed, scored = json.loads(result.stdout)
     assert set(failed) == {"clip", "error"}
     assert scored["traits"]
-    assert "absent.mp4" in result.stderr
+    assert result.stderr.count("absent.mp4") == 1
+
+
+def test_a_failure_is_said_once_in_all_that_a_terminal_shows(wav: Callable[[str], Path], tmp_path: Path) -> None:
+    result = run("predict", tmp_path / "absent.mp4", wav("a.wav"), "--bundle", "voice-words")
+    assert result.exit_code == 1
+    assert (result.stdout + result.stderr).count("no such file") == 1
+    assert "1 of 2 clips failed" in result.stderr
+
+
+def test_folders_and_patterns_are_scored_and_what_is_left_out_is_said(
+    wav: Callable[[str], Path], tmp_path: Path
+) -> None:
+    paths = [wav("b.wav"), wav("a.wav")]
+    (tmp_path / "notes.md").touch()
+    for given in (tmp_path, tmp_path / "*"):
+        result = run("predict", given, "--bundle", "voice-words", "--json")
+        assert result.exit_code == 0
+        assert [entry["clip"] for entry in json.loads(result.stdout)] == sorted(map(str, paths))
+        assert f"left out, being no recordings: {tmp_path / 'notes.md'}" in result.stderr
+    assert "left out" not in run("predict", tmp_path, "--bundle", "voice-words", "--json", "--quiet").stderr
+
+
+def test_a_recording_from_a_pipe(wav: Callable[[str], Path], tmp_path: Path) -> None:
+    path = wav("a.wav")
+    call = ["predict", "-", "--bundle", "voice-words", "--json"]
+    piped = CliRunner().invoke(cli, call, input=path.read_bytes())
+    assert piped.exit_code == 0
+    (document,) = json.loads(piped.stdout)
+    (of_file,) = json.loads(run("predict", path, "--bundle", "voice-words", "--json").stdout)
+    assert document["clip"] == "-"
+    assert document["traits"] == of_file["traits"]
+    assert document["warnings"] == of_file["warnings"]
+    broken = CliRunner().invoke(cli, call, input=b"not a recording")
+    assert broken.exit_code == 1
+    assert json.loads(broken.stdout)[0]["clip"] == "-"
+    assert "standard input: " in broken.stderr
+    assert "/thinslice-" not in broken.stderr + broken.stdout
+    empty = CliRunner().invoke(cli, [*call, str(path)], input=b"")
+    assert empty.exit_code == 1
+    assert ["error" in entry for entry in json.loads(empty.stdout)] == [True, False]
+    assert CliRunner().invoke(cli, ["predict", "-", "-"], input=b"x").exit_code == 2
+
+
+def test_tables_in_out(wav: Callable[[str], Path], tmp_path: Path) -> None:
+    from thinslice.evaluate.predictions import read_predictions
+
+    out = tmp_path / "out"
+    call = ["predict", wav("a.wav"), "--bundle", "voice-words", "--out", out]
+    assert run(*call, "absent.mp4", "--every", "4").exit_code == 1
+    assert [path.name for path in sorted(out.iterdir())] == [
+        "failures.csv", "predictions.csv", "report.html", "timeline.csv",
+    ]  # fmt: skip
+    (row,) = csv.DictReader((out / "predictions.csv").open())
+    assert list(row)[-3:] == ["used", "bundle", "warnings"]
+    assert row["used"] == "voice"
+    assert row["bundle"].startswith("voice-words ")
+    windows = list(csv.DictReader((out / "timeline.csv").open()))
+    assert [(float(window["start_s"]), float(window["end_s"])) for window in windows] == [(0, 4), (4, 8)]
+    scores = [float(window["openness"]) for window in windows]
+    assert float(row["openness"]) == pytest.approx(sum(scores) / 2)
+    (failed,) = csv.DictReader((out / "failures.csv").open())
+    assert failed["clip"] == "absent.mp4"
+    assert "no such file" in failed["error"]
+    file = read_predictions(out / "predictions.csv")
+    assert file.clips == (row["clip"],)
+    assert file.problems == ()
+    assert run(*call).exit_code == 0
+    assert sorted(path.name for path in out.iterdir()) == ["predictions.csv", "report.html"]
+
+
+def test_nothing_is_explained_that_nobody_sees(wav: Callable[[str], Path]) -> None:
+    from thinslice.infer.batch import Batch, predict_unordered
+
+    paths = [(place, str(wav(name))) for place, name in enumerate(("a.wav", "b.wav"))]
+    results = dict(predict_unordered(paths, Batch("voice-words", {}, num_explained=1)))
+    assert results[0].explanation is not None
+    assert results[1].explanation is None
+
+
+def test_verbose_says_what_each_clip_took(wav: Callable[[str], Path]) -> None:
+    result = run("predict", wav("a.wav"), "--bundle", "voice-words", "--json", "--verbose")
+    assert "a.wav: voice; " in result.stderr
+    assert "total " in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from scipy.io import wavfile
 
 import thinslice
+from media_files import voice_like, write_media
 from thinslice.errors import BundleError, MediaError, UsageError
 from thinslice.features.voice import VOICE_PROFILE_COLUMNS
 from thinslice.infer.predictor import Predictor
@@ -259,3 +260,20 @@ def test_each_stage_is_announced_as_it_begins(predictor: Predictor, wav: Callabl
     stages: list[str] = []
     predictor.predict(wav(), transcript=WORDS, on_stage=stages.append)
     assert stages == ["words", "voice", "model", "explain"]
+
+
+def test_bytes_and_open_files_are_scored_as_their_file_is(tmp_path):
+    path = tmp_path / "a.wav"
+    write_media(path, [voice_like(2.0, 16_000)], rate_hz=16_000, audio_codec="pcm_s16le")
+    predictor = thinslice.Predictor("voice-words")
+    of_file = predictor.predict(path, explain=False)
+    of_bytes = predictor.predict(path.read_bytes(), explain=False)
+    with open(path, "rb") as file:
+        of_stream = predictor.predict(file, explain=False)
+    assert of_bytes.traits == of_stream.traits == of_file.traits
+    assert of_bytes.warnings == of_stream.warnings == of_file.warnings
+    assert [of_bytes.clip, of_stream.clip] == ["bytes", str(path)]
+    results = thinslice.predict_many([path, path.read_bytes(), b"not media"], bundle="voice-words", workers=2)
+    assert [result.clip for result in results] == [str(path), "bytes", "bytes"]
+    assert results[1].traits == of_file.traits
+    assert results[2].error.startswith("bytes: ")

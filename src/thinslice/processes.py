@@ -31,13 +31,24 @@ _LEAVE_S: Final = 5.0
 
 @dataclass(frozen=True)
 class Died:
-    """What became of a job whose process died, twice.
+    """What became of a job whose process died each time it was tried.
 
     Attributes:
         why: what ended the process, for a person.
+        times: how often it was tried.
     """
 
     why: str
+    times: int = 2
+
+    def tell(self, what: str) -> str:
+        """Return what became of a file, in one line.
+
+        Args:
+            what: what the process did, such as "read it".
+        """
+        often = {2: "twice"}.get(self.times, f"{self.times} times")
+        return f"the process that {what} died {often} ({self.why}): out of memory, or a crash in a decoder"
 
 
 def run_in_processes(

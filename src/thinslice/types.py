@@ -176,23 +176,61 @@ def _trait_dict(score: TraitScore) -> dict[str, float]:
 
 
 def prediction_rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Return the rows of a prediction file: clip, the targets, then their interval ends."""
-    rows = []
-    for prediction in predictions:
-        row: dict[str, Any] = {"clip": prediction.clip}
-        row |= {name: score.score for name, score in prediction.traits.items()}
-        for name, score in prediction.traits.items():
-            row |= {f"{name}_low": score.low, f"{name}_high": score.high}
-        rows.append(row)
-    return rows
+    """Return the rows of a prediction file: clip, the targets, their interval ends, and what to know of the clip."""
+    return [
+        {
+            "clip": prediction.clip,
+            **_score_columns(prediction.traits),
+            "used": "+".join(prediction.used),
+            "bundle": " ".join(filter(None, (prediction.bundle.get("name"), prediction.bundle.get("version")))),
+            "warnings": "; ".join(prediction.warnings),
+        }
+        for prediction in predictions
+    ]
+
+
+def timeline_rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """Return a row for each window of each timeline: clip, start and end in seconds, the scores, and a note."""
+    return [
+        {
+            "clip": prediction.clip,
+            "start_s": window.start_s,
+            "end_s": window.end_s,
+            **_score_columns(window.traits),
+            "note": window.note,
+        }
+        for prediction in predictions
+        for window in prediction.timeline
+    ]
+
+
+def _score_columns(traits: Mapping[str, TraitScore]) -> dict[str, float]:
+    columns = {name: score.score for name, score in traits.items()}
+    for name, score in traits.items():
+        columns |= {f"{name}_low": score.low, f"{name}_high": score.high}
+    return columns
 
 
 def predictions_csv(predictions: Sequence[Prediction]) -> str:
     """Return the text of a prediction file."""
-    rows = prediction_rows(predictions)
-    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["clip"]
+    return _csv(prediction_rows(predictions), ("clip",), ("used", "bundle", "warnings"))
+
+
+def timeline_csv(predictions: Sequence[Prediction]) -> str:
+    """Return the text of a table of windows."""
+    return _csv(timeline_rows(predictions), ("clip", "start_s", "end_s"), ("note",))
+
+
+def failures_csv(failures: Sequence[Failure]) -> str:
+    """Return the text of a table of clips that could not be scored, and why."""
+    return _csv([failure.to_dict() for failure in failures], ("clip",), ("error",))
+
+
+def _csv(rows: Sequence[Mapping[str, Any]], first: Sequence[str], last: Sequence[str]) -> str:
+    """Return rows as CSV; what a row lacks is empty."""
+    between = dict.fromkeys(name for row in rows for name in row if name not in (*first, *last))
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns)
+    writer = csv.DictWriter(text, [*first, *between, *last])
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""The option ``--workers``: it means the same in every command that has it."""
+"""The options ``--workers`` and ``--ray``: they mean the same in every command that has them."""
 
 import click
 
@@ -9,4 +9,11 @@ workers_option = click.option(
     show_default=True,
     metavar="N",
     help="Clips to work on side by side, on this machine.",
+)
+
+ray_option = click.option(
+    "--ray",
+    "ray_address",
+    metavar="ADDRESS",
+    help="A Ray cluster to compute on; local starts one here.",
 )

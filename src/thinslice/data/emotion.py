@@ -14,16 +14,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from thinslice.data.manifest import MEDIA_SUFFIXES, Manifest, speaker_of
+from thinslice.data.manifest import Manifest, speaker_of
 from thinslice.data.table import read_table
 from thinslice.errors import ManifestError, MediaError, MissingExtraError
 from thinslice.files import write_atomically
+from thinslice.media.listing import VIDEO_SUFFIXES
 from thinslice.media.pictures import PICTURE_SUFFIXES, opencv
 from thinslice.media.source import Source
 
 COLUMNS: Final = ("valence", "arousal")
 
-VIDEO_SUFFIXES: Final = tuple(s for s in MEDIA_SUFFIXES if s not in (".wav", ".flac", ".mp3", ".m4a", ".ogg"))
 
 AFEW_VA_SCALE: Final = (-10.0, 10.0)
 """Kossaifi et al. 2017: whole numbers from -10 to 10."""

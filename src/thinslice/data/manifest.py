@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from thinslice.data.table import format_table, read_table
 from thinslice.errors import ManifestError
 from thinslice.files import write_atomically
+from thinslice.media.listing import RECORDING_SUFFIXES
 from thinslice.traits import SCORE_RANGE, TARGETS
 
 REQUIRED_COLUMNS = ("clip", "path", "split", "speaker")
@@ -49,21 +50,7 @@ OPTIONAL_COLUMNS = (
 SPLITS = ("train", "validation", "test")
 """The official splits. A manifest may use other names."""
 
-MEDIA_SUFFIXES = (
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".avi",
-    ".webm",
-    ".mpg",
-    ".mpeg",
-    ".wav",
-    ".flac",
-    ".mp3",
-    ".m4a",
-    ".ogg",
-)
+MEDIA_SUFFIXES = RECORDING_SUFFIXES
 """Lower-case endings of file names that importers take for media."""
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from thinslice.cluster import Shared
 from thinslice.data.manifest import Manifest
 from thinslice.data.table import format_table, read_table
 from thinslice.errors import ManifestError, UsageError
@@ -21,7 +22,8 @@ from thinslice.features.extract import reads_words
 from thinslice.features.spec import FeatureSpec
 from thinslice.features.store import FeatureStore, open_reader
 from thinslice.files import write_atomically
-from thinslice.processes import Died, run_in_processes
+from thinslice.jobs import run_jobs
+from thinslice.processes import Died
 
 FAILURES: Final = "failures.csv"
 """Table in the store's folder: what could not be extracted, and why."""
@@ -164,22 +166,15 @@ def _plan_jobs(manifest: Manifest, specs: Mapping[str, FeatureSpec], store: Path
 
 
 def _run(jobs: Sequence[Job], workers: int, ray_address: str | None, isolated: bool) -> Iterator[Outcome]:
-    """Yield the outcome of every job, in any order."""
-    if ray_address is not None:
-        from thinslice.extraction.ray import run_on_ray
-
-        return run_on_ray(extract_clip, jobs, ray_address)
-    if workers == 1 and not isolated:
-        return map(extract_clip, jobs)
-    return _run_in_processes(jobs, workers)
-
-
-def _run_in_processes(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
-    """Yield outcomes; a job whose process dies twice counts as failed."""
-    for place, outcome in run_in_processes(partial(_identity, extract_clip), jobs, workers):
+    """Yield the outcome of every job, in any order; a job whose process dies each time counts as failed."""
+    if ray_address is None and workers == 1 and not isolated:
+        yield from map(extract_clip, jobs)
+        return
+    media = next((os.path.dirname(job.path) for job in jobs if job.path), None)
+    shared = Shared(reads=(media,) if media else (), writes=jobs[0].store)
+    for place, outcome in run_jobs(partial(_identity, extract_clip), jobs, workers, ray_address, shared):
         if isinstance(outcome, Died):
-            why = f"the process that read it died twice ({outcome.why}): out of memory, or a crash in a decoder"
-            outcome = Outcome(jobs[place], failures=(("", f"{jobs[place].path}: {why}"),))
+            outcome = Outcome(jobs[place], failures=(("", f"{jobs[place].path}: {outcome.tell('read it')}"),))
         yield outcome
 
 

@@ -2,29 +2,37 @@
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from thinslice.errors import ManifestError, ThinsliceError, UsageError
+from thinslice.errors import ManifestError
 from thinslice.features.voice import VOICE_PROFILE_COLUMNS
-from thinslice.infer.predictor import Predictor
-from thinslice.types import Failure, Prediction
+from thinslice.types import Failure
 
 TRANSCRIPT_COLUMN = "transcript"
 PICTURES_COLUMN = "pictures"
 
 
-def predict_table(
-    predictor: Predictor,
-    path: Path,
-    *,
-    only: Iterable[str] | None = None,
-    without: Iterable[str] | None = None,
-    explain: bool = False,
-) -> Iterator[Prediction | Failure]:
-    """Score every row of a CSV of precomputed inputs, without recordings.
+@dataclass(frozen=True)
+class Row:
+    """One row: the inputs of a clip.
+
+    Attributes:
+        clip: its name.
+        voice_profile: 26 means in the order of `VOICE_PROFILE_COLUMNS`, None where there is no voice.
+        transcript: the words, None where there are none.
+        pictures: a picture or a folder of frames, None where there are none.
+    """
+
+    clip: str
+    voice_profile: tuple[float, ...] | None
+    transcript: str | None
+    pictures: str | None
+
+
+def read_inputs(path: Path) -> list[Row | Failure]:
+    """Read a CSV of precomputed inputs; a row that makes no sense is a `Failure` in its place.
 
     Columns: `clip`, optional `transcript`, optional 26 voice-profile columns (all or none), optional `pictures`: a
     picture or a folder of frames, relative to the table's folder. A row's empty transcript or pictures, or wholly
@@ -32,39 +40,32 @@ def predict_table(
 
     Raises:
         ManifestError: the file is no such table.
-        UsageError: the bundle needs more than these inputs; `only` and `without` as in `Predictor.predict`.
     """
+    rows: list[Row | Failure] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             columns = _checked_columns(path, reader.fieldnames or [])
             seen: set[str] = set()
-            for row in reader:
-                clip = (row["clip"] or "").strip()
+            for cells in reader:
+                where = f"{path}:{reader.line_num}"
+                clip = (cells["clip"] or "").strip()
                 if not clip or clip in seen:
-                    problem = "clip occurs twice" if clip else "empty clip name"
-                    yield Failure(clip, f"{path}:{reader.line_num}: {problem}")
+                    rows.append(Failure(clip, f"{where}: {'clip occurs twice' if clip else 'empty clip name'}"))
                     continue
                 seen.add(clip)
+                pictures = (cells.get(PICTURES_COLUMN) or "").strip()
                 try:
-                    voice = _voice(row, columns, f"{path}:{reader.line_num}")
-                    pictures = (row.get(PICTURES_COLUMN) or "").strip()
-                    yield predictor.predict_inputs(
-                        clip,
-                        voice,
-                        row.get(TRANSCRIPT_COLUMN),
-                        path.parent / pictures if pictures else None,
-                        only=only,
-                        without=without,
-                        explain=explain,
-                    )
-                except UsageError:
-                    raise
-                except ThinsliceError as error:
-                    yield Failure(clip, str(error))
+                    voice = _voice(cells, columns, where)
+                except ManifestError as error:
+                    rows.append(Failure(clip, str(error)))
+                    continue
+                where_pictures = str(path.parent / pictures) if pictures else None
+                rows.append(Row(clip, voice, cells.get(TRANSCRIPT_COLUMN), where_pictures))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ManifestError(f"{path}: cannot be read as a UTF-8 CSV file ({reason})") from None
+    return rows
 
 
 def _checked_columns(path: Path, names: Sequence[str]) -> tuple[str, ...]:
@@ -82,7 +83,7 @@ def _checked_columns(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(present)
 
 
-def _voice(row: Mapping[str, str | None], columns: tuple[str, ...], where: str) -> np.ndarray | None:
+def _voice(row: Mapping[str, str | None], columns: tuple[str, ...], where: str) -> tuple[float, ...] | None:
     texts = [(row[name] or "").strip() for name in columns]
     if not any(texts):
         return None
@@ -95,4 +96,4 @@ def _voice(row: Mapping[str, str | None], columns: tuple[str, ...], where: str) 
         if not math.isfinite(value):
             raise ManifestError(f"{where}: {name} is {text!r}, not a number; leave all 26 empty if there is no voice")
         values.append(value)
-    return np.array(values)
+    return tuple(values)

@@ -10,6 +10,7 @@ from typing import Any
 from thinslice.documents import Document, format_document, parse_document
 from thinslice.errors import MediaError
 from thinslice.files import append_line
+from thinslice.infer.inputs_table import Row
 from thinslice.media.identity import media_stamp
 from thinslice.types import Prediction
 
@@ -35,26 +36,33 @@ class Journal:
                     entry = parse_document(line, JournalLine)
                     self._known[entry.key] = entry.prediction
 
-    def get(self, clip: str) -> Prediction | None:
-        """Return the finished prediction of a file that has not changed since, else None."""
-        return self._known.get(self._key(clip))
+    def get(self, clip: str | Row, explained: bool = True) -> Prediction | None:
+        """Return the finished prediction of a clip, unchanged since, or of the same row; else None."""
+        return self._known.get(self._key(clip, explained))
 
-    def add(self, clip: str, prediction: Prediction) -> None:
-        """Append the finished prediction of a file; it is on disk when this returns.
+    def add(self, clip: str | Row, prediction: Prediction, explained: bool = True) -> None:
+        """Append the finished prediction of a file or row; it is on disk when this returns.
 
         Raises:
             OutputError: it cannot be written.
         """
-        append_line(self._path, format_document(JournalLine(key=self._key(clip), prediction=prediction)).encode())
+        line = JournalLine(key=self._key(clip, explained), prediction=prediction)
+        append_line(self._path, format_document(line).encode())
 
     def close(self) -> None:
         """Remove the file: the batch is complete and its results are written."""
         self._path.unlink(missing_ok=True)
 
-    def _key(self, clip: str) -> str:
-        try:
-            size, mtime_ns = media_stamp(clip)
-            state = f"{size} {mtime_ns}"
-        except (OSError, MediaError):
-            state = "absent"
-        return hashlib.sha256(f"{clip}\n{state}\n{self._settings}".encode("utf-8", "backslashreplace")).hexdigest()
+    def _key(self, clip: str | Row, explained: bool) -> str:
+        path = clip.pictures if isinstance(clip, Row) else clip
+        state = "none"
+        if path is not None:
+            try:
+                size, mtime_ns = media_stamp(path)
+                state = f"{size} {mtime_ns}"
+            except (OSError, MediaError):
+                state = "absent"
+        if isinstance(clip, Row):
+            clip = repr(clip)
+        text = f"{clip}\n{state}\n{explained}\n{self._settings}"
+        return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

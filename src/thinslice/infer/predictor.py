@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,8 +25,10 @@ from thinslice.infer.combine import (
 from thinslice.infer.listening import find_first_speech, judge_profile, judge_sound
 from thinslice.infer.member_features import MemberFeatures, extract_member_features
 from thinslice.infer.members import Member, Words, load_member, reads_words, trait_scores
+from thinslice.infer.naming import errors_named, renamed
 from thinslice.infer.origin import say_if_drawn, say_if_synthetic
 from thinslice.media.source import Source
+from thinslice.media.spool import Clip, as_file, is_path, name_of
 from thinslice.traits import TARGETS
 from thinslice.types import Prediction, TraitScore, Window
 
@@ -91,7 +94,7 @@ class Predictor:
 
     def predict(
         self,
-        path: str | Path,
+        clip: Clip,
         *,
         transcript: str | Path | None = None,
         start_s: float = 0.0,
@@ -107,7 +110,8 @@ class Predictor:
         """Score one clip.
 
         Args:
-            path: video or audio file, a picture, or a folder of frames (`thinslice.media.pictures`).
+            clip: path of a video or audio file, a picture, or a folder of frames (`thinslice.media.pictures`); or the
+                bytes of a media file, or a file open for reading bytes, which are written to the disk meanwhile.
             transcript: the words spoken, or a .txt, .srt or .vtt file of them. Without it, such a file beside the
                 clip is read, else the words are recognised where the `asr` extra is installed.
             start_s: where to start, seconds. With 0 and without an end, a model that listens skips silence or music
@@ -133,6 +137,7 @@ class Predictor:
             UsageError: the window or the step makes no sense; the bundle lacks an input named, or cannot do without.
         """
         started = time.perf_counter()
+        name = printable(name_of(clip))  # as the caller wrote it, but for bytes that no text takes
         how = _How(
             transcript=transcript,
             allowed=chosen_labels([member.bundle for member in self.members], only, without),
@@ -141,26 +146,27 @@ class Predictor:
             pictures=pictures and every_s is None,
             begin=on_stage or _tell_nobody,
         )
-        notes: list[str] = []
-        if every_s is not None:
-            prediction = self._predict_windows(Path(path), start_s, end_s, every_s, how, started)
-        else:
-            prediction, notes = self._predict_whole(Path(path), start_s, end_s, how, started)
-        # As the caller wrote it, but for bytes that no text takes.
-        warnings = tuple(map(printable, (*notes, *prediction.warnings)))
-        return replace(prediction, clip=printable(str(path)), warnings=warnings)
+        is_copy = not is_path(clip)
+        with as_file(clip) as path, errors_named(path, name) if is_copy else nullcontext():
+            if every_s is not None:
+                prediction = self._predict_windows(path, start_s, end_s, every_s, how, started)
+            else:
+                prediction = self._predict_whole(path, start_s, end_s, how, started)
+        prediction = replace(prediction, clip=name, warnings=tuple(map(printable, prediction.warnings)))
+        return renamed(prediction, path, name) if is_copy else prediction
 
     def _predict_whole(
         self, path: Path, start_s: float, end_s: float | None, how: "_How", started: float
-    ) -> tuple[Prediction, list[str]]:
-        """Score a window at once; return also what the user should know of it."""
+    ) -> Prediction:
+        """Score a window at once."""
         source, notes = _open_window(path, start_s, end_s, how.audio_track)
         listens = self._listens(how) and source.pictures is None
         skipped_s = find_first_speech(source) if listens and start_s == 0 and end_s is None else 0.0
         if skipped_s:
             source, notes = _open_window(path, skipped_s, None, how.audio_track)
             notes.insert(0, f"no speech in the first {skipped_s:.1f} s: they are left out; keep them with --end")
-        return self._predict_source(source, how, started, skipped_s), notes
+        prediction = self._predict_source(source, how, started, skipped_s)
+        return replace(prediction, warnings=(*notes, *prediction.warnings))
 
     def _listens(self, how: "_How") -> bool:
         """Whether sound is used, by a model that learned from real voices: then it is judged by them first."""

@@ -16,3 +16,6 @@ MAX_THREADS: Final = 4
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 """Sampling rates of sound; below the first no speech is left, above the second nothing is recorded."""
+
+MAX_SPOOLED_BYTES: Final = 4_000_000_000
+"""Most bytes of a pipe or an open file that are copied to the disk to be looked at: two hours of usual 1080p."""

@@ -18,7 +18,7 @@ from thinslice.report.wording import (
     signed,
 )
 from thinslice.traits import INTERVIEW, POLES, TARGETS
-from thinslice.types import Explanation, Failure, Prediction, TraitScore
+from thinslice.types import Explanation, Prediction, TraitScore
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -28,7 +28,6 @@ MAX_WHOLE = 3
 """Up to this many clips are shown one by one, more as one table."""
 MAX_ROWS = 40
 MAX_WARNINGS = 5
-MAX_FAILURES = 20
 NAME_WIDTH = max(len(name) for name in TARGETS)
 SCALE_WIDTHS = (12, 60)
 """Narrowest and widest scale, in characters."""
@@ -43,11 +42,7 @@ PLAIN = str.maketrans({
 """What stands for the glyphs where the terminal's encoding is not Unicode; every one is a single column too."""
 
 
-def render_table(
-    predictions: Sequence[Prediction],
-    failures: Sequence[Failure],
-    cards: Mapping[str, Card] | None = None,
-) -> "RenderableType":
+def render_table(predictions: Sequence[Prediction], cards: Mapping[str, Card] | None = None) -> "RenderableType":
     """Return what `console.print` shows of a run of predict.
 
     Up to three clips are shown one by one: each trait on a scale between its poles with its 80% interval, and what
@@ -55,20 +50,16 @@ def render_table(
 
     Args:
         predictions: scored clips.
-        failures: clips that could not be scored.
         cards: bundle name -> model card, for the R² and the number of training clips.
     """
-    return _Results(predictions, failures, cards or {})
+    return _Results(predictions, cards or {})
 
 
 class _Results:
     """A rich renderable: what it draws depends on the console's width and encoding, known only when printed."""
 
-    def __init__(
-        self, predictions: Sequence[Prediction], failures: Sequence[Failure], cards: Mapping[str, Card]
-    ) -> None:
+    def __init__(self, predictions: Sequence[Prediction], cards: Mapping[str, Card]) -> None:
         self.predictions = predictions
-        self.failures = failures
         self.cards = cards
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> Iterator["Text"]:
@@ -78,8 +69,6 @@ class _Results:
         else:
             for prediction in self.predictions:
                 yield from _clip(page, prediction, num_training_clips(prediction, self.cards), self.cards)
-        if self.failures:
-            yield from _failures(page, self.failures)
         if self.predictions:
             lines = {honest_line_of(prediction, self.cards) for prediction in self.predictions}
             yield page.line((lines.pop() if len(lines) == 1 else honest_line(None), "bold"))
@@ -278,14 +267,3 @@ def _batch(page: _Lines, predictions: Sequence[Prediction]) -> Iterator["Text"]:
 
 def _shade(name: str) -> str:
     return "dim" if name == INTERVIEW else ""
-
-
-def _failures(page: _Lines, failures: Sequence[Failure]) -> Iterator["Text"]:
-    files = "1 file was" if len(failures) == 1 else f"{len(failures):,} files were"
-    yield page.line((f"{files} not scored", "bold"))
-    for failure in failures[:MAX_FAILURES]:
-        text = failure.error if failure.error.startswith(failure.clip) else f"{failure.clip}: {failure.error}"
-        yield from page.indented(2, ("x", "bold red"), (text, ""))
-    if len(failures) > MAX_FAILURES:
-        yield page.line((f"  and {len(failures) - MAX_FAILURES:,} more", "dim"))
-    yield page.line(("", ""))
