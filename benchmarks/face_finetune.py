@@ -44,7 +44,7 @@ MAP = (112, 10, 10)
 class Way:
     """How the upper third is trained."""
 
-    epochs: int = 8
+    epochs: int = 6
     trained: str = "all"  # of the upper third; "last": only what follows block 15
     rate: float = 1e-3
     mix: float = 0.0  # mixup of maps and labels of two clips: alpha of the beta distribution
@@ -60,7 +60,7 @@ WAYS = {
     "last convolution only": Way(trained="last"),
     "upper third, 3 epochs": Way(epochs=3),
     "two clips mixed": Way(mix=0.4),
-    "all speakers count alike": Way(by_speaker=True, epochs=16),
+    "all speakers count alike": Way(by_speaker=True, epochs=12),
     "adversary against identity, 0.1": Way(adversary=0.1),
     "rated faces first": Way(pretrained=True),
 }

@@ -78,7 +78,7 @@ def make_page() -> None:
 
 
 def with_tables(page: str, entries: list[Entry]) -> str:
-    """Return the page with its tables made anew: one for the official split, one for all others."""
+    """Return the page with its tables made again: one for the official split, one for all others."""
     official = [entry for entry in entries if entry.test_sha256 in KNOWN_SPLITS]
     others = [entry for entry in entries if entry.test_sha256 not in KNOWN_SPLITS]
     for name, rows in (("official", official), ("others", others)):

@@ -4,7 +4,7 @@
 
 CLIPS is a folder of real videos. Scores are of the face alone (`--only face`), so that nothing else hides a change.
 "Pictures": the frames of the first 8 s as the extractor takes them, changed, and scored as a folder of stills.
-"Films": the video's first 8 s encoded anew. Differences are over clips and the five traits: the mean of the absolute
+"Films": the video's first 8 s encoded again. Differences are over clips and the five traits: the mean of the absolute
 difference, and its 95th percentile. 0.01 is a fifteenth of the spread of the labels.
 """
 
@@ -152,7 +152,7 @@ def with_second_person(frames: Frames, other: Frames) -> Frames:
 
 
 def film(path: Path, out: Path, *, height: int | None = None, rate_hz: int | None = None, crf: int = 23) -> Path:
-    """Encode the first seconds anew: x264 at a quality, of another size, of another frame rate."""
+    """Encode the first seconds again: x264 at a quality, of another size, of another frame rate."""
     with av.open(str(path)) as reader, av.open(str(out), "w") as writer:
         stream = reader.streams.video[0]
         stream.thread_type = "AUTO"

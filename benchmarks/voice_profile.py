@@ -5,7 +5,7 @@
 
 Prints a Markdown table: per value, the largest and the mean absolute difference over the clips, in standard
 deviations of that value over the whole file, and the correlation. `--recode` instead encodes the clips' sound
-anew, as a user's recorder or messenger might have, and prints how far each encoding moves the profile.
+again, as a user's recorder or messenger might have, and prints how far each encoding moves the profile.
 """
 
 import argparse

@@ -5,7 +5,7 @@ labels. So the curves say whether networks, losses, samples, order and loop are 
 
     python tests/golden_curves.py --reason "why the curves may change"
 
-writes tests/golden_curves.json anew. Without a reason it writes nothing.
+writes tests/golden_curves.json again. Without a reason it writes nothing.
 """
 
 import json
@@ -249,7 +249,7 @@ def load_curves() -> dict[str, dict[str, dict[str, list[float]]]]:
 
 
 def main() -> None:
-    """Write the curves anew, with the reason."""
+    """Write the curves again, with the reason."""
     import argparse
 
     parser = argparse.ArgumentParser(description=main.__doc__)

@@ -1,4 +1,4 @@
-"""What votes give away between splits, and what is odd about tables of votes and ratings."""
+"""What votes leak between splits, and what is odd about tables of votes and ratings."""
 
 import json
 from pathlib import Path

@@ -349,7 +349,7 @@ def test_what_is_written_is_read_back_and_replaces_what_was_there(written, tmp_p
     assert [path.name for path in folder.parent.iterdir()] == ["mine"]
     (tmp_path / "mine.txt").write_text("a novel")
     for taken in (tmp_path / "mine.txt", tmp_path):
-        with pytest.raises(UsageError, match="is no bundle; choose another name"):
+        with pytest.raises(UsageError, match="is not a bundle; choose another name"):
             save_bundle(taken, document, {"weights.npz": b""})
 
 

@@ -71,10 +71,10 @@ def test_a_damaged_document_is_one_line_with_the_reason_and_the_remedy(tmp_path:
 
 def test_what_is_no_file_or_too_large_is_refused_unread(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.json", tmp_path):
-        with pytest.raises(UsageError, match="no such file; begin anew"):
-            load_document(path, Measured, "begin anew")
+        with pytest.raises(UsageError, match="no such file; start again"):
+            load_document(path, Measured, "start again")
     large = tmp_path / "large.json"
     with large.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    with pytest.raises(UsageError, match="over 64 MB; begin anew"):
-        load_document(large, Measured, "begin anew")
+    with pytest.raises(UsageError, match="over 64 MB; start again"):
+        load_document(large, Measured, "start again")

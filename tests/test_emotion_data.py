@@ -175,7 +175,7 @@ class TestTable:
             ("clip,valence\na.png,1\n", "no column arousal"),
             ("who,valence,arousal\na.png,0,0\n", "no column names the pictures"),
             ("clip,valence,arousal\na.png,0,2\n", r"line 2: 2 lies outside \[-1, 1\]"),
-            ("clip,valence,arousal\na.png,,0\n", "line 2: '' is no number"),
+            ("clip,valence,arousal\na.png,,0\n", "line 2: '' is not a number"),
             ("clip,valence,arousal\na.png,nan,0\n", "nan lies outside"),
             ("clip,valence,arousal\nz.png,0,0\n", "no annotated picture or clip could be had"),
         ],
@@ -255,7 +255,10 @@ class TestFaces:
         (tmp_path / "empty.jpg").write_bytes(b"")
         with pytest.raises(MediaError, match=r"grey.png: no face is found in this picture"):
             extract_face_picture(Source(tmp_path / "grey.png"))
-        for name, message in (("broken.jpg", "is no picture that can be read"), ("empty.jpg", r"is empty \(0 bytes\)")):
+        for name, message in (
+            ("broken.jpg", "is not a picture that can be read"),
+            ("empty.jpg", r"is empty \(0 bytes\)"),
+        ):
             with pytest.raises(MediaError, match=f"{name}: {message}"):
                 extract_face_picture(Source(tmp_path / name))
         with pytest.raises(MediaError, match=r"absent.png: no such file"):

@@ -164,7 +164,7 @@ def test_graph_that_differs_is_not_written(trained, tmp_path: Path) -> None:  # 
         export_run(recipe, run, tmp_path / "bundle", [])
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
-    with pytest.raises(UsageError, match="is no bundle"):
+    with pytest.raises(UsageError, match="is not a bundle"):
         export_run(recipe, run, tmp_path / "mine", samples_of(recipe, data.splits["test"]))
 
 

@@ -1,4 +1,4 @@
-"""What is heard before it is scored: the start of the speech, and sound that is no voice like those trained on."""
+"""What is heard before it is scored: the start of the speech, and sound that is not a voice like those trained on."""
 
 from pathlib import Path
 

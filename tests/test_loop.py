@@ -111,7 +111,7 @@ class TestResume:
     def test_folder_of_something_else_is_left_alone(self, tmp_path: Path) -> None:
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "thesis.txt").write_text("x")
-        with pytest.raises(UsageError, match="is no run"):
+        with pytest.raises(UsageError, match="is not a run"):
             train(toy_recipe(), toy_data(), tmp_path / "mine", SETTINGS)
         assert os.listdir(tmp_path / "mine") == ["thesis.txt"]
 

@@ -201,7 +201,7 @@ def test_a_window_is_a_slice_of_the_whole(forty_seconds, start_s, end_s):
     stop = len(whole) if end_s is None else min(round(end_s * rate), len(whole))
     expected = whole[round(start_s * rate) : stop]
     assert len(part) == len(expected)
-    # A decoder that starts anew inside a file settles within some frames, to within the codec's own noise.
+    # A decoder that starts again inside a file settles within some frames, to within the codec's own noise.
     assert np.abs(part - expected).max() < 0.01
 
 

@@ -61,7 +61,7 @@ def write_toy_bundle(folder: Path, document: dict[str, Any], graph: bytes | None
 
 def write_looking_bundle(folder: Path) -> Path:
     """Write a bundle of a face and a voice, each optional: its scores are half how bright the pictures are, plus 0.25
-    where there is no picture; the voice counts for nothing but being there."""
+    where there is not a picture; the voice counts for nothing but being there."""
     import numpy as np
     from onnx import TensorProto, helper
 

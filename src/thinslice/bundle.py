@@ -371,7 +371,7 @@ def save_bundle(folder: Path, document: BundleDocument, files: Mapping[str, byte
 def check_place(folder: Path) -> None:
     """Raise UsageError where something other than a bundle would be overwritten."""
     if folder.exists() and not is_bundle(folder) and (folder.is_file() or any(folder.iterdir())):
-        raise UsageError(f"{folder}: is there already and is no bundle; choose another name")
+        raise UsageError(f"{folder}: is there already and is not a bundle; choose another name")
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -20,7 +20,7 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, from memory where the file has not changed since it was computed.
 
     A file counts as unchanged while its length and modification time (nanoseconds) are. Where the cache folder
-    cannot be written, the hash is computed anew each time.
+    cannot be written, the hash is computed again each time.
 
     Raises:
         OSError: the file cannot be read.

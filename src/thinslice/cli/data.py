@@ -219,7 +219,7 @@ def resplit_command(
     apply_split: Path | None,
     as_json: bool,
 ) -> None:
-    """Divide MANIFEST anew so that no speaker is in two splits, with the label distributions kept alike.
+    """Divide MANIFEST again so that no speaker is in two splits, with the label distributions kept alike.
 
     The same seed gives the same split on every machine. --save-split writes it without labels, so that others can
     repeat your experiment with --apply-split; cite the file by the SHA-256 printed.

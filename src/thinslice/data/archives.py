@@ -273,7 +273,7 @@ def _safe_name(member: Member) -> str:
     """Name of the extracted file: no folder of the archive's choosing, nothing a file system would take amiss."""
     name = member.name
     if name in ("", ".", "..") or any(ord(char) < 32 or char in ':*?"<>|' for char in name):
-        raise ManifestError(f"{member.archive}: {member.chain[-1]!a} is no name for a file; unpack it yourself")
+        raise ManifestError(f"{member.archive}: {member.chain[-1]!a} is not a name for a file; unpack it yourself")
     return name
 
 

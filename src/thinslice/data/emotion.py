@@ -170,7 +170,7 @@ def import_emotion_csv(
         scale: what the table's lowest and highest possible value are; they become -1 and 1, in a straight line.
 
     Raises:
-        ManifestError: the table cannot be read, lacks a column, or holds what is no number or outside the scale.
+        ManifestError: the table cannot be read, lacks a column, or holds what is not a number or outside the scale.
     """
     if not (math.isfinite(scale[0]) and math.isfinite(scale[1]) and scale[0] < scale[1]):
         raise ManifestError(
@@ -231,11 +231,11 @@ def _finish(rows: Sequence[_Row], source: Path, notes: Iterable[str], problems: 
 
 
 def _scaled(value: Any, scale: tuple[float, float], where: str) -> float:
-    """Return a value on [-1, 1]; ManifestError where it is no number of the scale."""
+    """Return a value on [-1, 1]; ManifestError where it is not a number of the scale."""
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise ManifestError(f"{where}: {value!r} is no number; valence and arousal are") from None
+        raise ManifestError(f"{where}: {value!r} is not a number; valence and arousal are") from None
     low, high = scale
     if not low <= number <= high:
         raise ManifestError(f"{where}: {number:g} lies outside [{low:g}, {high:g}]; give the right scale")
@@ -246,7 +246,7 @@ def _read_json(file: Path) -> Mapping[str, Any]:
     try:
         document = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ManifestError(f"{file}: is no JSON file that can be read ({error})") from None
+        raise ManifestError(f"{file}: is not a JSON file that can be read ({error})") from None
     if not isinstance(document, Mapping):
         raise ManifestError(f"{file}: is not as AFEW-VA's files are; expected a table of frames")
     return document
@@ -290,7 +290,7 @@ def _annotated(cell: str, file: Path) -> float:
     try:
         value = float(cell)
     except ValueError:
-        raise ManifestError(f"{file}: {cell[:40]!r} is no number") from None
+        raise ManifestError(f"{file}: {cell[:40]!r} is not a number") from None
     if value == -5:
         return math.nan
     if not -1 <= value <= 1:

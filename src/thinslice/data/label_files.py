@@ -78,7 +78,7 @@ class LabelFile:
 
 
 class NotLabelsError(Exception):
-    """A file that is no label file of a corpus, and why."""
+    """A file that is not a label file of a corpus, and why."""
 
 
 def split_of(where: str) -> str | None:

@@ -182,7 +182,7 @@ class Manifest:
             targets: columns of numbers, see `NUMERIC_COLUMNS`, or other columns of numbers in [0, 1].
 
         Raises:
-            ManifestError: a target of one's own that is no column, or that holds something else.
+            ManifestError: a target of one's own that is not a column, or that holds something else.
         """
         out = np.full((len(self), len(targets)), np.nan)
         for k, name in enumerate(targets):

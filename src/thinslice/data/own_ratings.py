@@ -84,7 +84,7 @@ def read_ratings(
         where: the file, for messages.
 
     Raises:
-        ManifestError: a rating outside the scale, or that is no number; a column to be reversed that is not there.
+        ManifestError: a rating outside the scale, or that is not a number; a column to be reversed that is not there.
     """
     renamed = [
         f"{headers[name]} = {name}" for name in scale.rated if name in cells and plain(headers[name]) != plain(name)

@@ -57,7 +57,7 @@ def plot_emotions(emotions: Sequence[str], confidences: Sequence[str]) -> "Figur
         confidences: in [0, 1], as text; clips without one count under "unknown".
 
     Raises:
-        UsageError: a confidence that is no number in [0, 1].
+        UsageError: a confidence that is not a number in [0, 1].
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -95,7 +95,7 @@ def _range(cell: str) -> int:
     except ValueError:
         value = np.nan
     if not 0.0 <= value <= 1.0:
-        raise UsageError(f"confidence {cell!r} of an emotion is no number from 0 to 1")
+        raise UsageError(f"confidence {cell!r} of an emotion is not a number from 0 to 1")
     return min(int(np.searchsorted(CONFIDENCES, value, side="right")) - 1, len(CONFIDENCES) - 2)
 
 

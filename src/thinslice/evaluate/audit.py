@@ -1,4 +1,4 @@
-"""What a dataset's splits give away before any model looks at a clip.
+"""What a dataset's splits leak before any model looks at a clip.
 
 For each split but training: how many of its clips are of speakers who are in training, and what a lookup of those
 speakers' training labels scores there. For the labels: how much of their variance the speaker explains (ICC), which

@@ -1,4 +1,4 @@
-"""What votes give away between splits: a comparison of a test clip with a training clip is part of both labels.
+"""What votes leak between splits: a comparison of a test clip with a training clip is part of both labels.
 
 Who trains on votes, or looks them up, sees with each such comparison an answer that helped make the test clip's label.
 `lookup_r2` says how much that is worth: the squared correlation of the test labels with scores made from nothing but

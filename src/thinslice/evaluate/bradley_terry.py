@@ -9,7 +9,7 @@ chosen by the votes themselves: it is the one under which two votes about a clip
 clips of few votes towards the middle.
 
 * A tie counts as half a vote for either. An empty answer is no vote.
-* Clips of different connected components were never compared, not even by way of others: their scores are on one
+* Clips of different connected components were never compared, not even through others: their scores are on one
   scale only because of the prior. `Scores.components` says which belong together.
 * A *score* is logistic(s) in [0, 1]: the share of voters who would choose this clip over an average one.
 * Standard errors are those of the posterior, from the diagonal of the inverse Hessian: exact up to `_EXACT` clips,

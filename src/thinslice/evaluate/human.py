@@ -39,7 +39,7 @@ NUM_FOLDS: Final = 10
 
 CEILING_LINE: Final = (
     "Shown two clips, one more voter agrees with the combined votes of some 36 others in 55 to 63 of 100 cases, "
-    "depending on the trait, where 50 is chance: nobody, person or model, foretells a single person's impression well."
+    "depending on the trait, where 50 is chance: nobody, person or model, predicts a single person's impression well."
 )
 """The ceiling in one line, for the report and model cards; measured on First Impressions' test votes, see
 docs/human-ceiling.md."""
@@ -82,7 +82,7 @@ def crossfit(pairs: Pairs, wanted: Index, share: float = 1.0, num_folds: int = N
 
 
 def equal_raters(agreed: float, others: float, one_vote: float, votes_per_clip: float) -> float | None:
-    """Return the votes a clip whose consensus agrees as often as a prediction does; None where there is no number.
+    """Return the votes a clip whose consensus agrees as often as a prediction does; None where no number is enough.
 
     Args:
         agreed: agreement of the prediction.

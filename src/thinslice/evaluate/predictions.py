@@ -1,4 +1,4 @@
-"""Prediction files, whoever wrote them: read leniently, with everything odd named by its line.
+"""Prediction files from any source: read leniently, with everything odd named by its line.
 
 Accepted: CSV separated by comma, semicolon or tab, in UTF-8 (with or without byte order mark) or UTF-16, one row per
 clip, one column of clip names and one per trait, in any order; other columns are ignored. See
@@ -245,7 +245,7 @@ def _without_unpaired(
 
 
 def _number(cell: str, decimal_comma: bool) -> float | None:
-    """Return a cell's value, NaN where it says that there is none, None where it is no number."""
+    """Return a cell's value, NaN where it says that there is none, None where it is not a number."""
     text = cell.strip()
     if text.lower() in _NO_VALUE:
         return math.nan
@@ -263,7 +263,7 @@ def _named_cells(cells: dict[str, list[tuple[int, str]]]) -> list[Problem]:
         Problem(
             "not_a_number",
             tuple(line for line, _ in found),
-            f"{name} is no number, such as {found[0][1][:40]!r}",
+            f"{name} is not a number, such as {found[0][1][:40]!r}",
             True,
         )
         for name, found in cells.items()

@@ -1,4 +1,4 @@
-"""What columns of tables are called, whoever made the table: traits, targets of one's own, clips."""
+"""What columns of tables are called, in any spelling: traits, targets of one's own, clips."""
 
 import re
 from collections.abc import Sequence

@@ -40,7 +40,7 @@ class Extractor:
     Attributes:
         name: by which specs, stores and bundles know it.
         version: of its code; raise it whenever its values may change, also by a change in what it calls. Stores then
-            compute anew, and bundles made with another version are refused.
+            compute again, and bundles made with another version are refused.
         serves: earlier versions whose bundles this one may serve: where its values differ, theirs were wrong, as those
             of a sound track with one silent channel.
         extract: `(source, **params) -> array`. Its signature is where the parameters' names, types (JSON scalars) and

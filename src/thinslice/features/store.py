@@ -238,7 +238,7 @@ class FeatureStore:
                         return str(record["media_sha256"])
                 sha256 = media_sha256(path)
             except MediaError:
-                return None  # It is there, and is no recording: a pipe, or empty.
+                return None  # It is there, and is not a recording: a pipe, or empty.
             except OSError:
                 pass  # It is not there.
             else:

@@ -1,9 +1,9 @@
-"""How unlike the voices of the training clips a voice profile is: silence, music or noise is no voice to be judged.
+"""How unlike the voices of the training clips a voice profile is: silence, music or noise is not a voice to be judged.
 
 The measure is a Mahalanobis distance to the mean of the 5,998 profiles of First Impressions V2's training split: once
 with the columns as they are, which sees what is too quiet or clipped, and once with loudness and spectrum as
 logarithms, which sees pauses, music and telephones. Each counts relative to its own 99% point, and the larger one
-counts. ``typical_voices.npz`` holds means, covariances and these points, no clip's own values. It is made anew by
+counts. ``typical_voices.npz`` holds means, covariances and these points, no clip's own values. It is made again by
 ``python -m thinslice.features.typical_voices DATA``.
 """
 

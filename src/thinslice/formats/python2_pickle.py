@@ -242,7 +242,7 @@ def _set_items(target: Any, items: list[Any], source: str) -> dict[str, Any]:
 def _reduce(function: Any, args: Any, source: str) -> Any:
     """Do what the three admitted names would do, in our own code."""
     if not isinstance(function, _Name) or not isinstance(args, tuple):
-        raise _refused(source, "a call of something that is no name")
+        raise _refused(source, "a call of something that is not a name")
     if function.text in _DTYPE:
         code, align, copy = args
         if not isinstance(code, str) or not _CODE.fullmatch(code) or align not in (0, 1) or copy not in (0, 1):
@@ -256,7 +256,7 @@ def _reduce(function: Any, args: Any, source: str) -> Any:
     dtype, raw = args
     raw = raw.encode("latin-1") if isinstance(raw, str) else raw
     if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
-        raise _refused(source, "a NumPy scalar that is no number")
+        raise _refused(source, "a NumPy scalar that is not a number")
     numpy_dtype = np.dtype(dtype.order + dtype.code)
     if len(raw) != numpy_dtype.itemsize:
         raise ValueError(f"{len(raw)} bytes for a {dtype.code}")

@@ -27,7 +27,7 @@ _LATE_S: Final = 0.5
 
 
 def find_first_speech(source: Source) -> float:
-    """Return how many seconds of a window to skip: silence, or sound that is no voice, before one; usually 0.
+    """Return how many seconds of a window to skip: silence, or sound that is not a voice, before one; usually 0.
 
     A quiet start is found by its level. Music and noise are found by a voice profile that is unlike those of 99% of the
     training clips where one that begins later is like them.

@@ -101,7 +101,7 @@ class MonoReader:
         return self._mono if end_s is None else self._mono[: round(end_s * self.rate_hz)]
 
     def _mix(self, pieces: Sequence[tuple[Channels, Mix | None]]) -> list[np.ndarray]:
-        """Return the mixed channels, with zeros for what is no number."""
+        """Return the mixed channels, with zeros for what is not a number."""
         chunks = mix_down(pieces)
         for chunk in chunks:
             broken = np.isnan(chunk)

@@ -111,7 +111,7 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _centred(channel: np.ndarray) -> np.ndarray:
-    """Return a channel less its mean, with zeros for what is no number."""
+    """Return a channel less its mean, with zeros for what is not a number."""
     mean = channel.mean()
     if np.isnan(mean):
         return np.nan_to_num(channel - np.nanmean(channel), copy=False)

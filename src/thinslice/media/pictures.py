@@ -190,7 +190,7 @@ def _opened(path: Path) -> Any:
     except Image.DecompressionBombError:
         raise MediaError(_too_large(path)) from None
     except (OSError, SyntaxError, ValueError, EOFError):
-        raise MediaError(f"{path}: is no picture that can be read; convert it to PNG or JPEG") from None
+        raise MediaError(f"{path}: is not a picture that can be read; convert it to PNG or JPEG") from None
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise MediaError(_too_large(path))

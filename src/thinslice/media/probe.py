@@ -54,7 +54,7 @@ class MediaInfo:
         num_channels: channels of the sound track marked as default, else the first; 0 without sound.
         num_audio_streams: how many sound tracks there are.
         num_pictures: of a folder of frames or a single picture; 0 for a recording.
-        said_synthetic: the file's title, comment or description, if that says that it is no recording of a person.
+        said_synthetic: the file's title, comment or description, if that says that it is not a recording of a person.
     """
 
     container: str
@@ -133,7 +133,7 @@ def audio_stream(container: av.container.InputContainer, number: int | None = No
 
 
 def video_stream(container: av.container.InputContainer) -> Any | None:
-    """Return the pictures to see: the first default track that is no cover art, else the first; None without."""
+    """Return the pictures to see: the first default track that is not cover art, else the first; None without."""
     still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
     tracks = [
         track for track in container.streams.video if track.codec_context is not None and not track.disposition & still

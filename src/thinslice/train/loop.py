@@ -44,7 +44,7 @@ def train(recipe: Recipe, data: RunData, out: str | Path, settings: LoopSettings
 
     Raises:
         UsageError: arguments that do not fit each other, or a folder that holds something else.
-        TrainingError: a loss that is no number.
+        TrainingError: a loss that is not a number.
     """
     settings = settings or LoopSettings()
     folder = RunFolder(Path(out))

@@ -38,7 +38,7 @@ def check_folder(context: RunContext) -> None:
         if not context.settings.resume:
             raise UsageError(f"{path}: there is a run already; go on with --resume, or choose another folder")
     elif path.exists() and (not path.is_dir() or {entry.name for entry in path.iterdir()} - {LOCK}):
-        raise UsageError(f"{path}: is there already and is no run; choose another folder")
+        raise UsageError(f"{path}: is there already and is not a run; choose another folder")
     wait_for_all()  # Every process has looked before one of them writes.
 
 

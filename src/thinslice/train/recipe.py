@@ -163,7 +163,7 @@ class Stage:
         predict: how scores are got for validation in this stage; None for the recipe's.
         precompute: what a frozen part gives for a clip: (model, inputs of a batch of one) -> name -> tensor (1, ...).
             It runs once over all clips, sampled for validation, when the stage begins; its results are the inputs of
-            this stage's losses and of `predict`. None to sample anew every time.
+            this stage's losses and of `predict`. None to sample again every time.
         start: the weights to begin with: of the stage before (""), or of the stage named.
         prepare: changes the model in place when the stage begins, such as copying weights or setting buffers from the
             training clips' statistics; not called again on resuming.

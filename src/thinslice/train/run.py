@@ -78,7 +78,7 @@ class RunFolder:
         return self.path / f"predictions_{split}.csv"
 
     def load(self) -> RunDocument:
-        """Return run.json; UsageError where this is no run, or the file is damaged."""
+        """Return run.json; UsageError where this is not a run, or the file is damaged."""
         if not self.exists():
             raise UsageError(f"{self.path}: not a run (no run.json in it); make one with: thinslice train")
         return load_document(self.document_path, RunDocument, "train again into another folder", upgrade=upgrade_run)
@@ -189,7 +189,7 @@ def check_same(old: RunDocument, new: RunDocument, path: Path) -> None:
             which = ", ".join(key for key in keys if was.get(key) != would_be.get(key))
             raise UsageError(
                 f"{path}: was begun with another {what}{f' ({which})' if which else f' ({was})'}; a resumed run "
-                "must be the same one: begin anew in another folder"
+                "must be the same one: start again in another folder"
             )
 
 

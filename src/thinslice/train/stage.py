@@ -24,7 +24,7 @@ FLUSH_EVERY = 20
 
 
 class TrainingError(ThinsliceError):
-    """A training that cannot go on, such as a loss that is no number."""
+    """A training that cannot go on, such as a loss that is not a number."""
 
 
 def trained_parameters(model: nn.Module, update: Update) -> dict[str, nn.Parameter]:

@@ -69,8 +69,8 @@ def read_chainer(path: Path) -> DeepImpression:
         The network, in evaluation mode, its scores in the order of `thinslice.traits.TRAITS`.
 
     Raises:
-        UsageError: not a NumPy archive; a name that is missing, unknown or of another shape; a value that is no finite
-            number, or a variance below 0.
+        UsageError: not a NumPy archive; a name that is missing, unknown or of another shape; a value that is not
+            finite, or a variance below 0.
     """
     model = DeepImpression()
     state = model.state_dict()
