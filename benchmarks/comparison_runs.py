@@ -73,12 +73,12 @@ def cross_modal(variant: str) -> Mapping[str, Any]:
         "frame_height": 96,
         "frame_width": 72,
         "video_batch": 22,
-        "video_epochs": 5,
+        "video_epochs": 8,
         "text_batch": 128,
-        "text_epochs": 8,
+        "text_epochs": 10,
         "audio_epochs": 1,
         "late_batch": 128,
-        "late_epochs": 12,
+        "late_epochs": 15,
     }
 
 
@@ -92,12 +92,12 @@ RUNS: Final[Mapping[str, Run]] = {
     "deep_impression": Run(
         "deep_impression",
         "small_pictures",
-        {"num_frames": NUM_PICTURES, "width": 8, "epochs": 9},
+        {"num_frames": NUM_PICTURES, "width": 8, "epochs": 15},
         {"pictures": Reading("network")},
     ),
     "cr_net": cr_net(
         "small_face",
-        4,
+        6,
         {
             "face: classes alone": Reading("classes", partial(expected_scores, 4)),
             "face: classes and regression": Reading("joint"),
@@ -111,8 +111,8 @@ RUNS: Final[Mapping[str, Run]] = {
             "num_faces": NUM_PICTURES,
             "rate_hz": 10,
             "audio_epochs": 1,
-            "visual_epochs": 5,
-            "fusion_epochs": 12,
+            "visual_epochs": 8,
+            "fusion_epochs": 15,
             "batch_size": 32,
         },
         {"visual": Reading("visual"), "visual+attributes": Reading("fusion")},
@@ -132,12 +132,12 @@ RUNS: Final[Mapping[str, Run]] = {
         },
     ),
     "persemon_joint": persemon("small_joint", JOINT),
-    "cr_net_plain": cr_net("small_face_plain_l1_l2", 8, {"face: no CR-block, no Bell loss": Reading("joint")}),
+    "cr_net_plain": cr_net("small_face_plain_l1_l2", 12, {"face: no CR-block, no Bell loss": Reading("joint")}),
     "persemon_without_coherence": persemon(
         "small_without_coherence", {name.replace("joint", "without coherence"): r for name, r in JOINT.items()}
     ),
-    "cr_net_bell": cr_net("small_face_plain_l1_l2_bell", 8, {"face: Bell loss alone": Reading("joint")}),
-    "cr_net_block": cr_net("small_face_l1_l2", 4, {"face: CR-block alone": Reading("joint")}),
+    "cr_net_bell": cr_net("small_face_plain_l1_l2_bell", 12, {"face: Bell loss alone": Reading("joint")}),
+    "cr_net_block": cr_net("small_face_l1_l2", 6, {"face: CR-block alone": Reading("joint")}),
     "scene": Run("cross_modal", "small_scene", cross_modal("scene"), {"scene": Reading("video")}),
 }
 """Name of a run's folder -> what is trained, the most important first."""
