@@ -154,13 +154,14 @@ class TestAfewVa:
 
 
 class TestTable:
-    def test_scale_and_names(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("header", ["image", "picture", "file_name"])
+    def test_scale_and_names(self, header: str, tmp_path: Path) -> None:
         (tmp_path / "images").mkdir()
         for name in ("a.png", "b.png"):
             (tmp_path / "images" / name).write_bytes(png())
         table = tmp_path / "ratings.csv"
         table.write_text(
-            "image,valence,arousal,split,speaker\na.png,1,9,train,eve\nimages/b.png,5,3,test,\nc.png,1,1,,\n"
+            f"{header},valence,arousal,split,speaker\na.png,1,9,train,eve\nimages/b.png,5,3,test,\nc.png,1,1,,\n"
         )
         imported = import_emotion_csv(table, scale=(1, 9))
         manifest = imported.manifest
