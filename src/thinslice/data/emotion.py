@@ -160,8 +160,9 @@ def import_emotion_csv(
 ) -> ImportedEmotion:
     """Make a manifest of a table: a column that names pictures or clips, and columns valence and arousal.
 
-    Its column is one of path, clip, image, picture, file, file_name, filename; columns split and speaker are taken where
-    they are there. Without speakers, clips named as in First Impressions count by their video, others each for itself.
+    Its column is one of path, clip, image, picture, file, file_name, filename; columns split and speaker are taken
+    where they are there. Without speakers, clips named as in First Impressions count by their video, others each for
+    itself.
     First Impressions' clip-level ratings ``mood_train.csv`` (1 to 3) are such a table, with `scale` (1, 3).
 
     Args:
