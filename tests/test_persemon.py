@@ -25,8 +25,13 @@ from thinslice.systems.persemon.recipe import (  # noqa: E402
     persemon,
     sample_face,
 )
-from thinslice.systems.persemon.sphereface import SphereFace, faces_to_tensor, load_sphereface  # noqa: E402
-from thinslice.systems.persemon.variants import KINDS, TABLES, VARIANTS  # noqa: E402
+from thinslice.systems.persemon.sphereface import (  # noqa: E402
+    SphereFace,
+    faces_to_tensor,
+    load_sphereface,
+    parameter_names,
+)
+from thinslice.systems.persemon.variants import KINDS, READINGS, TABLES, VARIANTS  # noqa: E402
 from thinslice.train.data import (  # noqa: E402
     ArrayReader,
     ClipData,
@@ -38,9 +43,9 @@ from thinslice.train.history import read_rows  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Stage  # noqa: E402
 from thinslice.train.settings import LoopSettings  # noqa: E402
-from thinslice.train.stage import trained_parameters  # noqa: E402
+from thinslice.train.stage import build_optimiser, trained_parameters  # noqa: E402
 from thinslice.train.system import weights_of  # noqa: E402
-from thinslice.traits import TRAITS  # noqa: E402
+from thinslice.traits import TARGETS, TRAITS  # noqa: E402
 
 TINY = {
     "width": 4,
@@ -54,6 +59,7 @@ TINY = {
     "classifier_weight": 1.0,
     "confusion_weight": 0.3,
 }
+AUTHORS_TINY = {name: value for name, value in TINY.items() if not name.endswith("weight")}
 SETTINGS = LoopSettings(device="cpu", tensorboard=False)
 NAN = float("nan")
 
@@ -566,14 +572,14 @@ class TestRecipe:
         arguments = persemon().arguments
         lambdas = ("emotion_weight", "classifier_weight", "confusion_weight", "ram_weight")
         assert [arguments[name] for name in lambdas] == [1.0, 0.1, 0.1, 0.1]
-        assert (arguments["margin"], arguments["printed_loss"], arguments["detector"]) == (0.05, False, "mtcnn")
+        assert (arguments["margin"], arguments["loss"], arguments["detector"]) == (0.05, "smooth_l1", "mtcnn")
         spec = persemon().features["faces"]
         assert (spec.extractor, spec.params["reference"]) == ("aligned_faces", "sphereface_112x96")
         assert RATIOS[-1] == pytest.approx(6)
 
     def test_tables_name_published_figures(self) -> None:
         published = {figure.variant for figure in load_published() if figure.system == "persemon"}
-        assert {name for rows in TABLES.values() for name in rows.values()} <= published
+        assert {name for table, rows in TABLES.items() if table != "readings" for name in rows.values()} <= published
         assert {variant for rows in TABLES.values() for variant in rows} <= set(VARIANTS)
 
     @pytest.mark.parametrize(
@@ -584,6 +590,8 @@ class TestRecipe:
             ("joint", {"draws": 2}, "odd number"),
             ("joint", {"deep": "9"}, "deep is one of"),
             ("joint", {"margin": 0.0}, "margin above 0"),
+            ("joint", {"loss": "l3"}, "loss is one of smooth_l1, smooth_l1_printed, euclidean"),
+            ("reading_none", {}, "readings: reading_printed_loss"),
         ],
     )
     def test_wrong_arguments(self, variant: str, sizes: dict[str, object], message: str) -> None:
@@ -609,6 +617,100 @@ class TestRecipe:
         assert sample(clip, "validation", rng)["faces"][0, :, 0, 0, 0].tolist() == [4, 5, 6, 7]
         assert np.array_equal(sample(clip, "test", rng)["faces"], stored)
         assert sample_face(clip, "test", rng)["face"].shape == (112, 96, 3)
+
+
+class TestAuthors:
+    """The variant of the authors' definition, against their file's layers written down as plain functions."""
+
+    def test_every_reading_is_one_change_of_joint(self) -> None:
+        assert next(iter(TABLES["readings"])) == "joint"
+        usual = persemon().arguments
+        for name, reading in READINGS.items():
+            recipe = persemon(f"reading_{name}")
+            changed = {key: value for key, value in recipe.arguments.items() if value != usual[key]}
+            expected = {key: value for key, value in reading.changes.items() if value != usual[key]}
+            assert changed == {**expected, "variant": f"reading_{name}"}
+            assert persemon(**recipe.arguments).arguments == recipe.arguments
+            small = persemon(f"small_reading_{name}")
+            assert all(small.arguments[key] == value for key, value in reading.changes.items())
+            assert small.arguments["width"] == SMALL.width
+        authors = persemon("authors")
+        assert authors.outputs == TARGETS
+        for reading in READINGS.values():
+            rest = {k: v for k, v in reading.changes.items() if k not in ("loss", "ram_reaches")}
+            assert all(authors.arguments[key] == value for key, value in rest.items())
+
+    def test_losses_are_those_of_the_definition(self) -> None:
+        """Half of squared errors, 1, 1 and 0.2; 0.05 on means over all 200 faces, the second on exchanged labels."""
+        stage = persemon("small_authors", **AUTHORS_TINY).stages[0]
+        assert isinstance(stage, Stage)
+        model = persemon("small_authors", **AUTHORS_TINY).build_model()
+        assert isinstance(model, PersEmoN)
+        batch = tiny_batch()
+        batch["inputs"] = {"faces": random_faces(2, 1, 4)}  # As many faces as pictures.
+        labels = torch.rand(2, 6)
+        batch["labels"] = labels
+        state = model.state_dict()
+
+        def dense(name: str, x: torch.Tensor) -> torch.Tensor:
+            return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+        def euclidean(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return ((x - y) ** 2).sum() / (2 * len(x))
+
+        with torch.no_grad():
+            clips = model.features(batch["inputs"]["faces"][:, 0]).flatten(0, 1)  # type: ignore[index]
+            images = model.features(batch["emotion"]["inputs"]["face"])  # type: ignore[index]
+            results = dense("pam", clips).reshape(2, 4, 6).mean(1)
+            of_clips, of_images = torch.tanh(dense("eam", clips)), torch.tanh(dense("eam", images))
+            embedded = torch.tanh(dense("ram.2", torch.relu(dense("ram.0", of_clips))))
+            results_ep = embedded.reshape(2, 4, 6).mean(1)
+            domain = dense("domain", torch.cat([clips, images]))
+            source = torch.cat([torch.zeros(8, dtype=torch.long), torch.ones(8, dtype=torch.long)])
+            expected = euclidean(results, labels) + 0.2 * euclidean(results_ep, labels)
+            expected = expected + euclidean(of_images, batch["emotion"]["labels"])  # type: ignore[index]
+            expected = expected + 0.05 * F.cross_entropy(domain, 1 - source)
+            networks, classifier = (update.loss(model, batch) for update in stage.updates)
+            torch.testing.assert_close(networks["loss"], expected)  # type: ignore[index]
+            torch.testing.assert_close(classifier["loss"], 0.05 * F.cross_entropy(domain, source))  # type: ignore[index]
+
+    def test_residual_biases_stay_and_others_learn_twice_as_fast(self) -> None:
+        sizes = {**AUTHORS_TINY, "deep": "1,1,1,1", "momentum": 0.0, "weight_decay": 0.1}
+        stage = persemon("small_authors", **sizes).stages[0]
+        assert isinstance(stage, Stage)
+        model = persemon("small_authors", **sizes).build_model()
+        update, classifier = stage.updates
+        chosen = trained_parameters(model, update)
+        missing = {name for name, _ in model.named_parameters()} - set(chosen)
+        assert missing == {
+            "domain.weight", "domain.bias", "fusion", *(f"fem.conv{g}_{k}.bias" for g in (1, 2, 3, 4) for k in (2, 3))
+        }  # fmt: skip
+        groups = {
+            id(p): (group["lr"], group["weight_decay"])
+            for group in build_optimiser(model, update).param_groups
+            for p in group["params"]
+        }
+        found = {name: groups[id(p)] for name, p in chosen.items()}
+        assert {name for name, (rate, _) in found.items() if rate == 0.2} == {n for n in found if n.endswith("bias")}
+        undecayed = {name for name, (_, decay) in found.items() if decay == 0}
+        assert undecayed == {"fem.fc5.bias", *(f"fem.conv{g}_1.bias" for g in (1, 2, 3, 4))}
+        (bias,) = [g for g in build_optimiser(model, classifier).param_groups if g["lr"] == 0.2]
+        assert (bias["weight_decay"], len(bias["params"])) == (0.0, 1)
+        # The paper's full size too: Caffe's file knows no such biases.
+        names = trained_parameters(PersEmoN(), persemon("fresh").stages[0].updates[0])  # type: ignore[union-attr]
+        assert "fem.conv3_2.bias" not in names
+        assert "fem.conv3_1.bias" in names
+        assert set(parameter_names((1, 2, 4, 1), True)) == {name for name, _ in SphereFace().named_parameters()}
+
+    def test_it_learns_six_targets(self, tmp_path: Path) -> None:
+        data = made_up_data(12, 40)
+        splits = {
+            split: replace(clips, labels=np.column_stack([clips.labels, clips.labels.mean(1)]), targets=TARGETS)
+            for split, clips in data.splits.items()
+        }
+        recipe = persemon("small_authors", **AUTHORS_TINY, steps=3)
+        run = train(recipe, RunData(splits=splits, companions=data.companions), tmp_path / "run", SETTINGS)
+        assert list(read_rows(run.predictions("test"))[0]) == ["clip", *TARGETS]
 
 
 def paint(emotions: np.ndarray, rng: np.random.Generator, *, pale: bool) -> np.ndarray:

@@ -139,6 +139,22 @@ def smooth_l1(predictions: Tensor, labels: Tensor, margin: float = 0.05, *, prin
     return (torch.where(known, values, 0.0).sum(0) / known.sum(0).clamp(min=1)).sum()
 
 
+def euclidean_loss(predictions: Tensor, labels: Tensor) -> Tensor:
+    """Return half the squared error, summed over targets, averaged over the samples whose label is known.
+
+    Args:
+        predictions: (batch, targets), on the labels' scale.
+        labels: (batch, targets), NaN where unknown.
+
+    Source: Caffe's EuclideanLoss.
+    """
+    values = (predictions - _filled(labels)).square() / 2
+    if values.shape != labels.shape:
+        raise ValueError(f"predictions and labels differ in shape: {tuple(values.shape)}, {tuple(labels.shape)}")
+    known = ~torch.isnan(labels)
+    return (torch.where(known, values, 0.0).sum(0) / known.sum(0).clamp(min=1)).sum()
+
+
 def domain_loss(logits: Tensor, domain: int) -> Tensor:
     """Return the cross-entropy of a classifier of data sets, over samples (n, domains) that all come from one.
 

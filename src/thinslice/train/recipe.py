@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar, get_args, get_origin
 
 import numpy as np
 from torch import Tensor, nn
@@ -337,13 +337,23 @@ Hyperparameters = TypeVar("Hyperparameters")
 
 
 def set_hyperparameters(system: str, base: Hyperparameters, changes: Mapping[str, Any]) -> Hyperparameters:
-    """Return a system's hyperparameters, a dataclass, with some of them changed; UsageError for an unknown one."""
+    """Return a system's hyperparameters, a dataclass, with some of them changed.
+
+    Raises:
+        UsageError: one that it does not have, or, of one with a few choices, a value that is none of them.
+    """
     assert is_dataclass(base)
     assert not isinstance(base, type)
     unknown = sorted(set(changes) - {entry.name for entry in fields(base)})
     if unknown:
         known = ", ".join(entry.name for entry in fields(base))
         raise UsageError(f"{system} has no hyperparameter {', '.join(unknown)}; there are {known}")
+    for entry in fields(base):
+        if get_origin(entry.type) is Literal and entry.name in changes:
+            choices = get_args(entry.type)
+            if changes[entry.name] not in choices:
+                known = ", ".join(map(str, choices))
+                raise UsageError(f"{system}: {entry.name}={changes[entry.name]!r}; {entry.name} is one of {known}")
     return replace(base, **changes)
 
 

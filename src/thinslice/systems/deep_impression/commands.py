@@ -25,8 +25,8 @@ def deep_impression(file: Path, out: Path, clips: tuple[Path, ...]) -> None:
     """Convert the trained network of Güçlütürk et al. 2016: the file `model` of their repository, written by Chainer.
 
     The file is read as numbers, no code in it is run, and every name and shape in it is accounted for. --check scores
-    First Impressions' clips FU1ak530DDo.005.mp4 and _fJcW5234bY.001.mp4 and compares with what the authors' own program
-    gives; it exits with 1 if a score differs by more than 0.02.
+    First Impressions' clip FU1ak530DDo.005.mp4 and compares with what the authors' own demo gives; it exits with 1 if a
+    score differs by more than 0.02.
 
     \b
     Example:

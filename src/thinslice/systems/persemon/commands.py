@@ -27,6 +27,14 @@ Examples:
 @click.option("--pictures", type=_PATH, metavar="MANIFEST", help="Score the emotion of this data set, by split.")
 @click.option("--clips", type=_PATH, metavar="MANIFEST", help="With --pictures: can the two data sets be told apart?")
 @click.option("--store", type=_PATH, metavar="DIR", help="Where the faces of the manifests are.")
+@click.option(
+    "--points",
+    type=click.IntRange(10),
+    default=1000,
+    show_default=True,
+    help="With --clips: faces of each data set at most, drawn at random.",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def emotion(
     run: Path,
@@ -36,13 +44,16 @@ def emotion(
     pictures: Path | None,
     clips: Path | None,
     store: Path | None,
+    points: int,
+    device: str,
     as_json: bool,
 ) -> None:
     """Write valence and arousal of each frame of CLIPs, with a timeline; and what RUN learned of emotion.
 
     DIR gets CLIP_emotion.csv and CLIP_timeline.png, disks.png (each trait over the arousal-valence disk), and with
     --pictures the error on each split of an emotion data set; with --clips too, how well a fresh classifier tells the
-    two data sets apart by the network's features, and a map of these. Exits with 1 if a CLIP could not be read.
+    two data sets apart by the network's features of held-out faces (test clips and pictures, or else validation), and a
+    map of these. Exits with 1 if a CLIP could not be read.
     """
     from thinslice.errors import MissingExtraError
 
@@ -53,13 +64,12 @@ def emotion(
     from thinslice.errors import MediaError, UsageError
     from thinslice.systems.persemon.emotion import load_system, relationship_of
     from thinslice.systems.persemon.figures import draw_disks
-    from thinslice.traits import TRAITS
 
     if pictures is not None and store is None:
         raise click.UsageError("--pictures needs --store DIR, where the faces are")
     if clips is not None and pictures is None:
         raise click.UsageError("--clips goes with --pictures")
-    system = load_system(run)
+    system = load_system(run, device)
     make_folder(out)
     document: dict[str, Any] = {"run": str(run), "variant": system.recipe.variant, "clips": []}
     failed = False
@@ -72,9 +82,11 @@ def emotion(
             click.echo(f"failed: {error}", err=True)
     seen = None
     if pictures is not None and store is not None:
-        seen = _of_pictures(system, pictures, clips, store, out, document)
+        seen = _of_pictures(system, pictures, store, document)
+        if clips is not None:
+            _tell_apart(system, pictures, clips, store, points, out, document)
     if system.has_relationship:
-        draw_disks(relationship_of(system), TRAITS, out / "disks.png", seen)
+        draw_disks(relationship_of(system), system.recipe.outputs, out / "disks.png", seen)
     write_atomically(out / "emotion.json", f"{json.dumps(document, indent=1, ensure_ascii=False)}\n".encode())
     if as_json:
         print_json(document)
@@ -100,54 +112,65 @@ def _of_clip(system: Any, path: Path, num_frames: int, out: Path) -> dict[str, A
     return {"clip": str(path), **means, "table": table.name, "figure": figure.name, "warnings": found.warnings}
 
 
-def _of_pictures(
-    system: Any, pictures: Path, clips: Path | None, store: Path, out: Path, document: dict[str, Any]
-) -> Any:
-    """Add scores on an emotion data set, and whether it can be told from the clips; return all emotions told."""
-    from dataclasses import asdict
-
+def _of_pictures(system: Any, pictures: Path, store: Path, document: dict[str, Any]) -> Any:
+    """Add scores on each split of an emotion data set; return all emotions told."""
     import numpy as np
 
     from thinslice.data.manifest import load_manifest
-    from thinslice.systems.persemon.emotion import (
-        emotions_of,
-        features_of_clips,
-        features_of_pictures,
-        open_pictures,
-        score_emotions,
-    )
-    from thinslice.systems.persemon.figures import draw_domains, tell_apart
-    from thinslice.train.inputs import load_run_data
+    from thinslice.systems.persemon.emotion import emotions_of, features_of_pictures, open_pictures, score_emotions
 
     table = load_manifest(pictures)
     split_of = dict(zip(table.clips, table.splits, strict=True))
-    speaker_of = dict(zip(table.clips, table.speakers, strict=True))
     data = open_pictures(system, table, store)
-    features = features_of_pictures(system, data)
-    told = emotions_of(system, features)
+    told = emotions_of(system, features_of_pictures(system, data))
     splits = np.array([split_of[clip] for clip in data.clips])
     document["pictures"] = {
         split: {"num_pictures": int((splits == split).sum())}
         | score_emotions(data.labels[splits == split], told[splits == split])
         for split in dict.fromkeys(splits.tolist())
     }
-    if clips is not None:
-        of_run, _ = load_run_data(system.recipe, clips, store, extract_missing=False)
-        split = "test" if "test" in of_run.splits and "test" in split_of.values() else "train"
-        chosen = splits == split
-        of_clips = features_of_clips(system, of_run.splits[split])
-        names = load_manifest(clips)
-        person = dict(zip(names.clips, names.speakers, strict=True))
-        groups = (
-            [person[clip] for clip in of_run.splits[split].clips for _ in range(of_clips.shape[1])],
-            [speaker_of[clip] for clip, taken in zip(data.clips, chosen, strict=True) if taken],
-        )
-        flat = of_clips.reshape(-1, of_clips.shape[2])
-        apart = tell_apart(flat, features[chosen], groups)
-        document["told_apart"] = {"split": split, **asdict(apart)}
-        title = f"{system.recipe.variant}: told apart {apart.neighbours:.0%}"
-        draw_domains({title: (flat, features[chosen])}, out / "domains.png", ("personality clips", "emotion pictures"))
     return told
+
+
+def _tell_apart(
+    system: Any, pictures: Path, clips: Path, store: Path, points: int, out: Path, document: dict[str, Any]
+) -> None:
+    """Draw figure 4 and add how well faces of either data set, not learned from, can be told from the other's."""
+    from dataclasses import asdict
+
+    import numpy as np
+
+    from thinslice.data.manifest import load_manifest
+    from thinslice.systems.persemon.emotion import (
+        features_of_clips,
+        features_of_pictures,
+        held_out_split,
+        open_pictures,
+    )
+    from thinslice.systems.persemon.figures import draw_domains, tell_apart
+    from thinslice.train.inputs import load_run_data
+
+    rng = np.random.default_rng(0)
+    of_run, _ = load_run_data(system.recipe, clips, store, extract_missing=False)
+    names, others = load_manifest(clips), load_manifest(pictures)
+    split, other = held_out_split(of_run.splits, clips), held_out_split(set(others.splits), pictures)
+    data, shown = of_run.splits[split], open_pictures(system, others.select(other), store)
+    num_parts = data.reader(0).shape("faces")[1]
+    chosen = np.sort(rng.permutation(len(data))[: max(points // num_parts, 1)])
+    some = np.sort(rng.permutation(len(shown))[:points])
+    first = features_of_clips(system, data, chosen.tolist())
+    second = features_of_pictures(system, shown, some.tolist())
+    speaker = dict(zip(names.clips, names.speakers, strict=True))
+    person = dict(zip(others.clips, others.speakers, strict=True))
+    groups = (
+        [speaker[data.clips[i]] for i in chosen for _ in range(first.shape[1])],
+        [person[shown.clips[i]] for i in some],
+    )
+    flat = first.reshape(-1, first.shape[2])
+    apart = tell_apart(flat, second, groups)
+    document["told_apart"] = {"split": split, "split_of_pictures": other, **asdict(apart)}
+    title = f"{system.recipe.variant}: told apart {apart.neighbours:.0%}"
+    draw_domains({title: (flat, second)}, out / "domains.png", ("personality clips", "emotion pictures"))
 
 
 def _print(document: dict[str, Any]) -> None:

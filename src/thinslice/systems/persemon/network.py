@@ -10,9 +10,10 @@ as somebody drew them; scores are averaged over draws.
 Deviations: Table 1 gives RAM's last layer 2 outputs; it predicts five traits (section 3.4), so it has 5 here. PAM's
 consensus is over the five numbers of each face before the sigmoid (equation 1: "the raw outputs"; Table 1 lists the
 pooling after FC2), RAM's over the faces' emotions before its layers (equation 11). With the LSTM, whose use in RAM is
-not described, RAM averages.
+not described, RAM averages. `Heads` has what the authors' training definition does otherwise.
 """
 
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import torch
@@ -48,6 +49,26 @@ PERSONALITY, EMOTION = 0, 1
 """What the classifier calls the two data sets."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Heads:
+    """How PAM and RAM end; the defaults are the paper's.
+
+    Attributes:
+        num_targets: outputs of PAM and of RAM.
+        ram_units: of RAM's hidden layer.
+        ram_consensus: what the faces of a clip agree on in RAM: their "emotions" before its layers, or its "scores".
+        raw: whether PAM is not squashed and RAM by tanh, instead of both by a sigmoid.
+        caffe: whether first weights are those of the authors' definition: uniform, of variance 1 / inputs, N(0, 0.005²)
+            in the classifier, biases 0.
+    """
+
+    num_targets: int = NUM_TRAITS
+    ram_units: int = NUM_HIDDEN
+    ram_consensus: str = "emotions"
+    raw: bool = False
+    caffe: bool = False
+
+
 class PersEmoN(nn.Module):
     """The network; at the paper's size and with the mean as consensus 22,676,303 parameters.
 
@@ -57,6 +78,7 @@ class PersEmoN(nn.Module):
         num_features: of the face network.
         shrink: by how much faces are made smaller first, averaging over pixels; 1 in the paper.
         consensus: how the faces of a clip become one prediction.
+        heads: how PAM and RAM end.
 
     Attributes:
         fem: feature extraction module.
@@ -75,17 +97,23 @@ class PersEmoN(nn.Module):
         num_features: int = NUM_FEATURES,
         shrink: int = 1,
         consensus: Consensus = "mean",
+        heads: Heads | None = None,
     ) -> None:
         super().__init__()
         self.shrink = shrink
         self.consensus = consensus
+        self.heads = heads = heads or Heads()
         self.fem = SphereFace(widths, units, num_features, HEIGHT // shrink, WIDTH // shrink)
         self.lstm = nn.LSTM(num_features, NUM_HIDDEN, batch_first=True) if consensus == "lstm" else None
-        self.pam = nn.Linear(num_features if self.lstm is None else NUM_HIDDEN, NUM_TRAITS)
+        self.pam = nn.Linear(num_features if self.lstm is None else NUM_HIDDEN, heads.num_targets)
         self.eam = nn.Linear(num_features, len(EMOTIONS))
-        self.ram = nn.Sequential(nn.Linear(len(EMOTIONS), NUM_HIDDEN), nn.ReLU(), nn.Linear(NUM_HIDDEN, NUM_TRAITS))
+        self.ram = nn.Sequential(
+            nn.Linear(len(EMOTIONS), heads.ram_units), nn.ReLU(), nn.Linear(heads.ram_units, heads.num_targets)
+        )
         self.domain = nn.Linear(num_features, 2)
         self.fusion = nn.Parameter(torch.tensor(PAPER_FUSION))
+        if heads.caffe:
+            self._initialise_as_caffe()
 
     def features(self, faces: Tensor) -> Tensor:
         """Return FEM's features (..., num_features) of faces (..., height, width, 3)."""
@@ -97,26 +125,31 @@ class PersEmoN(nn.Module):
         return features.unflatten(0, before)
 
     def personality(self, features: Tensor) -> Tensor:
-        """Return PAM's scores (batch, 5) in (0, 1) of the features (batch, K, num_features) of each clip's faces."""
+        """Return PAM's scores (batch, targets) of the features (batch, K, num_features) of each clip's faces."""
         if self.lstm is not None:
             hidden: Tensor = self.lstm(features)[0]
-            return torch.sigmoid(self.pam(hidden.mean(1)))
-        return torch.sigmoid(self._agree(self.pam(features)))
+            scores: Tensor = self.pam(hidden.mean(1))
+        else:
+            scores = self._agree(self.pam(features))
+        return scores if self.heads.raw else torch.sigmoid(scores)
 
     def emotion(self, features: Tensor) -> Tensor:
         """Return EAM's valence and arousal (..., 2) in (-1, 1) of features (..., num_features)."""
         return torch.tanh(self.eam(features))
 
     def relationship(self, emotions: Tensor) -> Tensor:
-        """Return RAM's scores (batch, 5) in (0, 1) of the emotions (batch, K, 2) of each clip's faces."""
-        return torch.sigmoid(self.ram(self._agree(emotions)))
+        """Return RAM's scores (batch, targets) of the emotions (batch, K, 2) of each clip's faces."""
+        squash = torch.tanh if self.heads.raw else torch.sigmoid
+        if self.heads.ram_consensus == "scores":
+            return self._agree(squash(self.ram(emotions)))
+        return squash(self.ram(self._agree(emotions)))
 
     def fuse(self, personality: Tensor, relationship: Tensor) -> Tensor:
         """Return the weighted mean of PAM's and RAM's scores (section 4.4)."""
         return self.fusion * personality + (1 - self.fusion) * relationship
 
     def scores(self, faces: Tensor) -> tuple[Tensor, Tensor]:
-        """Return PAM's and RAM's scores, (batch, 5) each, of faces (batch, draws, K, height, width, 3)."""
+        """Return PAM's and RAM's scores, (batch, targets) each, of faces (batch, draws, K, height, width, 3)."""
         features = self.features(faces)
         batch, draws = faces.shape[:2]
         by_draw = features.flatten(0, 1)
@@ -125,8 +158,17 @@ class PersEmoN(nn.Module):
         return personality, relationship
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Return the fused scores (batch, 5) of faces (batch, draws, K, height, width, 3)."""
+        """Return the fused scores (batch, targets) of faces (batch, draws, K, height, width, 3)."""
         return self.fuse(*self.scores(faces))
+
+    @torch.no_grad()
+    def _initialise_as_caffe(self) -> None:
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear) and not name.startswith("fem"):
+                bound = (3 / module.in_features) ** 0.5
+                nn.init.uniform_(module.weight, -bound, bound)
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.domain.weight, std=0.005)
 
     def _agree(self, values: Tensor) -> Tensor:
         """Return the consensus (batch, n) of values (batch, K, n)."""

@@ -6,11 +6,12 @@ and docs/systems/persemon.md for what was measured.
 Deviations: of each of the K parts of a clip some frames are kept, and training draws among these. The losses that the
 paper sums over a batch are means over it (of each data set by itself, equations 6 to 9), as Caffe's layers divide by
 the batch's size. Momentum, weight decay and mirroring are not printed: they are those of SphereFace's own training.
-What else the paper leaves open is an argument or said where it is decided.
+What else the paper leaves open is an argument or said where it is decided; the variant "authors" is their training
+definition, which differs from the paper (`variants`).
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -21,14 +22,23 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
-from thinslice.layers.losses import confusion_loss, domain_loss, smooth_l1
+from thinslice.layers.losses import confusion_loss, domain_loss, euclidean_loss, smooth_l1
 from thinslice.systems.persemon.emotion import further_scores
 from thinslice.systems.persemon.fusion import build_fusion_stage
-from thinslice.systems.persemon.network import COMPANION, EMOTION, EMOTIONS, PERSONALITY, PersEmoN
-from thinslice.systems.persemon.sphereface import NUM_FEATURES, UNITS, WIDTHS
-from thinslice.systems.persemon.variants import KINDS, TABLES, VARIANTS, Kind, Output
+from thinslice.systems.persemon.network import (
+    COMPANION,
+    EMOTION,
+    EMOTIONS,
+    NUM_HIDDEN,
+    PERSONALITY,
+    Heads,
+    PersEmoN,
+)
+from thinslice.systems.persemon.sphereface import NUM_FEATURES, UNITS, WIDTHS, parameter_names
+from thinslice.systems.persemon.variants import AUTHORS, KINDS, READINGS, SIZES, TABLES, VARIANTS, Kind, Output
 from thinslice.systems.persemon.weights import need_sphereface, start_from_sphereface
 from thinslice.train.imported import IMPORTED
+from thinslice.train.readings import apply_reading, check_draws, check_variant
 from thinslice.train.recipe import (
     Arrays,
     Batch,
@@ -40,7 +50,7 @@ from thinslice.train.recipe import (
     Update,
     set_hyperparameters,
 )
-from thinslice.traits import TRAITS
+from thinslice.traits import TARGETS, TRAITS
 
 PAPER: Final = "Zhang, Peng, Winkler: PersEmoN, IEEE Transactions on Affective Computing"
 
@@ -64,9 +74,19 @@ class Hyperparameters:
         momentum: of SGD; the paper does not say.
         weight_decay: of all weights; the paper does not say.
         margin: m of equation 3.
-        printed_loss: whether equation 3 is taken as printed, discontinuous.
+        loss: of personality, emotion and RAM: "smooth_l1", made continuous; "smooth_l1_printed", equation 3 as printed;
+            "euclidean", the authors' definition.
         ram_reaches: what RAM's loss trains: "all", the emotion branch and the face network too (section 4.6.1 says that
             the shared parameters gain by it), or "ram" alone (equation 12 names its weights only).
+        confusion: what the confusion compares the classifier with: a "uniform" distribution (the text of section 3.3),
+            or the data sets "exchanged" (the authors' definition).
+        ram_units: of RAM's hidden layer; 32 in the authors' definition.
+        ram_consensus: see `thinslice.systems.persemon.network.Heads`.
+        outputs: "sigmoid" of PAM and RAM, or "raw": PAM as it is, RAM by tanh, as the authors' definition.
+        interview: whether the invitation to an interview is a sixth target, as in the authors' definition.
+        caffe: whether heads start, and biases learn (twice the rate, no decay in the face network), as in the authors'
+            definition.
+        residual_biases: whether the biases of residual layers learn; not in Caffe's definitions.
         emotion_weight: lambda 2; lambda 1 is 1.
         classifier_weight: lambda 3.
         confusion_weight: lambda 4.
@@ -76,7 +96,7 @@ class Hyperparameters:
     width: int = WIDTHS[0]
     deep: Literal["1,2,4,1", "1,1,1,1", "0,0,0,0"] = "1,2,4,1"
     num_features: int = NUM_FEATURES
-    shrink: int = 1
+    shrink: Literal[1, 2, 4] = 1
     draws: int = 3
     detector: Literal["mtcnn", "landmarker", "hog"] = "mtcnn"
     sphereface: str = IMPORTED
@@ -86,8 +106,15 @@ class Hyperparameters:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     margin: float = 0.05
-    printed_loss: bool = False
+    loss: Literal["smooth_l1", "smooth_l1_printed", "euclidean"] = "smooth_l1"
     ram_reaches: Literal["all", "ram"] = "all"
+    confusion: Literal["uniform", "exchanged"] = "uniform"
+    ram_units: int = NUM_HIDDEN
+    ram_consensus: Literal["emotions", "scores"] = "emotions"
+    outputs: Literal["sigmoid", "raw"] = "sigmoid"
+    interview: bool = False
+    caffe: bool = False
+    residual_biases: bool = False
     emotion_weight: float = 1.0
     classifier_weight: float = 0.1
     confusion_weight: float = 0.1
@@ -105,6 +132,7 @@ SMALL: Final = Hyperparameters(
     steps=1000,
     learning_rate=0.2,
     momentum=0.0,
+    residual_biases=True,
     classifier_weight=10.0,
 )
 """For CPUs and small corpora: minutes for some hundred clips, from fresh weights. Without momentum, with which the face
@@ -112,6 +140,11 @@ network overshoots: it carries the data sets past each other and apart again, fa
 classifier learns a hundred times as fast: features are small at this size, and what cannot tell teaches nothing."""
 
 _UNITS: Final = {"1,2,4,1": UNITS, "1,1,1,1": (1, 1, 1, 1), "0,0,0,0": (0, 0, 0, 0)}
+_LOSSES: Final[Mapping[str, Callable[..., Tensor]]] = {
+    "smooth_l1": smooth_l1,
+    "smooth_l1_printed": partial(smooth_l1, printed=True),
+    "euclidean": lambda predictions, labels, margin: euclidean_loss(predictions, labels),
+}
 _DECAYS: Final = (4 / 7, 6 / 7)
 
 
@@ -125,18 +158,15 @@ def persemon(variant: str = "joint", **hyperparameters: Any) -> Recipe:
     Raises:
         UsageError: an unknown variant or hyperparameter, or hyperparameters that cannot be.
     """
-    if variant not in VARIANTS:
-        known = ", ".join(KINDS)
-        raise UsageError(f"persemon has no variant {variant!r}; there are {known}, and each with small_ before it")
-    kind = KINDS[variant.removeprefix("small_")]
-    base = SMALL if variant.startswith("small_") else Hyperparameters(sphereface=IMPORTED if kind.pretrained else "")
-    chosen = set_hyperparameters("persemon", base, hyperparameters)
-    if chosen.draws < 1 or chosen.draws % 2 == 0:
-        raise UsageError(f"persemon: draws={chosen.draws}; take an odd number, so that one is a part's centre")
-    if chosen.deep not in _UNITS or chosen.ram_reaches not in ("all", "ram"):
-        raise UsageError(f"persemon: deep is one of {', '.join(_UNITS)}, ram_reaches is all or ram")
-    if chosen.shrink not in (1, 2, 4) or chosen.margin <= 0:
-        raise UsageError("persemon: shrink is 1, 2 or 4, and margin above 0")
+    check_variant("persemon", variant, SIZES, READINGS)
+    sized, changes = apply_reading(variant, "joint", READINGS)
+    kind = KINDS[sized.removeprefix("small_")]
+    base = SMALL if sized.startswith("small_") else Hyperparameters(sphereface=IMPORTED if kind.pretrained else "")
+    changes = changes or dict(AUTHORS if sized.removeprefix("small_") == "authors" else {})
+    chosen = set_hyperparameters("persemon", base, {**changes, **hyperparameters})
+    check_draws("persemon", chosen.draws)
+    if chosen.margin <= 0:
+        raise UsageError(f"persemon: margin={chosen.margin}; take a margin above 0")
     return _build(variant, kind, chosen)
 
 
@@ -162,19 +192,31 @@ def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
         further_scores=further_scores,
         paper=PAPER,
         inputs={"faces": "face"},
-        outputs=TRAITS,
+        outputs=TARGETS if hyper.interview else TRAITS,
         features={
             "faces": FeatureSpec(
                 extractor="aligned_faces", params={**face, "num_parts": num_parts, "draws": hyper.draws}
             )
         },
         sample=SparseFaces(num_parts),
-        build_model=partial(PersEmoN, widths, _UNITS[hyper.deep], hyper.num_features, hyper.shrink, kind.consensus),
+        build_model=partial(
+            PersEmoN, widths, _UNITS[hyper.deep], hyper.num_features, hyper.shrink, kind.consensus, _heads(hyper)
+        ),
         predict=partial(predict_scores, kind.output),
         stages=_stages(kind, num_parts, hyper),
         companions={COMPANION: companion},
         limits=limits,
         check_needs=partial(need_sphereface, hyper.sphereface),
+    )
+
+
+def _heads(hyper: Hyperparameters) -> Heads:
+    return Heads(
+        num_targets=len(TARGETS if hyper.interview else TRAITS),
+        ram_units=hyper.ram_units,
+        ram_consensus=hyper.ram_consensus,
+        raw=hyper.outputs == "raw",
+        caffe=hyper.caffe,
     )
 
 
@@ -233,22 +275,26 @@ def networks_loss(kind: Kind, hyper: Hyperparameters, model: nn.Module, batch: B
     assert isinstance(model, PersEmoN)
     terms: dict[str, tuple[float, Tensor]] = {}
     of_clips = of_images = None
-    smooth = partial(smooth_l1, margin=hyper.margin, printed=hyper.printed_loss)
+    regression = partial(_LOSSES[hyper.loss], margin=hyper.margin)
     if kind.personality:
         of_clips = model.features(batch["inputs"]["faces"][:, 0])
-        terms["personality"] = 1.0, smooth(model.personality(of_clips), batch["labels"])
+        terms["personality"] = 1.0, regression(model.personality(of_clips), batch["labels"])
     if kind.emotion:
         of_images = model.features(batch[COMPANION]["inputs"]["face"])
-        terms["emotion"] = hyper.emotion_weight, smooth(model.emotion(of_images), batch[COMPANION]["labels"])
+        terms["emotion"] = hyper.emotion_weight, regression(model.emotion(of_images), batch[COMPANION]["labels"])
     if kind.relationship:
         assert of_clips is not None
         emotions = model.emotion(of_clips if hyper.ram_reaches == "all" else of_clips.detach())
         emotions = emotions if hyper.ram_reaches == "all" else emotions.detach()
-        terms["relationship"] = hyper.ram_weight, smooth(model.relationship(emotions), batch["labels"])
+        terms["relationship"] = hyper.ram_weight, regression(model.relationship(emotions), batch["labels"])
     if kind.coherence:
         assert of_clips is not None
         assert of_images is not None
-        confusion = confusion_loss(model.domain(of_clips.flatten(0, 1))) + confusion_loss(model.domain(of_images))
+        clips, images = model.domain(of_clips.flatten(0, 1)), model.domain(of_images)
+        if hyper.confusion == "exchanged":
+            confusion = domain_loss(clips, EMOTION) + domain_loss(images, PERSONALITY)
+        else:
+            confusion = confusion_loss(clips) + confusion_loss(images)
         terms["confusion"] = hyper.confusion_weight, confusion
         batch["features"] = of_clips.detach(), of_images.detach()
     total = torch.stack([weight * value for weight, value in terms.values()]).sum()
@@ -282,7 +328,8 @@ def _stages(kind: Kind, num_parts: int, hyper: Hyperparameters) -> tuple[Stage, 
     optimiser = partial(
         torch.optim.SGD, lr=hyper.learning_rate, momentum=hyper.momentum, weight_decay=hyper.weight_decay
     )
-    trains = ["fem"]
+    units = _UNITS[hyper.deep]
+    trains = ["fem"] if hyper.residual_biases else [f"fem.{name}" for name in parameter_names(units, False)]
     trains += ["pam"] if kind.personality else []
     trains += ["lstm"] if kind.personality and kind.consensus == "lstm" else []
     trains += ["eam"] if kind.emotion else []
@@ -291,6 +338,8 @@ def _stages(kind: Kind, num_parts: int, hyper: Hyperparameters) -> tuple[Stage, 
     updates = [Update(name="networks", loss=partial(networks_loss, kind, hyper), trains=tuple(trains), **settings)]
     if kind.coherence:
         updates.append(Update(name="classifier", loss=partial(classifier_loss, hyper), trains=("domain",), **settings))
+    if hyper.caffe:
+        updates = [replace(update, options=_bias_options(kind, units, hyper, update.trains)) for update in updates]
     network = Stage(
         name="network",
         updates=tuple(updates),
@@ -303,3 +352,16 @@ def _stages(kind: Kind, num_parts: int, hyper: Hyperparameters) -> tuple[Stage, 
         validate_every=5,
     )
     return (network, build_fusion_stage()) if kind.output == "fused" else (network,)
+
+
+def _bias_options(
+    kind: Kind, units: tuple[int, ...], hyper: Hyperparameters, trains: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """Return rates and decays of biases in the authors' definition: twice the rate, decay in PAM, EAM, RAM alone."""
+    biases = {f"fem.{name}": 0.0 for name in parameter_names(units, hyper.residual_biases) if name.endswith("bias")}
+    heads = {"pam.bias": kind.personality, "eam.bias": kind.emotion, "ram.0.bias": kind.relationship}
+    heads["ram.2.bias"] = kind.relationship
+    biases |= {name: hyper.weight_decay for name, is_trained in heads.items() if is_trained}
+    if trains == ("domain",):
+        biases = {"domain.bias": 0.0}
+    return {name: {"lr": 2 * hyper.learning_rate, "weight_decay": decay} for name, decay in biases.items()}

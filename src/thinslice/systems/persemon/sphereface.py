@@ -100,6 +100,24 @@ def _initialise(model: SphereFace) -> None:
                 nn.init.zeros_(module.bias)
 
 
+def parameter_names(units: tuple[int, ...], residual_biases: bool) -> tuple[str, ...]:
+    """Return the names of the network's parameters, those of residual layers' biases if asked for.
+
+    The authors' definition gives these biases no rate: they stay what they are, zero in their public file.
+
+    Args:
+        units: residual units of each group.
+        residual_biases: whether the biases of residual layers are among them.
+    """
+    names = []
+    for group, count in enumerate(units, 1):
+        for layer in range(1, 2 + 2 * count):
+            names.append(f"conv{group}_{layer}.weight")
+            names += [f"conv{group}_{layer}.bias"] if layer == 1 or residual_biases else []
+            names.append(f"relu{group}_{layer}.weight")
+    return (*names, "fc5.weight", "fc5.bias")
+
+
 def faces_to_tensor(faces: Tensor) -> Tensor:
     """Return RGB faces (n, height, width, 3) in [0, 255] as `SphereFace` takes them: (n, 3, height, width)."""
     red, green, blue = faces.float().unbind(-1)
