@@ -103,7 +103,7 @@ def test_emotions_are_counted_by_confidence() -> None:
     assert counts["fear", "unknown"] == 1
     assert sum(counts.values()) == 4
     for wrong in ("1.2", "high", "-0.1"):
-        with pytest.raises(UsageError, match="no number from 0 to 1"):
+        with pytest.raises(UsageError, match="not a number from 0 to 1"):
             count_emotions(["happy"], [wrong])
 
 

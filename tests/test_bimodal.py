@@ -299,7 +299,7 @@ def test_a_bundle_is_replaced_but_nothing_else_is(tmp_path):
 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    with pytest.raises(UsageError, match="no bundle"):
+    with pytest.raises(UsageError, match="not a bundle"):
         convert_bimodal(path, None, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 

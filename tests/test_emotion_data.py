@@ -135,7 +135,7 @@ class TestAfewVa:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ("{", "no JSON file that can be read"),
+            ("{", "not a JSON file that can be read"),
             ("[1]", "expected a table of frames"),
             ('{"frames": 3}', "not as AFEW-VA's files are"),
             ('{"frames": {"00000": {"valence": 1}}}', "not as AFEW-VA's files are"),
