@@ -154,6 +154,17 @@ class Prediction:
             ]
         return out
 
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {score.score:.2f}" for name, score in self.traits.items())
+        said = {0: "", 1: "; 1 warning"}.get(len(self.warnings), f"; {len(self.warnings)} warnings")
+        return f"Prediction({self.clip!r}: {scores}; from {', '.join(self.used) or 'nothing'}{said})"
+
+    def _repr_html_(self) -> str:
+        from thinslice.notebook import clip_html
+
+        bundle = " ".join(filter(None, (self.bundle.get("name"), self.bundle.get("version"))))
+        return clip_html(self.clip, self.traits, f"{bundle}, from {', '.join(self.used)}", self.warnings)
+
     def to_pandas(self) -> Any:
         """Return a one-row pandas DataFrame in the form of a prediction file."""
         return predictions_to_pandas([self])
