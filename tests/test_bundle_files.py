@@ -56,7 +56,7 @@ DAMAGE: dict[str, Any] = {
     "no intervals": ({"intervals": {}}, r"no interval of openness for the inputs voice\+words"),
     "intervals null": ({"intervals": None}, r"at `\$.intervals`"),
     "intervals of one input": ({"intervals": {"voice+words": {}}}, "no interval"),
-    "outputs unknown": ({"outputs": ["iq"]}, "outputs iq are not"),
+    "outputs unknown": ({"outputs": ["openness_low"]}, "outputs openness_low are not"),
     "outputs twice": ({"outputs": ["openness", "openness"]}, "are not different"),
     "no outputs": ({"outputs": []}, "outputs"),
     "percentiles empty": ({"percentiles": {}}, "percentiles of openness"),

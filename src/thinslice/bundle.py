@@ -22,6 +22,7 @@ from thinslice.bundle_format_1 import upgrade_format_1
 from thinslice.documents import Document, format_document, load_document
 from thinslice.errors import BundleError, UsageError
 from thinslice.features.spec import FeatureSpec, Scalar
+from thinslice.targets import MAX_TARGETS, is_target
 from thinslice.traits import TARGETS
 
 FORMAT: Final = 2
@@ -167,7 +168,7 @@ class BundleDocument(Document, kw_only=True):
         name: of the bundle.
         version: of the bundle.
         kind: what runs it.
-        outputs: targets, in the order of its scores.
+        outputs: targets, in the order of its scores: traits, or columns of its manifest that it was trained for.
         inputs: in the order in which a prediction names them.
         files: name -> sha256 of every other file of the folder.
         neutral: the file whose arrays stand for optional inputs that are missing.
@@ -192,8 +193,10 @@ class BundleDocument(Document, kw_only=True):
         """Raise ValueError, with one line on why, where the parts do not belong together."""
         if not self.name or len(self.name) > MAX_NAME or not self.name.isprintable():
             raise ValueError(f"its name is empty, longer than {MAX_NAME} letters, or not printable")
-        if not self.outputs or len(set(self.outputs)) < len(self.outputs) or not set(self.outputs) <= set(TARGETS):
-            raise ValueError(f"its outputs {', '.join(self.outputs)} are not different ones of {', '.join(TARGETS)}")
+        different = len({name.lower() for name in self.outputs}) == len(self.outputs)
+        if not (0 < len(self.outputs) <= MAX_TARGETS and different and all(map(is_target, self.outputs))):
+            shown = ", ".join(self.outputs)[:200]
+            raise ValueError(f"its outputs {shown} are not different names of targets, such as {', '.join(TARGETS)}")
         if not self.inputs:
             raise ValueError("it has no inputs")
         for used in self.input_combinations():

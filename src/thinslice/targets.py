@@ -46,6 +46,11 @@ def parse_targets(text: str) -> tuple[str, ...]:
     return names
 
 
+def chosen_targets(text: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the targets that a text names, as `parse_targets`, or the default where it is empty."""
+    return parse_targets(text) if text.strip() else default
+
+
 def averaged(targets: Iterable[str]) -> tuple[str, ...]:
     """Return the targets that "average" is over: the five traits where all are there, else all but `interview`."""
     names = tuple(targets)
@@ -63,3 +68,8 @@ def in_order(targets: Iterable[str]) -> tuple[str, ...]:
 def poles_of(target: str) -> tuple[str, str]:
     """Return what 0 and 1 of a target mean: the annotators' words for a trait, else "low" and "high"."""
     return POLES.get(target, OWN_POLES)
+
+
+def more_of(target: str) -> str:
+    """Return what a higher score of a target says: "more friendly" of extraversion, "higher" of one's own."""
+    return f"more {POLES[target][1]}" if target in POLES else "higher"

@@ -111,7 +111,7 @@ class Prediction:
 
     Attributes:
         clip: the file as it was named.
-        traits: target -> score, in the order of `thinslice.traits.TARGETS`.
+        traits: target -> score, in the order of `thinslice.targets.in_order`.
         used: inputs that the model really had, such as ("voice", "words").
         transcript: the words used, None if there were none.
         warnings: one line each.

@@ -16,21 +16,25 @@ set_option = click.option(
 )
 
 
-def build_changed(system: str, variant: str | None, changes: tuple[str, ...]) -> "Recipe":
+def build_changed(system: str, variant: str | None, changes: tuple[str, ...], targets: str | None = None) -> "Recipe":
     """Return a system's recipe with the hyperparameters of `--set` changed.
 
     Args:
         system: as `thinslice.systems.build_recipe`.
         variant: likewise.
         changes: NAME=VALUE each.
+        targets: what it is to predict, names joined by ","; None for what it does by itself.
 
     Raises:
         UsageError: as `build_recipe`, and for a name or value that the recipe does not have.
     """
     from thinslice.systems import build_recipe, find_builder
     from thinslice.systems.hyperparameters import list_hyperparameters, parse_changes
+    from thinslice.targets import parse_targets
 
     recipe = build_recipe(system, variant)
+    if targets is not None:
+        changes = (*changes, f"targets={','.join(parse_targets(targets))}")
     if not changes:
         return recipe
     known = list_hyperparameters(recipe, find_builder(system))

@@ -33,6 +33,7 @@ Examples:
 )
 @click.option("--variant", metavar="NAME", help="A variant of the recipe; see thinslice systems NAME.")
 @set_option
+@click.option("--targets", metavar="NAME,...", help="Columns of MANIFEST to predict.  [default: the Big Five]")
 @click.option(
     "--companion",
     multiple=True,
@@ -58,6 +59,7 @@ def train(
     store: Path | None,
     variant: str | None,
     changes: tuple[str, ...],
+    targets: str | None,
     companion: tuple[str, ...],
     resume: bool,
     device: str,
@@ -85,7 +87,7 @@ def train(
     from thinslice.train.processes import Processes
     from thinslice.train.settings import LoopSettings
 
-    recipe = build_changed(name, variant, changes)
+    recipe = build_changed(name, variant, changes, targets)
     is_first = Processes.from_environment().rank == 0
     companions = parse_companions(companion)
     store = data.absolute().parent / "features" if store is None else store

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from thinslice.explain.occlusion import draw_heat, draw_strip, occlusion_map
-from thinslice.traits import POLES
+from thinslice.targets import more_of
 from thinslice.types import Picture
 
 PATCH: Final = 44
@@ -64,9 +64,7 @@ def draw_face(score: ScoreFaces, faces: np.ndarray, outputs: Sequence[str]) -> t
     heat = face_heat(score, middle)
     limit = max(float(np.abs(heat).max()), SMALLEST_LIMIT)
     maps = [
-        Picture(
-            f"{name}: blue made it more {POLES[name][1]}, orange less", draw_heat(middle, heat[..., index], limit, 1)
-        )
+        Picture(f"{name}: blue made it {more_of(name)}, orange less", draw_heat(middle, heat[..., index], limit, 1))
         for index, name in enumerate(outputs)
     ]
     return (Picture("the face that was looked at, in standard position", draw_strip(middle[None])), *maps)

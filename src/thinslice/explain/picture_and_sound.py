@@ -7,7 +7,7 @@ import numpy as np
 
 from thinslice.explain.occlusion import draw_heat, draw_strip, occlusion_map
 from thinslice.explain.shares import Score, shapley_shares
-from thinslice.traits import POLES
+from thinslice.targets import more_of
 from thinslice.types import Explanation, Picture
 
 LABELS: Final = {"pictures": "face", "sound": "sound"}
@@ -61,7 +61,7 @@ def _draw(
     limit = max(float(np.abs(heat).max()), SMALLEST_LIMIT)
     face = pictures[middle, pictures.shape[1] // 2]
     maps = [
-        Picture(f"{name}: blue made it more {POLES[name][1]}, orange less", draw_heat(face, heat[..., index], limit))
+        Picture(f"{name}: blue made it {more_of(name)}, orange less", draw_heat(face, heat[..., index], limit))
         for index, name in enumerate(outputs)
     ]
     strip = Picture("the aligned faces that were looked at", draw_strip(pictures[middle]))

@@ -29,7 +29,7 @@ from thinslice.infer.naming import errors_named, renamed
 from thinslice.infer.origin import say_if_drawn, say_if_synthetic
 from thinslice.media.source import Source
 from thinslice.media.spool import Clip, as_file, is_path, name_of
-from thinslice.traits import TARGETS
+from thinslice.targets import in_order
 from thinslice.types import Prediction, TraitScore, Window
 
 CLIP_S = 15.3
@@ -476,4 +476,4 @@ def _tell_nobody(stage: str) -> None:
 
 
 def _in_order(traits: Mapping[str, object]) -> dict:
-    return {target: traits[target] for target in TARGETS if target in traits}
+    return {target: traits[target] for target in in_order(traits)}

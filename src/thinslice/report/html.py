@@ -38,13 +38,16 @@ def write_report(
 
 def render_report(predictions: Sequence[Prediction], failures: Sequence[Failure], cards: Mapping[str, Card]) -> str:
     """Return the page of `write_report`; the same arguments give the same text."""
+    from thinslice.report.scales import key_of
     from thinslice.report.transcript import NUM_LEVELS
     from thinslice.report.view import build_page
     from thinslice.report.wording import NOT_FOR
+    from thinslice.targets import in_order
     from thinslice.traits import TARGETS
 
     page = build_page(predictions, failures, cards)
-    return _template().render(page=page, not_for=NOT_FOR, keys=[name[0] for name in TARGETS], num_levels=NUM_LEVELS)
+    keys = [key_of(name) for name in in_order((*TARGETS, *(t.name for clip in page.clips for t in clip.targets)))]
+    return _template().render(page=page, not_for=NOT_FOR, keys=keys, num_levels=NUM_LEVELS)
 
 
 @cache

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from thinslice.report.scales import Target, percent, target_of
+from thinslice.report.scales import Target, key_of, percent, target_of
 from thinslice.report.wording import clip_name, first_of
-from thinslice.traits import TARGETS
+from thinslice.targets import in_order
 from thinslice.types import Prediction
 
 MAX_OVERVIEW = 1000
@@ -49,13 +49,13 @@ class Overview(NamedTuple):
 
 def build_overview(predictions: Sequence[Prediction], ids: Sequence[str]) -> Overview:
     """Arrange a batch; `ids` are those of its first clips, which have details on the page."""
-    names = [name for name in TARGETS if any(name in prediction.traits for prediction in predictions)]
+    names = in_order(name for prediction in predictions for name in prediction.traits)
     rows = []
     for index, prediction in enumerate(predictions[:MAX_OVERVIEW]):
         cells = [
-            OverviewCell(name[0], f"{prediction.traits[name].score:.2f}", percent(prediction.traits[name].score))
+            OverviewCell(key_of(name), f"{prediction.traits[name].score:.2f}", percent(prediction.traits[name].score))
             if name in prediction.traits
-            else OverviewCell(name[0], "–", 0.0)
+            else OverviewCell(key_of(name), "–", 0.0)
             for name in names
         ]
         clip_id = ids[index] if index < len(ids) else ""

@@ -4,12 +4,13 @@ import math
 from typing import NamedTuple
 
 from thinslice.report.wording import REVERSED, percentile_words
-from thinslice.traits import POLES
+from thinslice.targets import poles_of
+from thinslice.traits import TARGETS
 from thinslice.types import TraitScore
 
 
 class Target(NamedTuple):
-    """A trait or the interview variable, as the page names it; `key` is its letter in ids and classes."""
+    """A target, as the page names it; `key` is what ids and classes call it: a trait's letter, else its name."""
 
     name: str
     key: str
@@ -32,10 +33,15 @@ class Scale(NamedTuple):
     spoken: str
 
 
+def key_of(name: str) -> str:
+    """Return what a target is called in ids and classes."""
+    return name[0] if name in TARGETS else f"x-{name}_"
+
+
 def target_of(name: str) -> Target:
     """Return how the page names a target."""
-    low, high = POLES[name]
-    return Target(name=name, key=name[0], low_pole=low, high_pole=high, note=REVERSED.get(name, ""))
+    low, high = poles_of(name)
+    return Target(name=name, key=key_of(name), low_pole=low, high_pole=high, note=REVERSED.get(name, ""))
 
 
 def build_scale(target: Target, score: TraitScore, mean: float | None, num_clips: int | None) -> Scale:

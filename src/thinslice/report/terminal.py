@@ -17,7 +17,8 @@ from thinslice.report.wording import (
     printable,
     signed,
 )
-from thinslice.traits import INTERVIEW, POLES, TARGETS
+from thinslice.targets import in_order, poles_of
+from thinslice.traits import INTERVIEW, TARGETS
 from thinslice.types import Explanation, Prediction, TraitScore
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _clip(page: _Lines, prediction: Prediction, num_clips: int | None, cards: Ma
     room = page.width - NAME_WIDTH - 1 - NUMBERS_WIDTH
     is_wide = room - PLACE_WIDTH >= SCALE_WIDTHS[0]
     scale = min(SCALE_WIDTHS[1], max(SCALE_WIDTHS[0], room - PLACE_WIDTH if is_wide else room))
-    names = [name for name in TARGETS if name in prediction.traits and name != INTERVIEW]
+    names = [name for name in in_order(prediction.traits) if name != INTERVIEW]
     explanation = prediction.explanation
     baseline = explanation.baseline if explanation else {}
     bundle = f"{prediction.bundle.get('name', '')} {prediction.bundle.get('version', '')}".strip()
@@ -187,8 +188,8 @@ def _trait(
     numbers = f"  {score.score:5.2f}  {f'{score.low:.2f}–{score.high:.2f}':>9}"
     numbers += f"  {_place(score.percentile):>12}" if with_place else ""
     bar = [(glyph, f"{style} {mark}".strip()) for glyph, mark in _bar(score, mean, width)]
-    yield page.line((f"{name:<{NAME_WIDTH}} ", style or "bold"), *bar, (numbers, style), wrap=False)
-    low, high = POLES[name]
+    yield page.line((f"{page.fit(name, NAME_WIDTH)} ", style or "bold"), *bar, (numbers, style), wrap=False)
+    low, high = poles_of(name)
     gap = width - len(low) - len(high)
     poles = f"{low}{' ' * gap}{high}" if gap > 0 else f"{low} to {high}"
     yield page.line((" " * (NAME_WIDTH + 1) + poles, "dim"), wrap=False)
@@ -237,7 +238,7 @@ def _movers(explanation: Explanation, name: str) -> list[tuple[str, str]]:
 
 
 def _batch(page: _Lines, predictions: Sequence[Prediction]) -> Iterator["Text"]:
-    names = [name for name in TARGETS if any(name in prediction.traits for prediction in predictions)]
+    names = in_order(name for prediction in predictions for name in prediction.traits)
     width = max(12, page.width - 7 * len(names) - 2)
     head = "".join(f"  {name[:4]}." for name in names)
     yield page.line((f"{f'{len(predictions):,} clips':<{width}}  {head}", "bold"), wrap=False)
@@ -252,7 +253,7 @@ def _batch(page: _Lines, predictions: Sequence[Prediction]) -> Iterator["Text"]:
         text = f"and {len(predictions) - MAX_ROWS:,} more: --json prints them all, --out DIR writes them with a report"
         yield page.line((text, "dim"))
     yield page.line(("", ""))
-    poles = ", ".join(POLES[name][1] for name in names)
+    poles = ", ".join(poles_of(name)[1] if name in TARGETS else f"high {name}" for name in names)
     yield page.line((f"0 to 1; 1 is {poles}.", "dim"))
     if INTERVIEW in names:
         yield page.line((f"Interview: {INTERVIEW_CAUTION[0].lower()}{INTERVIEW_CAUTION[1:]}", "dim"))

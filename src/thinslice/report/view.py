@@ -11,7 +11,7 @@ from thinslice.report.account import Moved, build_account
 from thinslice.report.cards import CardView, build_cards
 from thinslice.report.images import Image, build_images
 from thinslice.report.overview import Overview, build_overview
-from thinslice.report.scales import Scale, Target, build_scale, target_of
+from thinslice.report.scales import Scale, Target, build_scale, key_of, target_of
 from thinslice.report.timeline import Timeline, build_timeline
 from thinslice.report.transcript import Transcript, build_transcript
 from thinslice.report.wording import (
@@ -28,7 +28,8 @@ from thinslice.report.wording import (
     side_words,
     widest_trait,
 )
-from thinslice.traits import INTERVIEW, POLES, TARGETS
+from thinslice.targets import in_order, poles_of
+from thinslice.traits import INTERVIEW
 from thinslice.types import Failure, Prediction
 
 MAX_DETAILED = 50
@@ -110,7 +111,7 @@ def build_page(predictions: Sequence[Prediction], failures: Sequence[Failure], c
 def _clip(
     clip_id: str, prediction: Prediction, cards: Mapping[str, Card], max_words: int, max_bytes: int
 ) -> tuple[Clip, int]:
-    names = [name for name in TARGETS if name in prediction.traits]
+    names = in_order(prediction.traits)
     targets = tuple(target_of(name) for name in names)
     explanation = prediction.explanation
     num_clips = num_training_clips(prediction, cards)
@@ -130,7 +131,7 @@ def _clip(
         targets=targets,
         scales=tuple(scales[name] for name in names if name != INTERVIEW),
         interview=scales.get(INTERVIEW),
-        chosen=(widest_trait(prediction) or next(iter(names), ""))[:1],
+        chosen=key_of(widest_trait(prediction) or names[0]) if names else "",
         moved=build_account(explanation, prediction.traits, targets) if explanation else None,
         transcript=build_transcript(prediction, targets, max_words),
         timeline=build_timeline(prediction.timeline, targets, baseline),
@@ -152,6 +153,6 @@ def _summary(prediction: Prediction, num_clips: int | None) -> str:
     score = prediction.traits[name]
     place = side_words(score.percentile, num_clips)
     if not place or abs(score.percentile - 50.0) < 15.0:
-        return "All five scores lie near the middle of the training clips' labels."
-    pole = POLES[name][score.percentile >= 50.0]
+        return "All scores lie near the middle of the training clips' labels."
+    pole = poles_of(name)[score.percentile >= 50.0]
     return f"Furthest from the middle is {name}, towards “{pole}”: {score.score:.2f}, {place}."

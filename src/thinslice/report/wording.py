@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from thinslice.bundle import Card
-from thinslice.traits import TRAITS
+from thinslice.traits import INTERVIEW
 from thinslice.types import Prediction
 
 MAX_LINES = 20
@@ -135,7 +135,7 @@ def missing_inputs(prediction: Prediction, cards: Mapping[str, Card]) -> list[st
 
 def widest_trait(prediction: Prediction) -> str | None:
     """Return the trait whose score lies furthest from the training clips' median, None if there is no trait."""
-    traits = [name for name in TRAITS if name in prediction.traits]
+    traits = [name for name in prediction.traits if name != INTERVIEW]
     places = {name: abs(prediction.traits[name].percentile - 50.0) for name in traits}
     return max(traits, key=lambda name: places[name] if math.isfinite(places[name]) else -1.0, default=None)
 

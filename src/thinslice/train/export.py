@@ -26,6 +26,7 @@ from thinslice.train.recipe import Arrays, ClipReader, Estimator, FitStage, Mode
 from thinslice.train.run import RunFolder
 from thinslice.train.stage import load_weights
 from thinslice.train.system import predict_system, weights_of
+from thinslice.traits import TARGETS
 
 TOLERANCE: Final = 1e-4
 """Largest difference between the graph's scores and PyTorch's that a bundle is written with; as a share of the scores
@@ -342,6 +343,12 @@ def _intervals(
     return {"+".join(dict.fromkeys(recipe.inputs[name] for name in part)): entry for part, entry in found.items()}
 
 
+def _predicts(recipe: Recipe) -> str:
+    """Return the sentence on what a recipe predicts, where that is not the Big Five."""
+    own = [name for name in recipe.outputs if name not in TARGETS]
+    return f" Predicts {', '.join(recipe.outputs)}, as its training clips were rated." if own else ""
+
+
 def build_card(recipe: Recipe, document: RunDocument, splits: Mapping[str, SplitScores]) -> Card:
     """Return a run's card, from its run.json and the splits of its scores.json."""
     data, origin = document.data, document.data.origin
@@ -359,7 +366,7 @@ def build_card(recipe: Recipe, document: RunDocument, splits: Mapping[str, Split
     quoted = next((splits[split].r2 for split in ("test", "validation") if split in splits), None)
     digests = {"manifest": origin.get("manifest_digest"), "labels": data.labels.digest}
     return Card(
-        summary=f"{recipe.name}, variant {recipe.variant}: {' and '.join(recipe.inputs.values())}.",
+        summary=f"{recipe.name}, variant {recipe.variant}: {' and '.join(recipe.inputs.values())}.{_predicts(recipe)}",
         paper=recipe.paper,
         trained_on=f"{origin.get('manifest', 'clips')} ({clips})",
         num_training_clips=data.num_clips.get("train"),

@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from thinslice.traits import POLES
+from thinslice.targets import poles_of
 from thinslice.types import predictions_csv
 from thinslice.web.workers import Scored
 
@@ -30,7 +30,7 @@ def for_page(scored: Scored, token: str) -> dict[str, Any]:
     words = explanation.words if explanation else ()
     return {
         "prediction": prediction.to_dict(),
-        "poles": {name: POLES[name] for name in prediction.traits},
+        "poles": {name: poles_of(name) for name in prediction.traits},
         "words": [
             {"text": word.text, "start": word.start, "shares": dict(word.shares)}
             for word in words

@@ -49,6 +49,7 @@ class Hyperparameters:
         visual_rate: Adam's for VGG's layers.
         fine_rate: Adam's for both networks while the fusion trains, with `fine_tune`.
         weight_decay: of the dense layers' weights on sound, decoupled (AdamW).
+        targets: columns of the manifest to be predicted, joined by ","; "" for the paper's.
     """
 
     rate_hz: int = 16000
@@ -87,6 +88,7 @@ class Hyperparameters:
     visual_rate: float = 1e-5
     fine_rate: float = 1e-6
     weight_decay: float = 0.0
+    targets: str = ""
 
 
 SMALL: Final = Hyperparameters(

@@ -52,15 +52,18 @@ class AudioNetwork(nn.Module):
         num_samples: of the waveform; longer sound is cut, shorter is followed by silence.
         sizes: of the dense layers.
         dropout: share of the first layers' outputs left out in training.
+        num_outputs: scores.
     """
 
     level: Tensor
 
-    def __init__(self, num_samples: int, sizes: Sequence[int], dropout: float = 0.0) -> None:
+    def __init__(
+        self, num_samples: int, sizes: Sequence[int], dropout: float = 0.0, num_outputs: int = NUM_TRAITS
+    ) -> None:
         super().__init__()
         self.num_samples, self.num_features = num_samples, sizes[-1]
         self.dense = dense_layers(num_samples, sizes, dropout)
-        self.head = nn.Linear(sizes[-1], NUM_TRAITS)
+        self.head = nn.Linear(sizes[-1], num_outputs)
         self.register_buffer("level", torch.ones(()))
 
     def features(self, waveform: Tensor) -> Tensor:
@@ -80,12 +83,13 @@ class VisualNetwork(nn.Module):
 
     Args:
         network: gives the features of single faces.
+        num_outputs: scores.
     """
 
-    def __init__(self, network: VggFace) -> None:
+    def __init__(self, network: VggFace, num_outputs: int = NUM_TRAITS) -> None:
         super().__init__()
         self.network, self.num_features = network, network.num_features
-        self.head = nn.Linear(network.num_features, NUM_TRAITS)
+        self.head = nn.Linear(network.num_features, num_outputs)
         # Rectified features of faces differ little at first: large weights here would start where the sigmoid is flat.
         nn.init.normal_(self.head.weight, std=0.1 / network.num_features**0.5)
         nn.init.zeros_(self.head.bias)
@@ -112,6 +116,7 @@ class Fusion(nn.Module):
         attributes: places in `ATTRIBUTES` of those that are looked at.
         sizes: of the dense layers.
         dropout: share of the first layers' outputs left out in training.
+        num_outputs: scores.
     """
 
     attribute_mean: Tensor
@@ -119,7 +124,12 @@ class Fusion(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, num_features: Sequence[int], attributes: Sequence[int], sizes: Sequence[int], dropout: float
+        self,
+        num_features: Sequence[int],
+        attributes: Sequence[int],
+        sizes: Sequence[int],
+        dropout: float,
+        num_outputs: int = NUM_TRAITS,
     ) -> None:
         super().__init__()
         self.attributes = tuple(attributes)
@@ -130,7 +140,7 @@ class Fusion(nn.Module):
         self.register_buffer("attribute_mean", torch.zeros(len(self.attributes)))
         self.register_buffer("attribute_sd", torch.ones(len(self.attributes)))
         self.dense = dense_layers(sum(groups), sizes, dropout)
-        self.head = nn.Linear(sizes[-1], NUM_TRAITS)
+        self.head = nn.Linear(sizes[-1], num_outputs)
 
     def set_range(self, attributes: Tensor) -> None:
         """Take the training clips' attributes (clips, 9), NaN where unknown, as what mean and deviation are of."""

@@ -30,6 +30,7 @@ from thinslice.systems.audiovisual_attributes.network import AudioNetwork, Audio
 from thinslice.systems.audiovisual_attributes.scores import further_scores
 from thinslice.systems.audiovisual_attributes.vgg_face import VggFace
 from thinslice.systems.audiovisual_attributes.weights import need_vgg_face, start_from_vgg_face
+from thinslice.targets import chosen_targets
 from thinslice.train.imported import IMPORTED
 from thinslice.train.recipe import (
     Batch,
@@ -100,7 +101,7 @@ def audiovisual_attributes(variant: str = "audio+visual+attributes", **hyperpara
         further_scores=further_scores,
         paper=PAPER,
         inputs={name: LABELS[name] for name in names},
-        outputs=TRAITS,
+        outputs=chosen_targets(chosen.targets, TRAITS),
         features={name: spec for name, spec in _specs(chosen).items() if name in names},
         columns=COLUMNS if "attributes" in names and chosen.annotated else (),
         sample=Look(names, chosen),
@@ -152,19 +153,20 @@ def _limits(names: Sequence[str], hyper: Hyperparameters) -> str:
 
 def _build_model(names: Sequence[str], hyper: Hyperparameters) -> AudiovisualAttributes:
     audio = visual = fusion = None
+    num_outputs = len(chosen_targets(hyper.targets, TRAITS))
     if "waveform" in names:
         dense = (hyper.audio_first, hyper.audio_second, hyper.audio_third)
-        audio = AudioNetwork(num_samples(hyper), dense, hyper.dropout)
+        audio = AudioNetwork(num_samples(hyper), dense, hyper.dropout, num_outputs)
     if "faces" in names:
         side, _ = _picture(hyper)
         network = VggFace(
             hyper.width, hyper.hidden, side, 0, shrink=hyper.shrink, norm=hyper.norm, dropout=hyper.dropout
         )
-        visual = VisualNetwork(network)
+        visual = VisualNetwork(network, num_outputs)
     if audio is not None and visual is not None:
         dense = (hyper.fusion_first, hyper.fusion_second, hyper.fusion_third)
         used = _used(hyper) if "attributes" in names else ()
-        fusion = Fusion((audio.num_features, visual.num_features), used, dense, hyper.dropout)
+        fusion = Fusion((audio.num_features, visual.num_features), used, dense, hyper.dropout, num_outputs)
     return AudiovisualAttributes(audio, visual, fusion)
 
 

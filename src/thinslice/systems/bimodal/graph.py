@@ -56,7 +56,7 @@ def build_bimodal_graph(networks: Sequence[BimodalWeights]) -> Any:
             helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["draws", 6, 112, 112, 3]),
             helper.make_tensor_value_info("sound", TensorProto.FLOAT, [6, 68]),
         ],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [5])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [len(networks[0].arrays["traits.bias"])])],
         graph.constants,
     )
     model = helper.make_model(

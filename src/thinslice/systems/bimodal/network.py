@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from thinslice.systems.bimodal.torch7_weights import BimodalWeights
 
+NUM_TRAITS = 5
 DROPOUT = 0.2
 
 
@@ -56,7 +57,7 @@ class BimodalLSTM(nn.Module):
     316,549 parameters. The six outputs are averaged, as the authors do at test.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, num_outputs: int = NUM_TRAITS) -> None:
         super().__init__()
         self.sound = nn.Linear(68, 32)
         self.conv1 = nn.Conv2d(3, 16, 5)
@@ -64,7 +65,7 @@ class BimodalLSTM(nn.Module):
         self.conv3 = nn.Conv2d(16, 16, 9)
         self.picture = nn.Linear(1024, 128)
         self.lstm = SequenceLSTM(160, 128)
-        self.traits = nn.Linear(128, 5)
+        self.traits = nn.Linear(128, num_outputs)
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward_steps(self, pictures: Tensor, sound: Tensor) -> Tensor:
@@ -87,14 +88,14 @@ class Bimodal3DCNN(nn.Module):
     167,138 parameters.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, num_outputs: int = NUM_TRAITS) -> None:
         super().__init__()
         self.sound = nn.Linear(408, 100)
         self.conv1 = nn.Conv3d(3, 16, (3, 5, 5))
         self.conv2 = nn.Conv3d(16, 16, (2, 5, 5))
         self.conv3 = nn.Conv3d(16, 1, (1, 5, 5))
         self.joint = nn.Linear(541, 200)
-        self.traits = nn.Linear(200, 5)
+        self.traits = nn.Linear(200, num_outputs)
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, pictures: Tensor, sound: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from thinslice.systems.bimodal.graph import build_bimodal_graph
 from thinslice.systems.bimodal.network import Bimodal3DCNN, BimodalLSTM, build_bimodal
 from thinslice.systems.bimodal.torch7_weights import Architecture, BimodalWeights, read_bimodal
 from thinslice.systems.bimodal.weights import FACE_PARAMS, SOUND_PARAMS
+from thinslice.targets import chosen_targets
 from thinslice.train.recipe import (
     Arrays,
     Batch,
@@ -86,6 +87,7 @@ class Hyperparameters:
         batch_size: clips per step.
         learning_rate: of the first step; None for 0.05, in fine-tuning 0.0015.
         start_from: in fine-tuning, the Torch7 file to start from; None for the asset `bimodal`.
+        targets: columns of the manifest to be predicted, joined by ","; "" for the paper's.
     """
 
     faces_per_part: int = int(FACE_PARAMS["draws"])
@@ -93,6 +95,7 @@ class Hyperparameters:
     batch_size: int = 128
     learning_rate: float | None = None
     start_from: str | None = None
+    targets: str = ""
 
 
 def bimodal(variant: str = "lstm", **hyperparameters: Any) -> Recipe:
@@ -113,6 +116,9 @@ def bimodal(variant: str = "lstm", **hyperparameters: Any) -> Recipe:
     is_finetuning = variant.endswith("-finetune")
     if chosen.start_from is not None and not is_finetuning:
         raise UsageError(f"bimodal: {variant} starts from fresh weights; to start from a file: {architecture}-finetune")
+    outputs = chosen_targets(chosen.targets, TRAITS)
+    if is_finetuning and outputs != TRAITS:
+        raise UsageError(f"bimodal: the authors' weights give the five traits; for {chosen.targets}: {architecture}")
     if chosen.faces_per_part < FACE_PARAMS["draws"]:
         raise UsageError(f"bimodal: faces_per_part is {FACE_PARAMS['draws']} or more, not {chosen.faces_per_part}")
     features = {
@@ -131,10 +137,10 @@ def bimodal(variant: str = "lstm", **hyperparameters: Any) -> Recipe:
         variants=VARIANTS,
         paper=PAPER,
         inputs={"pictures": "face", "sound": "sound"},
-        outputs=TRAITS,
+        outputs=outputs,
         features=features,
         sample=sample_more_faces if _MORE in features else sample_faces,
-        build_model=BimodalLSTM if architecture == "lstm" else Bimodal3DCNN,
+        build_model=partial(BimodalLSTM if architecture == "lstm" else Bimodal3DCNN, len(outputs)),
         predict=predict_scores,
         stages=(make_stage(architecture, chosen),),
         build_graph=build_graph,

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from thinslice.layers.onnx_graph import GraphWriter, require_onnx, trace
 from thinslice.systems.cr_net.network import STREAM_INPUTS, CRNet
 from thinslice.systems.cr_net.trees import Forest, SupportVectors
-from thinslice.traits import TARGETS
 
 INPUTS: Final = ("frames", "faces", "waveform", "text")
 
@@ -68,7 +67,7 @@ def build_graph(side: int, network: nn.Module, estimator: Forest | SupportVector
     model.graph.initializer.extend(writer.constants)
     features = next(entry for entry in model.graph.output if entry.name == "features")
     del model.graph.output[:]
-    model.graph.output.append(helper.make_tensor_value_info("scores", TensorProto.FLOAT, [len(TARGETS)]))
+    model.graph.output.append(helper.make_tensor_value_info("scores", TensorProto.FLOAT, [shape.num_targets]))
     model.graph.output.append(features)
     checker.check_model(model)
     return model

@@ -155,6 +155,7 @@ class Shape:
         num_samples: samples that the waveform is padded to.
         num_classes: 4, 7 or 10.
         head: with classes that guide ("cr"), without classes ("plain"), or classes alone ("expectation").
+        num_targets: scores.
     """
 
     streams: tuple[str, ...] = ("scene", "face", "audio_text")
@@ -166,6 +167,7 @@ class Shape:
     num_samples: int = NUM_SAMPLES
     num_classes: int = 4
     head: HeadKind = "cr"
+    num_targets: int = len(TARGETS)
 
 
 class Stream(nn.Module):
@@ -190,11 +192,11 @@ class Stream(nn.Module):
         self.backbone = ResNet(shape.layout, channels, shape.width, num_dimensions=2 if self.is_pictures else 1)
         self.head: nn.Module
         if shape.head == "cr":
-            self.head = CRBlock(self.backbone.num_features, shape.num_classes, len(TARGETS))
+            self.head = CRBlock(self.backbone.num_features, shape.num_classes, shape.num_targets)
         elif shape.head == "plain":
-            self.head = PlainHead(self.backbone.num_features, len(TARGETS))
+            self.head = PlainHead(self.backbone.num_features, shape.num_targets)
         else:
-            self.head = ExpectationHead(self.backbone.num_features, EDGES[shape.num_classes], len(TARGETS))
+            self.head = ExpectationHead(self.backbone.num_features, EDGES[shape.num_classes], shape.num_targets)
 
     def prepare(self, *inputs: Tensor) -> Tensor:
         """Return the backbone's input: (n, channels, height, width) of pictures, (batch, 1, length) of a vector.

@@ -36,6 +36,7 @@ from thinslice.systems.cr_net.network import (
     load_imagenet,
 )
 from thinslice.systems.cr_net.trees import Regressor, fit_estimator, load_estimator, save_estimator
+from thinslice.targets import chosen_targets
 from thinslice.train.recipe import (
     Arrays,
     Batch,
@@ -178,6 +179,7 @@ class Hyperparameters:
         weight_decay: of both stages.
         num_trees: k.
         max_features: m.
+        targets: columns of the manifest to be predicted, joined by ","; "" for the paper's.
     """
 
     layout: LayoutName = "resnet34"
@@ -200,6 +202,7 @@ class Hyperparameters:
     weight_decay: float = 0.005
     num_trees: int = 1000
     max_features: int = 512
+    targets: str = ""
 
 
 SMALL: Final = Hyperparameters(
@@ -243,6 +246,7 @@ def cr_net(variant: str = "all", **hyperparameters: Any) -> Recipe:
 
 
 def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
+    outputs = chosen_targets(hyper.targets, TARGETS)
     shape = Shape(
         streams=kind.streams,
         layout=hyper.layout,
@@ -253,6 +257,7 @@ def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
         num_samples=hyper.num_samples,
         num_classes=kind.num_classes,
         head=kind.head,
+        num_targets=len(outputs),
     )
     needed = {name for stream in kind.streams for name in STREAM_INPUTS[stream]}
     specs = {name: spec for name, spec in _specs(hyper).items() if name in needed}
@@ -264,7 +269,7 @@ def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
         tables=TABLES,
         paper=PAPER,
         inputs={name: LABELS[name] for name in specs},
-        outputs=TARGETS,
+        outputs=outputs,
         features=specs,
         sample=Segments(tuple(specs), hyper.num_frames, hyper.draws, hyper.num_samples),
         build_model=partial(CRNet, shape),

@@ -193,24 +193,25 @@ class CrossModal(nn.Module):
         hidden: int = HIDDEN,
         fused: int = FUSED,
         siamese: tuple[int, int] = SIAMESE,
+        num_outputs: int = NUM_TRAITS,
     ) -> None:
         super().__init__()
         self.modalities = tuple(networks)
         self.networks = nn.ModuleDict(networks)
-        self.heads = nn.ModuleDict({name: nn.Linear(hidden, NUM_TRAITS) for name in networks})
+        self.heads = nn.ModuleDict({name: nn.Linear(hidden, num_outputs) for name in networks})
         self.fusion: nn.ModuleDict | None = None
         self.siamese: Siamese | None = None
         self.fused: nn.ModuleDict | None = None
         count = len(networks)
         if count > 1:
-            self.fusion = _layer_and_head(count * hidden, fused)
+            self.fusion = _layer_and_head(count * hidden, fused, num_outputs)
         if with_embeddings:
             self.siamese = Siamese(hidden, *siamese)
-            self.fused = _layer_and_head(fused + count * siamese[1], fused)
+            self.fused = _layer_and_head(fused + count * siamese[1], fused, num_outputs)
         self.register_buffer("stand_in", torch.zeros(count, hidden))
         # Of the training labels: they define the Siamese network's classes.
-        self.register_buffer("class_mean", torch.full((NUM_TRAITS,), 0.5))
-        self.register_buffer("class_sd", torch.full((NUM_TRAITS,), 0.15))
+        self.register_buffer("class_mean", torch.full((num_outputs,), 0.5))
+        self.register_buffer("class_sd", torch.full((num_outputs,), 0.15))
         initialise_he(self.heads)
 
     def hidden(
@@ -284,7 +285,7 @@ def find_present(modality: str, given: Tensor) -> Tensor:
     return ~flat.isnan().any(1) if modality == "audio" else (flat != 0).any(1)
 
 
-def _layer_and_head(inputs: int, outputs: int) -> nn.ModuleDict:
-    both = nn.ModuleDict({"layer": nn.Linear(inputs, outputs), "head": nn.Linear(outputs, NUM_TRAITS)})
+def _layer_and_head(inputs: int, outputs: int, num_scores: int) -> nn.ModuleDict:
+    both = nn.ModuleDict({"layer": nn.Linear(inputs, outputs), "head": nn.Linear(outputs, num_scores)})
     initialise_he(both)
     return both

@@ -47,6 +47,7 @@ from thinslice.systems.cross_modal.network import (
     VideoNetwork,
     find_present,
 )
+from thinslice.targets import chosen_targets
 from thinslice.train.recipe import (
     Batch,
     Recipe,
@@ -135,6 +136,7 @@ class Hyperparameters:
         head_scale: factor on the first weights of the layers that give scores. With 1, He's, scores start a multiple of
             the labels' range apart, which thousands of steps get over and some hundreds do not.
         head_bias: their first bias.
+        targets: columns of the manifest to be predicted, joined by ","; "" for the paper's.
     """
 
     num_frames: int = 6
@@ -164,6 +166,7 @@ class Hyperparameters:
     patience: int = 10
     head_scale: float = 1.0
     head_bias: float = 0.0
+    targets: str = ""
 
 
 SMALL: Final = Hyperparameters(
@@ -241,7 +244,7 @@ def cross_modal(variant: str = "cross-modal", **hyperparameters: Any) -> Recipe:
         tables=TABLES,
         paper=PAPER,
         inputs={INPUTS[modality]: LABELS[modality] for modality in modalities},
-        outputs=TRAITS,
+        outputs=chosen_targets(chosen.targets, TRAITS),
         features={name: specs[name] for name in names},
         sample=Look(tuple(names), chosen.side),
         build_model=partial(_build_model, modalities, ours, chosen),
@@ -264,7 +267,8 @@ def _build_model(modalities: tuple[str, ...], ours: bool, hyper: Hyperparameters
         "text": partial(TextNetwork, hyper.vector_size, hyper.hidden),
     }
     networks = {modality: makes[modality]() for modality in modalities}
-    model = CrossModal(networks, ours, hyper.hidden, hyper.fused, (hyper.neurons, hyper.embedding))
+    num_outputs = len(chosen_targets(hyper.targets, TRAITS))
+    model = CrossModal(networks, ours, hyper.hidden, hyper.fused, (hyper.neurons, hyper.embedding), num_outputs)
     fusing = [both["head"] for both in (model.fusion, model.fused) if both is not None]
     with torch.no_grad():
         for head in (*model.heads.values(), *fusing):

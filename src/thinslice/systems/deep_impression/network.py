@@ -116,7 +116,7 @@ class FiveNetworks(nn.Module):
     def __init__(self, shared: DeepImpression, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         self.shared = shared
-        self.single = nn.ModuleList(DeepImpression(widths, 1) for _ in range(NUM_TRAITS))
+        self.single = nn.ModuleList(DeepImpression(widths, 1) for _ in range(shared.head.out_features))
 
     @torch.no_grad()
     def copy_shared(self) -> None:
@@ -151,7 +151,7 @@ class RecurrentImpression(nn.Module):
         self.network = network
         self.lstm = nn.LSTM(network.num_features, hidden, num_layers=2, batch_first=True, dropout=dropout)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden, NUM_TRAITS)
+        self.linear = nn.Linear(hidden, network.head.out_features)
 
     def features_per_second(self, waveform: Tensor, frames: Tensor, rate_hz: int = RATE_HZ) -> Tensor:
         """Return the features (seconds, features) of every whole second of one clip.

@@ -21,6 +21,7 @@ from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
 from thinslice.layers.losses import mean_absolute_error
 from thinslice.systems.deep_impression.network import RATE_HZ, DeepImpression, FiveNetworks, RecurrentImpression
+from thinslice.targets import chosen_targets
 from thinslice.train.recipe import (
     Arrays,
     Batch,
@@ -55,6 +56,7 @@ class Hyperparameters:
         learning_rate: Adam's.
         head_scale: factor on the last layer's first weights. With 1, He's, many outputs start where tanh is flat, which
             hundreds of epochs get over and some dozens do not.
+        targets: columns of the manifest to be predicted, joined by ","; "" for the paper's.
     """
 
     width: int = 32
@@ -68,6 +70,7 @@ class Hyperparameters:
     epochs: int = 900
     learning_rate: float = 2e-4
     head_scale: float = 1.0
+    targets: str = ""
 
 
 SMALL: Final = Hyperparameters(
@@ -127,7 +130,8 @@ def _build(variant: str, hyper: Hyperparameters) -> Recipe:
     labels = {"waveform": "sound", "frames": "scene"}
     used = [name for name, wanted in (("waveform", with_sound), ("frames", with_pictures)) if wanted]
     widths = tuple(hyper.width * factor for factor in (1, 2, 4, 8))
-    network = partial(_network, widths, with_sound, with_pictures, hyper.head_scale)
+    outputs = chosen_targets(hyper.targets, TRAITS)
+    network = partial(_network, widths, len(outputs), with_sound, with_pictures, hyper.head_scale)
     makes: dict[str, Callable[[], nn.Module]] = {
         "5xdnn": partial(_five_networks, network, widths),
         "dnn_rnn": partial(_recurrent, network),
@@ -140,7 +144,7 @@ def _build(variant: str, hyper: Hyperparameters) -> Recipe:
         variants=VARIANTS,
         paper=PAPER,
         inputs={name: labels[name] for name in used},
-        outputs=TRAITS,
+        outputs=outputs,
         features={name: specs[name] for name in used},
         sample=Crops(tuple(used), hyper.num_samples, hyper.crop, hyper.validation_frames),
         build_model=makes.get(kind, network),
@@ -151,8 +155,10 @@ def _build(variant: str, hyper: Hyperparameters) -> Recipe:
     )
 
 
-def _network(widths: tuple[int, ...], with_sound: bool, with_pictures: bool, head_scale: float) -> DeepImpression:
-    network = DeepImpression(widths, with_sound=with_sound, with_pictures=with_pictures)
+def _network(
+    widths: tuple[int, ...], num_outputs: int, with_sound: bool, with_pictures: bool, head_scale: float
+) -> DeepImpression:
+    network = DeepImpression(widths, num_outputs, with_sound=with_sound, with_pictures=with_pictures)
     with torch.no_grad():
         network.head.weight *= head_scale
     return network
@@ -271,7 +277,7 @@ def _five_stages(hyper: Hyperparameters) -> tuple[Stage, ...]:
             schedule=_step_schedule(third),
             trains=(f"single.{index}",),
         )
-        for index, trait in enumerate(TRAITS)
+        for index, trait in enumerate(chosen_targets(hyper.targets, TRAITS))
     )
     return (
         Stage(

@@ -37,6 +37,7 @@ from thinslice.systems.persemon.network import (
 from thinslice.systems.persemon.sphereface import NUM_FEATURES, UNITS, WIDTHS, parameter_names
 from thinslice.systems.persemon.variants import AUTHORS, KINDS, READINGS, SIZES, TABLES, VARIANTS, Kind, Output
 from thinslice.systems.persemon.weights import need_sphereface, start_from_sphereface
+from thinslice.targets import chosen_targets
 from thinslice.train.imported import IMPORTED
 from thinslice.train.readings import apply_reading, check_draws, check_variant
 from thinslice.train.recipe import (
@@ -91,6 +92,7 @@ class Hyperparameters:
         classifier_weight: lambda 3.
         confusion_weight: lambda 4.
         ram_weight: lambda 5.
+        targets: columns of the manifest to be predicted, joined by ","; "" for the paper's.
     """
 
     width: int = WIDTHS[0]
@@ -119,6 +121,7 @@ class Hyperparameters:
     classifier_weight: float = 0.1
     confusion_weight: float = 0.1
     ram_weight: float = 0.1
+    targets: str = ""
 
 
 SMALL: Final = Hyperparameters(
@@ -192,7 +195,7 @@ def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
         further_scores=further_scores,
         paper=PAPER,
         inputs={"faces": "face"},
-        outputs=TARGETS if hyper.interview else TRAITS,
+        outputs=_outputs(hyper),
         features={
             "faces": FeatureSpec(
                 extractor="aligned_faces", params={**face, "num_parts": num_parts, "draws": hyper.draws}
@@ -210,9 +213,13 @@ def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
     )
 
 
+def _outputs(hyper: Hyperparameters) -> tuple[str, ...]:
+    return chosen_targets(hyper.targets, TARGETS if hyper.interview else TRAITS)
+
+
 def _heads(hyper: Hyperparameters) -> Heads:
     return Heads(
-        num_targets=len(TARGETS if hyper.interview else TRAITS),
+        num_targets=len(_outputs(hyper)),
         ram_units=hyper.ram_units,
         ram_consensus=hyper.ram_consensus,
         raw=hyper.outputs == "raw",
