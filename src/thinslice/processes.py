@@ -78,10 +78,14 @@ def run_in_processes(
     yield from _run(prepare, [(index, jobs[index]) for index in sorted(died)], 1)
 
 
-def end_with_parent() -> None:
-    """In a child process: end it soon after its parent ends, however that did."""
-    parent = multiprocessing.parent_process()
-    pid = os.getppid() if parent is None else parent.pid
+def end_with_parent(forked_by: int | None = None) -> None:
+    """In a child process: end it soon after its parent ends, however that did.
+
+    Args:
+        forked_by: the parent, where it forked and this process is not one of `multiprocessing`'s.
+    """
+    parent = multiprocessing.parent_process() if forked_by is None else None
+    pid = parent.pid if parent else forked_by or os.getppid()
 
     def watch() -> None:
         # A pipe held by the parent would not do: siblings hold copies of it where they are forked.

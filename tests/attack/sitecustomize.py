@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 
@@ -23,6 +24,7 @@ def _sabotage() -> None:
         if name.startswith("crash"):
             os.kill(os.getpid(), signal.SIGSEGV)
         if name.startswith("slow"):
+            Path(f"{path}.asleep").touch()
             time.sleep(600)
         return predict(self, path, **options)
 

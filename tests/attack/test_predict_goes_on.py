@@ -58,7 +58,35 @@ def test_a_crash_and_odd_names_cost_nobody_else_anything(tmp_path: Path) -> None
     assert r"z\xfcri" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize("name", ["crash.wav", "./crash 2.wav"])
+def test_a_single_clip_that_crashes_is_one_line_too(tmp_path: Path, name: str) -> None:
+    process = start(tmp_path, name, "--json", "--bundle", "voice-words")
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 1
+    why = f"{name}: the process that scored it died (SIGSEGV): out of memory, or a crash in a decoder"
+    assert stderr == f"failed: {why}\n"
+    assert json.loads(stdout) == [{"clip": name, "error": why}]
+
+
+@linux
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_single_clip_s_process_ends_with_the_program(tmp_path: Path, sent: int, code: int) -> None:
+    process = start(tmp_path, "slow.wav", "--bundle", "voice-words")
+    wait_for(lambda: (tmp_path / "slow.wav.asleep").exists() or process.poll() is not None)
+    (child,) = workers_of(process.pid)
+    process.send_signal(sent)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == code
+    assert "Traceback" not in stderr
+    if sent == signal.SIGINT:
+        assert stderr.splitlines()[-1].startswith("interrupted; nothing is kept")
+    wait_for(lambda: not alive(child))
+
+
 def workers_of(pid: int) -> list[int]:
+    """Return the processes that a process has started, and those that they have."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -66,7 +94,8 @@ def workers_of(pid: int) -> list[int]:
         except OSError:
             continue
         if int(rest[1]) == pid:
-            found.append(int(path.parent.name))
+            child = int(path.parent.name)
+            found += [child, *workers_of(child)]
     return found
 
 
@@ -89,7 +118,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(tmp_path: Path) -> Non
     first.send_signal(signal.SIGINT)
     _, stderr = first.communicate(timeout=300)
     assert first.returncode == 130
-    assert stderr.splitlines()[-1].startswith("interrupted; what is done is kept")
+    assert stderr.splitlines()[-1].startswith("interrupted; finished work is kept")
     assert stderr.endswith("thinslice predict a.wav slow.wav --out 'my out'\n")
     wait_for(lambda: not any(map(alive, workers)))
     again = start(tmp_path, *call, sabotage=False)
