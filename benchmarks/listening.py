@@ -2,6 +2,7 @@
 
     python benchmarks/listening.py DATA            # voice-words on the real clips with something put before them
     python benchmarks/listening.py DATA --distances    # how unlike the training voices good and bad sound is
+    python benchmarks/listening.py DATA --quiet    # what a low level alone does, and who would be warned of it
     python benchmarks/listening.py DATA --level    # cross-validation, with and without the level (half an hour)
 
 DATA is the folder of First Impressions V2, with clips/. The tables are in docs/media.md.
@@ -16,12 +17,16 @@ from pathlib import Path
 import numpy as np
 from scipy.io import wavfile
 
-from thinslice.features.typical_voices import distances
+from thinslice.bundle import PACKAGED
+from thinslice.face_voice_words.model import load_face_voice_words
+from thinslice.features.typical_voices import change_level, distances
 from thinslice.features.voice import VOICE_PROFILE_COLUMNS, voice_profile
+from thinslice.infer.listening import QUIET_DB
 from thinslice.infer.predictor import Predictor
 from thinslice.media.audio import resample
 from thinslice.media.source import Source
-from thinslice.traits import TRAITS
+from thinslice.traits import TARGETS, TRAITS
+from thinslice.voice_words.model import load_voice_words
 from thinslice.voice_words.trainer import (
     TrainingData,
     VoiceWordsSettings,
@@ -119,12 +124,28 @@ def compare_distances(data_dir: Path) -> None:
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
+def compare_quiet(data_dir: Path) -> None:
+    """Print how far scores from the voice move when the level does, and which level would warn of whom."""
+    voice = load_training_data(data_dir).voice
+    voice = voice[np.isfinite(voice).all(axis=1)]
+    for bundle, load in (("voice-words", load_voice_words), ("face-voice-words", load_face_voice_words)):
+        model = load(PACKAGED / bundle, TARGETS)
+        for mode, function in model.voice.items():
+            own = function.predict(voice)[:, : len(TRAITS)]
+            for gain_db in (-20, -12, -10, -7, 12):
+                moved = np.abs(function.predict(change_level(voice, gain_db))[:, : len(TRAITS)] - own).max(axis=1)
+                print(f"{bundle} {mode} {gain_db:+d} dB: {moved.mean():.3f}, 95%: {np.quantile(moved, 0.95):.3f}")
+    level_db = 20 * np.log10(np.maximum(voice[:, VOICE_PROFILE_COLUMNS.index("rms")], 1e-6))
+    print("| reported below the median by | training clips | 12 dB too quiet | 20 dB too quiet |\n|---|---|---|---|")
+    for below_db in (20, 14, 10, QUIET_DB):
+        cells = [f"{np.mean(level_db - lost < np.median(level_db) - below_db):.0%}" for lost in (0, 12, 20)]
+        print(f"| {below_db:g} dB | {' | '.join(cells)} |")
+
+
 def without_level(data: TrainingData) -> TrainingData:
     """Return the profiles of the same recordings brought to one level, which moves rms and the first MFCC."""
-    voice = data.voice.copy()
-    rms, energy = VOICE_PROFILE_COLUMNS.index("rms"), VOICE_PROFILE_COLUMNS.index("mfcc1")
-    # A gain of g dB adds g to each of 128 mel bands in dB, so sqrt(128) g to the first coefficient.
-    voice[:, energy] -= np.sqrt(128) * 20 * np.log10(np.maximum(voice[:, rms], 1e-6) / 0.06)
+    rms = VOICE_PROFILE_COLUMNS.index("rms")
+    voice = change_level(data.voice, -20 * np.log10(np.maximum(data.voice[:, rms], 1e-6) / 0.06))
     voice[:, rms] = 0.06 * np.exp(1e-6 * np.random.default_rng(0).normal(size=len(voice)))
     return replace(data, voice=voice)
 
@@ -146,6 +167,8 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path)
     parser.add_argument("--distances", action="store_true")
     parser.add_argument("--level", action="store_true")
+    parser.add_argument("--quiet", action="store_true")
     given = parser.parse_args()
-    compare = compare_levels if given.level else compare_distances if given.distances else compare_beginnings
+    compare = compare_quiet if given.quiet else compare_beginnings
+    compare = compare_levels if given.level else compare_distances if given.distances else compare
     compare(given.data)

@@ -6,19 +6,23 @@ import numpy as np
 import pytest
 
 from media_files import numbered, tone, write_media
+from thinslice.bundle import PACKAGED
 from thinslice.errors import MediaError
 from thinslice.features.typical_voices import (
     REFERENCE,
     build_reference,
+    change_level,
     load_profiles,
-    quiet_below_db,
     share_nearer,
+    typical_db,
     unlikeness,
 )
 from thinslice.features.voice import extract_voice_profile
-from thinslice.infer.listening import find_first_speech, judge_sound
+from thinslice.infer.listening import MOVE_PER_DB, QUIET_DB, find_first_speech, judge_sound
 from thinslice.infer.predictor import Predictor
 from thinslice.media.source import Source
+from thinslice.traits import TARGETS
+from thinslice.voice_words.model import load_voice_words
 
 RATE = 22050
 SAMPLE = Path(__file__).resolve().parents[1] / "examples" / "sample.mp4"
@@ -130,8 +134,15 @@ def test_a_constant_signal_is_silence(predictor, write):
 
 def test_quiet_and_clipped_recordings_are_reported(voice, write):
     assert judge_sound(Source(write(voice))) == []
-    quiet = judge_sound(Source(write(voice * 10 ** (-30 / 20))))
-    assert any("is quiet (" in line for line in quiet)
+    above_db = 20 * np.log10(extract_voice_profile(Source(write(voice)))[1]) - typical_db()
+    quiet = {}
+    for below_db in (6.9, 7.1, 12.0):
+        gain = np.float32(10 ** (-(below_db + above_db) / 20))
+        quiet[below_db] = [line for line in judge_sound(Source(write(voice * gain))) if "is quiet (" in line]
+    assert quiet[6.9] == []
+    assert len(quiet[7.1]) == 1
+    assert "12 below the typical training clip" in quiet[12.0][0]
+    assert "that moves scores by about 0.06" in quiet[12.0][0]
     clipped = judge_sound(Source(write((voice * 30).clip(-1, 1))))
     assert any("is clipped" in line for line in clipped)
 
@@ -170,8 +181,21 @@ def test_the_reference_is_that_of_the_training_profiles(real_data):
     shares = share_nearer(profiles)
     assert np.mean(shares >= 0.99) == pytest.approx(0.01, abs=0.0005)
     assert np.mean(shares >= 0.999) == pytest.approx(0.001, abs=0.0005)
-    assert np.mean(20 * np.log10(profiles[:, 1]) < quiet_below_db()) == pytest.approx(0.05, abs=0.001)
+    level_db = 20 * np.log10(profiles[:, 1])
+    assert np.median(level_db) == pytest.approx(typical_db())
+    # Reported are a sixth of the training clips, and four of five of them made 12 dB quieter.
+    assert np.mean(level_db < typical_db() - QUIET_DB) == pytest.approx(0.17, abs=0.01)
+    assert np.mean(level_db - 12 < typical_db() - QUIET_DB) == pytest.approx(0.80, abs=0.01)
     assert unlikeness(profiles[:1]) == pytest.approx(unlikeness(profiles)[:1])
+
+
+def test_what_the_report_says_a_low_level_does_is_what_it_does(real_data):
+    profiles = load_profiles(real_data / "voice_profile_train.csv")[::10]
+    model = load_voice_words(PACKAGED / "voice-words", TARGETS)
+    words = [None] * len(profiles)
+    for down_db in (6.0, 12.0, 20.0):
+        moved = model.predict(change_level(profiles, -down_db), words)[0] - model.predict(profiles, words)[0]
+        assert np.abs(moved[:, :5]).max(1).mean() == pytest.approx(MOVE_PER_DB * down_db, rel=0.2)
 
 
 def test_a_file_that_says_it_is_synthetic_is_reported(predictor, voice, tmp_path):

@@ -1,11 +1,18 @@
 """What a user can get wrong. Every error says, in one line, which file and what to do."""
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {9: " ", 10: r"\n", 13: r"\r"}
+
 
 class ThinsliceError(Exception):
     """Base of all errors that are the input's fault, not the program's; its text is one line for the user."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return one_line(super().__str__())
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as one line without orders to a terminal: a name's line break becomes ``\n``, ESC ``\x1b``."""
+    return printable(text).translate(_CONTROLS)
 
 
 def printable(text: str) -> str:

@@ -1,6 +1,11 @@
-"""Files that appear whole or not at all, whatever ends the program in between: a full disk, a kill, a power cut."""
+"""Files that appear whole or not at all, whatever ends the program in between: a full disk, a kill, a power cut.
 
+And files that are read whole, but never from what may not end.
+"""
+
+import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +16,27 @@ from thinslice.errors import OutputError
 
 LOCK: Final = ".lock"
 """File in a folder that a program is writing into."""
+_HELD_OPEN: Final = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        OSError: as opening and reading do; also for a pipe or a device, see `check_ordinary`.
+    """
+    check_ordinary(path)
+    return Path(path).read_bytes()
+
+
+def check_ordinary(path: str | os.PathLike[str]) -> None:
+    """Raise OSError for a pipe that nobody may ever write into, or a device that may never end.
+
+    What the caller's shell holds open, such as /dev/stdin or the /dev/fd/63 of ``<(zcat table.csv.gz)``, is no such.
+    """
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or os.fspath(path).startswith(_HELD_OPEN)):
+        raise OSError(errno.EINVAL, "it is a pipe or a device; save it to a file first", os.fspath(path))
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

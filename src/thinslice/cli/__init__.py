@@ -16,7 +16,7 @@ from thinslice import __version__
 from thinslice.assets.folders import matplotlib_dir
 from thinslice.cli.group import Group, add_volume
 from thinslice.cli.supervise import supervise, tell_crash
-from thinslice.errors import ThinsliceError, printable
+from thinslice.errors import ThinsliceError, one_line
 from thinslice.output import Volume, detail, prepare_streams
 
 COMMANDS = {
@@ -140,7 +140,7 @@ def main() -> None:
 
 
 def _end(line: str, code: int) -> NoReturn:
-    click.echo(f"thinslice: {printable(line)}", err=True)
+    click.echo(f"thinslice: {one_line(line)}", err=True)
     try:
         sys.stdout.flush()
     except OSError:

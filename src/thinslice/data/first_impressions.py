@@ -30,6 +30,7 @@ from thinslice.data.manifest import (
 from thinslice.data.official import load_official_clips
 from thinslice.data.own_ratings import RatingScale
 from thinslice.errors import ManifestError
+from thinslice.files import read_file
 from thinslice.formats.python2_pickle import load_annotations, load_transcripts
 from thinslice.traits import TARGETS
 
@@ -223,7 +224,7 @@ def _read_explicit(path: str | os.PathLike[str], found: _Findings, own: RatingSc
     """Read a table the user named; what is wrong with it stops the import."""
     where = os.fspath(path)
     try:
-        data = Path(path).read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise ManifestError(f"{where}: cannot be read ({error.strerror})") from None
     try:

@@ -90,11 +90,11 @@ def number_problem(name: str, cell: str) -> str | None:
     text = cell.strip()
     if not text:
         return None
+    shown = cell if len(cell) <= 40 else cell[:40] + "..."
     if not _NUMBER.fullmatch(text):
-        shown = repr(cell if len(cell) <= 40 else cell[:40] + "...")
-        return f"{name} is {shown}, not a number; leave it empty if unknown"
+        return f"{name} is {shown!r}, not a number; leave it empty if unknown"
     low, high = NUMERIC_COLUMNS.get(name, SCORE_RANGE)
-    return None if low <= float(text) <= high else f"{name} is {text}, outside [{low:g}, {high:g}]"
+    return None if low <= float(text) <= high else f"{name} is {shown.strip()}, outside [{low:g}, {high:g}]"
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,9 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from thinslice.errors import ManifestError
+from thinslice.files import read_file
 
 MAX_CELL_CHARS = csv.field_size_limit()
 """Longest cell, in characters; a longer one is nearly always a quotation mark that was never closed."""
@@ -57,7 +57,7 @@ def read_table(path: str | os.PathLike[str], required: Sequence[str] = ()) -> Cs
     """
     source = os.fspath(path)
     try:
-        data = Path(path).read_bytes()
+        data = read_file(path)
     except FileNotFoundError:
         raise ManifestError(f"{source}: no such file") from None
     except OSError as error:

@@ -24,6 +24,7 @@ from thinslice.evaluate.clip_names import match_clips
 from thinslice.evaluate.ratings import Ratings
 from thinslice.evaluate.scores import ScoreSheet
 from thinslice.evaluate.votes import Votes, build_votes
+from thinslice.files import read_file
 from thinslice.traits import TARGETS
 
 ANSWERS: Final = {"left": 1.0, "right": -1.0, "tie": 0.0, "": math.nan}
@@ -66,7 +67,7 @@ def load_votes(path: str | os.PathLike[str]) -> Votes:
 def is_answers(path: str | os.PathLike[str]) -> bool:
     """Return whether a readable table's header is that of votes or ratings and not that of a manifest."""
     try:
-        first = _unpacked(Path(path).read_bytes()[: 1 << 20], os.fspath(path), cut=True).split(b"\n", 1)[0]
+        first = _unpacked(read_file(path)[: 1 << 20], os.fspath(path), cut=True).split(b"\n", 1)[0]
     except (OSError, ManifestError):
         return False
     names = {name.strip().strip('"') for name in first.decode("utf-8-sig", "replace").split(",")}
@@ -143,7 +144,7 @@ def _cell(value: float) -> str:
 def _read(path: str | os.PathLike[str]) -> CsvTable:
     source = os.fspath(path)
     try:
-        data = Path(path).read_bytes()
+        data = read_file(path)
     except FileNotFoundError:
         raise ManifestError(f"{source}: no such file") from None
     except OSError as error:

@@ -25,7 +25,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from thinslice.errors import ManifestError
 from thinslice.evaluate.clip_names import clip_key
 from thinslice.evaluate.metrics import Floats
 from thinslice.evaluate.spellings import CLIP_SPELLINGS, plain, target_of
+from thinslice.files import read_file
 from thinslice.traits import INTERVIEW, SCORE_RANGE, TARGETS, TRAITS
 
 _NO_VALUE = {"", "nan", "na", "n/a", "null", "none", "-", "?", "#n/a", "<na>", "inf", "-inf", "+inf", "infinity"}
@@ -99,7 +99,7 @@ def read_predictions(path: str | os.PathLike[str], wanted: Sequence[str] = TARGE
     """
     source = os.fspath(path)
     try:
-        data = Path(path).read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise ManifestError(f"{source}: cannot be read ({error.strerror})") from None
     return parse_predictions(data, source, wanted)

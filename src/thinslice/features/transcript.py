@@ -10,6 +10,7 @@ from typing import Literal
 from thinslice.errors import MediaError, UsageError
 from thinslice.features.speaker_labels import strip_labels
 from thinslice.features.subtitles import cut_cues, is_timed, parse_cues
+from thinslice.files import check_ordinary
 from thinslice.media.source import Source
 
 SUFFIXES = (".txt", ".srt", ".vtt")
@@ -141,7 +142,7 @@ def _as_file(given: str | os.PathLike[str]) -> Path | None:
     """Return the file that is meant, None where it is the words themselves."""
     path = Path(given)
     try:
-        exists = path.exists() and not path.is_dir()
+        exists = (path.exists() and not path.is_dir()) or path.is_symlink()
     except (OSError, ValueError):  # too long for a name, or a NUL in it
         exists = False
     suffix = path.suffix.lower()
@@ -176,6 +177,7 @@ def _beside(media_path: Path) -> list[Path]:
 def _read_text(path: Path) -> str:
     """Read a text file: UTF-8, UTF-16 with its mark, else Windows-1252."""
     try:
+        check_ordinary(path)
         with open(path, "rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:

@@ -18,13 +18,12 @@ import numpy as np
 from thinslice.features.voice import VOICE_PROFILE_COLUMNS
 
 REFERENCE: Final = Path(__file__).with_name("typical_voices.npz")
-QUIET: Final = 0.05
-"""Share of the training clips that count as quiet."""
 
 _SHARES: Final = (0.5, 0.9, 0.99, 0.999)
 _LOG_COLUMNS: Final = [VOICE_PROFILE_COLUMNS.index(name) for name in VOICE_PROFILE_COLUMNS[1:6]]
 _LOG_FLOOR: Final = 1e-4
 _LOUDNESS: Final = VOICE_PROFILE_COLUMNS.index("rms")
+_ENERGY: Final = VOICE_PROFILE_COLUMNS.index("mfcc1")
 
 
 def share_nearer(profiles: np.ndarray) -> np.ndarray:
@@ -60,9 +59,18 @@ def loudness_db(profile: np.ndarray) -> float:
     return 20 * float(np.log10(max(float(profile[_LOUDNESS]), 1e-6)))
 
 
-def quiet_below_db() -> float:
-    """Return the level that only `QUIET` of the training clips are below, dB."""
-    return 20 * float(np.log10(_reference()["quiet_rms"]))
+def typical_db() -> float:
+    """Return the training clips' median level, dB below full scale."""
+    return 20 * float(np.log10(_reference()["typical_rms"]))
+
+
+def change_level(profiles: np.ndarray, gain_db: float | np.ndarray) -> np.ndarray:
+    """Return the profiles (n, 26) of the same recordings made louder by so many dB, () or (n,); below 0 quieter."""
+    out = np.array(profiles, dtype=np.float64)
+    out[:, _LOUDNESS] *= 10 ** (gain_db / 20)
+    # g dB add g to each of 128 mel bands in dB, so sqrt(128) g to the first coefficient of their cosine transform.
+    out[:, _ENERGY] += np.sqrt(128) * gain_db
+    return out
 
 
 def build_reference(profiles: np.ndarray) -> dict[str, np.ndarray]:
@@ -73,7 +81,7 @@ def build_reference(profiles: np.ndarray) -> dict[str, np.ndarray]:
         "covariance": np.cov(rows.T),
         "log_mean": logs.mean(axis=0),
         "log_covariance": np.cov(logs.T),
-        "quiet_rms": np.quantile(rows[:, _LOUDNESS], QUIET),
+        "typical_rms": np.median(rows[:, _LOUDNESS]),
     }
     found["point"] = np.quantile(_distance(rows, found["mean"], found["covariance"]), 0.99)
     found["log_point"] = np.quantile(_distance(logs, found["log_mean"], found["log_covariance"]), 0.99)

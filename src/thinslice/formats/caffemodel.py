@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from thinslice.errors import UsageError
+from thinslice.files import read_file
 
 _VARINT: Final = 0
 _FIXED64: Final = 1
@@ -33,7 +34,7 @@ def read_caffemodel(path: Path) -> dict[str, list[np.ndarray]]:
         UsageError: the file cannot be read, or is no Caffe model.
     """
     try:
-        data = memoryview(path.read_bytes())
+        data = memoryview(read_file(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     try:

@@ -9,6 +9,7 @@ import numpy as np
 
 from thinslice.arrays import load_arrays
 from thinslice.errors import UsageError
+from thinslice.files import check_ordinary
 
 
 def read_npz(
@@ -26,6 +27,7 @@ def read_npz(
         UsageError: no NumPy archive; a name that is missing or unknown; an array of another shape, or not of numbers.
     """
     try:
+        check_ordinary(path)
         with zipfile.ZipFile(path) as archive:
             found = {entry.removesuffix(".npy"): entry for entry in archive.namelist()}
             missing = sorted(set(shapes) - set(found) - set(may_lack))

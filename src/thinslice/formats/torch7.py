@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from thinslice.errors import ThinsliceError
+from thinslice.files import read_file
 
 MAX_BYTES: Final = 64 << 20
 """Largest file read, in bytes. The networks this reader is for have 1 to 3 MB."""
@@ -132,7 +133,7 @@ def read_torch7(path: str | Path, modules: Mapping[str, int] = MODULES, max_byte
         size = path.stat().st_size
         if size > max_bytes:
             raise Torch7Error(f"{path}: {size} bytes, more than the {max_bytes} read of a Torch7 file")
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise Torch7Error(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from None
     return parse_torch7(data, str(path), modules)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from thinslice.errors import AssetError
+from thinslice.files import read_file
 
 
 def load_weights(path: Path) -> dict[str, np.ndarray]:
@@ -26,7 +27,7 @@ def load_weights(path: Path) -> dict[str, np.ndarray]:
         AssetError: not such a file.
     """
     try:
-        file = io.BytesIO(path.read_bytes())
+        file = io.BytesIO(read_file(path))
         for _ in range(3):  # A magic number, a format version, the sizes of C's types.
             _Unpickler(file).load()
         tensors = _Unpickler(file)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from thinslice.cluster import Shared
-from thinslice.errors import ThinsliceError, UsageError, printable
+from thinslice.errors import ThinsliceError, UsageError, one_line, printable
 from thinslice.infer.inputs_table import Row
 from thinslice.infer.predictor import Predictor
 from thinslice.jobs import run_jobs
@@ -124,7 +124,7 @@ def _name(clip: Clip | Row) -> str:
 
 
 def _died(name: str, died: Died) -> Failure:
-    return Failure(printable(name), printable(f"{name}: {died.tell('scored it')}"))
+    return Failure(printable(name), one_line(f"{name}: {died.tell('scored it')}"))
 
 
 def _predict_one(
@@ -145,7 +145,7 @@ def _predict_one(
     except Exception as error:  # a batch goes on whatever one file does to a decoder
         reason = (str(error).splitlines() or [""])[0]
         why = f"{name}: unexpected {type(error).__name__}: {reason}; please report this"
-    return Failure(printable(name), printable(why))
+    return Failure(printable(name), one_line(why))
 
 
 def _predict_row(predictor: Predictor, options: Mapping[str, Any], row: Row) -> Prediction:

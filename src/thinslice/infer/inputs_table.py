@@ -8,6 +8,7 @@ from pathlib import Path
 
 from thinslice.errors import ManifestError
 from thinslice.features.voice import VOICE_PROFILE_COLUMNS
+from thinslice.files import check_ordinary
 from thinslice.types import Failure
 
 TRANSCRIPT_COLUMN = "transcript"
@@ -43,6 +44,7 @@ def read_inputs(path: Path) -> list[Row | Failure]:
     """
     rows: list[Row | Failure] = []
     try:
+        check_ordinary(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             columns = _checked_columns(path, reader.fieldnames or [])

@@ -9,7 +9,7 @@ import numpy as np
 
 from thinslice.errors import MediaError
 from thinslice.features.kaiser import resample_kaiser
-from thinslice.features.typical_voices import QUIET, loudness_db, quiet_below_db, share_nearer, unlikeness
+from thinslice.features.typical_voices import loudness_db, share_nearer, typical_db, unlikeness
 from thinslice.features.voice import HEARD_S, RATE_HZ, extract_voice_profile, voice_profile
 from thinslice.media.mixing import is_silent
 from thinslice.media.source import Source
@@ -18,6 +18,10 @@ PAUSES: Final = ((40.0, 1.0), (30.0, 3.0))
 """A start so many decibels below the loud parts, and of so many seconds or more, is skipped."""
 SHORTEST_REST_S: Final = 2.0
 """Nothing is skipped where less sound would be left."""
+QUIET_DB: Final = 7.0
+"""A sound so far below the typical training clip is reported: a score may have moved by a tenth of its interval."""
+MOVE_PER_DB: Final = 0.005
+"""How far the score that moves most moves for each dB of level, on average over the training clips (docs/media.md)."""
 _STEP_S: Final = 0.5
 _VOICE: Final = 0.6
 _PERHAPS_VOICE: Final = 0.75  # Nine in ten training clips are less unlike the mean voice than this.
@@ -77,10 +81,11 @@ def judge_profile(profile: np.ndarray, where: str = "of this voice profile") -> 
     elif share >= 0.99:
         lines.append(f"the sound {where} is unlike 99 of 100 voices trained on; the scores from it are uncertain")
     level_db = loudness_db(profile)
-    if level_db < quiet_below_db():
+    below_db = typical_db() - level_db
+    if below_db > QUIET_DB:
         lines.append(
-            f"the sound {where} is quiet ({level_db:.0f} dB; {1 - QUIET:.0%} of the training clips are above "
-            f"{quiet_below_db():.0f} dB); a low level alone moves scores by up to 0.1"
+            f"the sound {where} is quiet ({level_db:.0f} dB, {below_db:.0f} below the typical training clip); if the "
+            f"recording made it so and not the speaker, that moves scores by about {MOVE_PER_DB * below_db:.2f}"
         )
     return lines
 

@@ -119,7 +119,10 @@ def _centred(channel: np.ndarray) -> np.ndarray:
 
 
 def to_16_bits(samples: np.ndarray) -> np.ndarray:
-    """Return samples of any format as whole numbers from -32,768 to 32,767, rounded as FFmpeg does, in new float32."""
+    """Return samples of any format as whole numbers from -32,768 to 32,767, rounded as FFmpeg does, in new float32.
+
+    What is infinite becomes NaN, no number.
+    """
     kind = samples.dtype
     if kind == np.uint8:
         return (samples.astype(np.float32) - 128) * 256
@@ -128,4 +131,6 @@ def to_16_bits(samples: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):  # Beyond the range of floats is beyond full scale.
         scaled = samples * kind.type(32768)
         np.rint(scaled, out=scaled)
+    if np.isinf(scaled).any():
+        scaled[np.isinf(samples)] = np.nan
     return np.clip(scaled, -32768, 32767, out=scaled).astype(np.float32, copy=False)

@@ -8,6 +8,7 @@ pictures is ignored, but for two files that may say the times: ``times.csv`` wit
 import csv
 import math
 import re
+import warnings
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -145,7 +146,8 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """
     from PIL import Image, ImageOps
 
-    with _opened(path) as image:
+    with _opened(path) as image, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             upright = _to_rgb(ImageOps.exif_transpose(image))
         except (OSError, SyntaxError, ValueError, EOFError) as error:
@@ -157,7 +159,8 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
 
 def picture_size(path: Path) -> tuple[int, int, str]:
     """Return width and height of a picture as shown, and the name of its format; raises as `read_picture`."""
-    with _opened(path) as image:
+    with _opened(path) as image, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             # Pillow turns the size of a TIFF file itself.
             turned = image.format != "TIFF" and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
@@ -178,14 +181,12 @@ def opencv() -> Any:
 
 def _opened(path: Path) -> Any:
     """Return Pillow's picture, nothing but its head read; MediaError where it is none or too large."""
-    import warnings
-
     from PIL import Image
 
     check_file(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # The size is checked below.
+            warnings.simplefilter("ignore")  # The size is checked below; damaged tags do not matter.
             image = Image.open(path, formats=_FORMATS)
     except Image.DecompressionBombError:
         raise MediaError(_too_large(path)) from None
@@ -205,7 +206,7 @@ def _to_rgb(image: Any) -> Any:
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):  # 16 bits a pixel; floats are taken to lie in [0, 1].
-        values = np.asarray(image, np.float64)
+        values = np.nan_to_num(np.asarray(image, np.float64))
         scaled = values * 255 if image.mode == "F" else values / 257
         return Image.fromarray(np.clip(np.round(scaled), 0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:

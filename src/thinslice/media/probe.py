@@ -173,7 +173,9 @@ def probe(path: Path) -> MediaInfo:
         audio, video = audio_stream(container), video_stream(container)
         name = container.format.name
         said_synthetic = _said_synthetic(container.metadata)
-        duration_s = container.duration / av.time_base if container.duration else None
+        # The head of an AVI file counts its pictures; its sound may be longer.
+        is_said = bool(container.duration) and not (name == "avi" and audio is not None)
+        duration_s = container.duration / av.time_base if is_said else None
         fields: dict[str, Any] = {}
         if audio is not None:
             fields |= {
@@ -264,7 +266,7 @@ def _decoded_picture_fields(path: Path) -> dict[str, Any]:
 
 
 def _measured_duration_s(path: Path) -> float:
-    """Length of a file whose header does not say (a browser's WebM recording), from its packets."""
+    """Length of a file whose header does not say (a browser's WebM recording, AVI), from its packets."""
     end = 0.0
     with open_media(path, pictures=False) as container:
         start = origin_s(container)

@@ -1,5 +1,6 @@
 """One time window of one clip, decoded once however many features are computed from it."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -57,8 +58,8 @@ class Source:
         self.path = Path(path)
         self.transcript = transcript
         self.start_s = float(start_s)
-        self.end_s = None if end_s is None else float(end_s)
-        if not self.start_s >= 0:
+        self.end_s = None if end_s is None or end_s == math.inf else float(end_s)
+        if not 0 <= self.start_s < math.inf:
             raise UsageError(f"{path}: the window starts at {start_s:g} s; a start is 0 or more")
         if self.end_s is not None and not self.end_s > self.start_s:
             raise UsageError(f"{path}: the window ends at {end_s:g} s, before it starts at {start_s:g} s; swap them")

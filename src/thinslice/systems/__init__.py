@@ -113,8 +113,9 @@ def _load_file(path: Path) -> BuildRecipe:
         sys.path.append(str(path.parent))
     try:
         module = importlib.import_module(path.stem)
-    except Exception as error:
-        raise UsageError(f"{path}: cannot be imported ({type(error).__name__}: {error})") from error
+    except (Exception, SystemExit) as error:
+        line = (str(error).splitlines() or [""])[0]
+        raise UsageError(f"{path}: cannot be imported ({type(error).__name__}: {line})") from error
     if Path(inspect.getfile(module)).resolve() != path:
         raise UsageError(f"{path}: another module is called {path.stem}; give the file another name")
     build = vars(module).get("recipe")
