@@ -30,8 +30,7 @@ def planted():
     """A small made-up training set, what is fitted on it, and the model that this gives."""
     pytest.importorskip("sklearn")
     from thinslice.face_voice_words import trainer
-    from thinslice.voice_words.trainer import TrainingData
-    from thinslice.voice_words.trainer import VoiceWordsSettings as Spoken
+    from thinslice.voice_words.trainer import TrainingData, VoiceWordsSettings
 
     rng = np.random.default_rng(0)
     number = 60
@@ -45,10 +44,10 @@ def planted():
     data = TrainingData(clips, labels, voice, texts, np.arange(number) // 2, {})
     counts = np.full(number, 4)
     counts[5] = 0
-    settings = trainer.VoiceWordsSettings(
+    settings = trainer.FaceVoiceWordsSettings(
         num_directions=8,
         num_centres=12,
-        spoken=Spoken(
+        spoken=VoiceWordsSettings(
             voice_widths=((0.3, 10, 0.8),), pace_centres=3, num_background=4, min_clips={"char2-5": 2, "word1": 1}
         ),
     )
