@@ -11,13 +11,17 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from thinslice.errors import MediaError, UsageError  # noqa: E402
+from thinslice.evaluate.metrics import accuracy  # noqa: E402
+from thinslice.evaluate.predictions import read_predictions  # noqa: E402
 from thinslice.features.text_embedding import extract_text_vector, tokenise  # noqa: E402
 from thinslice.layers.resnet import ResNet  # noqa: E402
 from thinslice.media.source import Source  # noqa: E402
 from thinslice.published.figures import load_published  # noqa: E402
 from thinslice.systems.cr_net.network import EDGES, CRBlock, CRNet, ExpectationHead, Shape, inflate, load_imagenet  # noqa: E402
-from thinslice.systems.cr_net.recipe import KINDS, TABLES, Segments, cr_net, fused_features  # noqa: E402
+from thinslice.systems.cr_net.recipe import Segments, cr_net, fused_features  # noqa: E402
 from thinslice.systems.cr_net.trees import fit_estimator, load_estimator  # noqa: E402
+from thinslice.systems.cr_net.variants import KINDS, TABLES, VARIANTS  # noqa: E402
+from thinslice.systems.cr_net.warm_adam import WarmAdam  # noqa: E402
 from thinslice.train.data import (  # noqa: E402
     ArrayReader,
     ClipData,
@@ -144,15 +148,88 @@ class TestNetwork:
         torch.testing.assert_close(stream.backbone(prepared), picture(prepared[:, :3]), rtol=1e-4, atol=1e-5)
         assert inflate(torch.ones(1, 3, 7, 7), 2).sum() == 3 * 49
 
+    def test_inflated_over_time_a_still_clip_is_a_picture(self, tmp_path: Path) -> None:
+        """Away from the clip's ends, where zeros stand for frames."""
+        picture = ResNet("resnet10", width=4).eval()
+        torch.save(picture.state_dict(), tmp_path / "imagenet.pth")
+        shape = Shape(streams=("face",), layout="resnet10", width=4, num_frames=40, stacked=(), inflated=("face",))
+        stream = (network := CRNet(shape).eval()).streams["face"]
+        load_imagenet(network, tmp_path / "imagenet.pth")
+        still = torch.randint(0, 256, (1, 1, 1, 32, 32, 3), dtype=torch.uint8).expand(-1, 40, -1, -1, -1, -1)
+        prepared = stream.prepare(still)
+        assert prepared.shape == (1, 3, 40, 32, 32)
+        with torch.no_grad():
+            ours, theirs = stream.backbone.conv1(prepared), picture.conv1(prepared[:, :, 0])
+            torch.testing.assert_close(ours[:, :, 20], theirs, rtol=1e-4, atol=1e-5)
+            assert stream.pooled(still).shape == (1, 32)
+            moving = still.clone()
+            moving[:, 1::2] = 0
+            turned = moving.flip(1)  # A mean over single frames could not tell these two apart.
+            assert not torch.allclose(stream.pooled(moving), stream.pooled(turned), atol=1e-4)
+        with pytest.raises(UsageError, match="stacked or inflated, not both"):
+            CRNet(replace(shape, stacked=("face",)))
+        # ResNet-34: k instead of 1 in every kernel but the shortcuts' of 1 x 1.
+        flat, solid = ResNet("resnet34"), ResNet("resnet34", num_dimensions=3)
+        sides = {name: p.shape[-1] for name, p in flat.named_parameters() if p.ndim == 4}
+        expected = sum(p.numel() * sides.get(name, 1) for name, p in flat.named_parameters())
+        assert sum(p.numel() for p in solid.parameters()) == expected
+
+    def test_words_are_tiled_and_enlarged_beside_sound_alone(self) -> None:
+        shape = Shape(layout="resnet10", width=2, num_samples=3, text_tiles=2, text_gain=10.0)
+        both = CRNet(replace(shape, streams=("audio_text",))).streams["audio_text"]
+        text = torch.tensor([[1.0, 2.0]])
+        assert both.prepare(torch.zeros(1, 3), text).tolist() == [[[0, 0, 0, 10, 20, 10, 20]]]
+        assert CRNet(replace(shape, streams=("text",))).streams["text"].prepare(text).tolist() == [[[1, 2]]]
+
+
+class TestWarmAdam:
+    def test_rate_rises_and_the_rest_is_adam(self) -> None:
+        """With a gradient that stays, Adam's step is its rate: of 4 steps of warm-up a fifth, two fifths, ... of it."""
+        weight = torch.nn.Parameter(torch.zeros(1))
+        adam = WarmAdam([{"params": [weight]}], warmup_steps=4, lr=0.1, betas=(0.5, 0.999))
+        places = [0.0]
+        for step in range(7):
+            if step == 3:  # As after an interruption.
+                state = adam.state_dict()
+                adam = WarmAdam([{"params": [weight]}], warmup_steps=4, lr=0.1, betas=(0.5, 0.999))
+                adam.load_state_dict(state)
+            weight.grad = torch.ones(1)
+            adam.step()
+            places.append(weight.item())
+        assert -np.diff(places) == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.1, 0.1], rel=1e-4)
+        assert adam.param_groups[0]["lr"] == 0.1
+
+    def test_it_is_the_second_stages_where_asked_for(self) -> None:
+        first, second, _ = cr_net("scene", warmup_steps=9).stages
+        parameter = torch.nn.Parameter(torch.zeros(1))
+        (update,) = second.updates
+        assert isinstance(update.optimiser([{"params": [parameter]}]), WarmAdam)
+        (update,) = first.updates
+        assert isinstance(update.optimiser([{"params": [parameter]}]), torch.optim.SGD)
+        (update,) = cr_net("scene").stages[1].updates
+        assert type(update.optimiser([{"params": [parameter]}])) is torch.optim.Adam
+
 
 class TestRecipe:
+    def test_how_frames_enter_is_a_variant(self) -> None:
+        for name, stacked, inflated in (("all", True, False), ("3d", False, True), ("single", False, False)):
+            network = cr_net(name, width=4, layout="resnet10").build_model()
+            for stream in ("scene", "face"):
+                found = network.streams[stream]
+                assert (found.is_stacked, found.is_inflated) == (stacked, inflated)
+        assert cr_net("reading_tiled_words").build_model().shape.text_tiles == 64
+        with pytest.raises(UsageError, match="name scene, face, both"):
+            cr_net(inflated="words")
+
     def test_every_row_of_the_papers_tables_has_a_variant(self) -> None:
         figures = [f for f in load_published() if f.system == "cr_net" and f.metric == "accuracy"]
         for table, rows in TABLES.items():
+            assert set(rows) <= set(VARIANTS)
+            if table == "readings":
+                continue
             names = {f.variant for f in figures if f.source.endswith(f"Table {table}")}
             assert set(rows.values()) >= names, table
             assert set(rows.values()) <= {f.variant for f in figures}, table
-            assert set(rows) <= set(KINDS)
 
     def test_every_variant_builds(self) -> None:
         for name in KINDS:
@@ -344,3 +421,23 @@ def test_runs_all_stages_and_exports(tmp_path: Path) -> None:
     network = load_trained(recipe, run)
     expected = predict_system(recipe, run, network, clips, "test", seed=0, device=torch.device("cpu"))
     np.testing.assert_allclose(model.predict(samples[1]), expected[5], atol=2e-3)  # A cut may fall between.
+
+
+def test_figures_of_a_run(tmp_path: Path) -> None:
+    """Figures 6, 9 and 11 by one command; the run's own regressor is not fitted again."""
+    pytest.importorskip("matplotlib")
+    from thinslice.systems.cr_net.figures import compare_regressors, draw_figures
+
+    recipe = cr_net("small_audio", **TINY)
+    data = RunData(splits={"train": make_clips(9, 0), "test": make_clips(4, 1)})
+    run = train(recipe, data, tmp_path / "run", LoopSettings(device="cpu", tensorboard=False, max_steps=1))
+    paths = draw_figures(run.path, data, "cpu", tmp_path)
+    assert [path.name for path in paths] == ["figure6.png", "figure9.png", "figure11.png", "figure11.csv"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths[:3])
+    found = compare_regressors(recipe, run, data.splits["train"], data.splits["test"], "cpu")
+    assert list(found) == ["svr", "random_forest", "extra_trees"]
+    own = read_predictions(run.predictions("test")).scores[:, : len(TARGETS)]
+    np.testing.assert_allclose(found["extra_trees"], accuracy(data.splits["test"].labels, own), atol=1e-5)
+    rows = (tmp_path / "figure11.csv").read_text().splitlines()
+    assert rows[0] == "regressor," + ",".join(TARGETS)
+    assert rows[3].startswith("ETR,")

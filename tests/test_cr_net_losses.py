@@ -39,14 +39,33 @@ class TestBell:
         ratio = bell_loss(predictions, labels) / mean_squared_error(predictions, labels)
         assert ratio.item() == pytest.approx(300 / 162, rel=0.004)
 
-    def test_does_not_end_at_the_mean_of_a_batch(self) -> None:
-        # Figure 5: labels of 40, 50 and 60. The squared error is least at 50, the mean; a narrow bell at each label.
+    @pytest.mark.parametrize(("sigma", "num_minima"), [(2.0, 3), (5.0, 1), (9.0, 1)])
+    def test_figure_5_of_the_paper_does_not_hold(self, sigma: float, num_minima: int) -> None:
+        """Labels of 40, 50 and 60: the sum is least at 50, their mean, as that of squared and absolute errors is.
+
+        With the paper's sigma of 9 there is no other minimum; a narrow bell has one at each label, but none is as deep:
+        at the middle label two errors are 10, at an outer one 10 and 20.
+        """
+        labels = torch.tensor([40.0, 50.0, 60.0], dtype=torch.float64)
+        grid = torch.arange(30.0, 70.05, 0.1, dtype=torch.float64)
+        values = torch.stack([bell_loss(x.expand(3), labels, sigma=sigma) for x in grid])
+        assert grid[values.argmin()].item() == pytest.approx(50, abs=0.1)
+        inner = values[1:-1]
+        minima = grid[1:-1][(inner < values[:-2]) & (inner < values[2:])]
+        assert len(minima) == num_minima
+
+    def test_a_batch_that_is_not_symmetric_keeps_its_narrow_bells_apart(self) -> None:
+        """What figure 5 wants to show does hold where one label is commoner, and the bell narrower than the paper's."""
         labels = torch.tensor([40.0, 40.0, 50.0, 60.0], dtype=torch.float64)
         grid = torch.arange(30.0, 70.0, 0.1, dtype=torch.float64)
-        values = torch.stack([bell_loss(x.expand(4), labels, sigma=2.0) for x in grid])
         squares = torch.stack([mean_squared_error(x.expand(4), labels) for x in grid])
-        assert grid[values.argmin()].item() == pytest.approx(40, abs=0.1)
         assert grid[squares.argmin()].item() == pytest.approx(47.5, abs=0.1)
+        least = {}
+        for sigma in (2.0, 9.0):
+            values = torch.stack([bell_loss(x.expand(4), labels, sigma=sigma) for x in grid])
+            least[sigma] = grid[values.argmin()].item()
+        assert least[2.0] == pytest.approx(40, abs=0.1)
+        assert 43 < least[9.0] < 47.5
 
 
 class TestRegression:

@@ -1,5 +1,7 @@
 """cross_modal: its inputs, networks by their parameter counts, four stages with their frozen parts, missing inputs."""
 
+import colorsys
+import hashlib
 import logging
 import warnings
 
@@ -18,8 +20,10 @@ from thinslice.explain.embedding_map import (  # noqa: E402
     plot_class_histograms,
     plot_embeddings,
 )
+from thinslice.features import word_vectors  # noqa: E402
 from thinslice.features.egemaps import extract_egemaps, functional_names  # noqa: E402
 from thinslice.features.extract import extract_features  # noqa: E402
+from thinslice.features.extractor import find_extractor  # noqa: E402
 from thinslice.features.word_vectors import (  # noqa: E402
     extract_word_vectors,
     find_vectors,
@@ -28,9 +32,10 @@ from thinslice.features.word_vectors import (  # noqa: E402
     vectorise,
 )
 from thinslice.layers.losses import cr_net_regression_loss  # noqa: E402
+from thinslice.layers.metric_losses import PUBLISHED, Similarity  # noqa: E402
 from thinslice.media.source import Source  # noqa: E402
 from thinslice.systems import RECIPES  # noqa: E402
-from thinslice.systems.cross_modal.look import Augmentation, Look, colour_matrix  # noqa: E402
+from thinslice.systems.cross_modal.look import Augmentation, Look, colour_matrix, shift_colours  # noqa: E402
 from thinslice.systems.cross_modal.network import (  # noqa: E402
     AudioNetwork,
     CrossModal,
@@ -40,6 +45,7 @@ from thinslice.systems.cross_modal.network import (  # noqa: E402
 )
 from thinslice.systems.cross_modal.recipe import (  # noqa: E402
     DENSE,
+    READINGS,
     ROWS,
     TABLES,
     VARIANTS,
@@ -187,7 +193,7 @@ def test_scene_is_one_frame_and_published_rows_are_known():
     assert cross_modal("video").features["frames"].params["num_frames"] == 6
     published = {figure.variant for figure in cross_modal("audio").published}
     assert published == {*ROWS, "cross-modal (ours)"} - {"cross-modal"}
-    assert len(VARIANTS) == 2 * len(ROWS)
+    assert len(VARIANTS) == 2 * len(ROWS) + 2 * len(READINGS)
     assert set(TABLES["1"]) == set(ROWS)
     assert set(TABLES["1"].values()) == published
 
@@ -378,6 +384,40 @@ def test_augmentation_stays_within_its_ranges():
     assert 30 < max(light) <= 51.01
 
 
+@pytest.mark.parametrize(("turn", "saturation"), [(0.0, 1.2), (0.1, 0.8), (-0.15, 1.0), (0.15, 1.2)])
+def test_hue_and_saturation_are_those_of_hsv(turn, saturation):
+    """As colorsys converts; saturation is clipped at 1, as TensorFlow's, and grey and black stay."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 3))
+    pixels[:4] = [[120, 120, 120], [0, 0, 0], [255, 0, 0], [10, 200, 200]]
+    expected = []
+    for pixel in pixels / 255:
+        hue, colour, value = colorsys.rgb_to_hsv(*pixel)
+        expected.append(colorsys.hsv_to_rgb((hue + turn) % 1, min(colour * saturation, 1), value))
+    found = shift_colours(pixels.astype(np.float32).reshape(4, 10, 3), turn, saturation)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.reshape(-1, 3), 255 * np.array(expected), atol=1e-3)
+
+
+def test_readings_change_one_thing_each_and_are_a_table():
+    assert next(iter(TABLES["readings"])) == "cross-modal"
+    usual = cross_modal().arguments
+    for name, reading in READINGS.items():
+        arguments = cross_modal(f"reading_{name}").arguments
+        changed = {key: value for key, value in arguments.items() if value != usual[key]}
+        expected = {key: value for key, value in reading.changes.items() if value != usual[key]}
+        assert changed == {**expected, "variant": f"reading_{name}"}
+    assert all(READINGS[a].changes != READINGS[b].changes for a in READINGS for b in READINGS if a != b)
+    patience = {stage.name: stage.patience for stage in cross_modal().stages}
+    assert (patience["audio"], patience["video"], patience["text"]) == (10, None, None)
+    patience = {stage.name: stage.patience for stage in cross_modal("small_cross-modal").stages}
+    assert (patience["audio"], patience["video"], patience["text"]) == (30, 30, 30)
+    (update,) = cross_modal(unit_length=False, threshold=1.0).stages[4].updates
+    assert update.loss.args[0] == Similarity(unit_length=False, base=1.0)
+    (update,) = cross_modal().stages[4].updates
+    assert update.loss.args[0] == PUBLISHED
+
+
 def test_colours_turn_about_grey():
     grey = np.full((1, 3), 120.0, np.float32)
     assert np.allclose(grey @ colour_matrix(0.15, 1.2), grey, atol=1e-3)
@@ -545,6 +585,34 @@ def test_vectors_are_found_by_name(tmp_path, monkeypatch):
         find_vectors("absent.txt")
 
 
+def test_vectors_are_mapped_after_the_first_time_and_pinned_by_their_hash(tmp_path, monkeypatch):
+    monkeypatch.setenv("THINSLICE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("THINSLICE_ASSETS", str(tmp_path))
+    path = tmp_path / "tiny.txt"
+    path.write_text(GLOVE, encoding="utf-8")
+    first = word_vectors._load(str(path), 3, None)
+    word_vectors._load.cache_clear()
+    monkeypatch.setattr(word_vectors, "load_word_vectors", None)  # Not called again.
+    again = word_vectors._load(str(path), 3, None)
+    word_vectors._load.cache_clear()
+    assert isinstance(again.vectors, np.memmap)
+    assert again.rows == first.rows == {"the": 0, "do": 1, "n't": 2, "like": 3, "café": 4}
+    np.testing.assert_array_equal(again.vectors, first.vectors)
+    monkeypatch.undo()
+    monkeypatch.setenv("THINSLICE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("THINSLICE_ASSETS", str(tmp_path))
+    (cached,) = (tmp_path / "cache" / "word_vectors").glob("*.words")
+    cached.write_text("the")  # Damaged: read anew.
+    assert word_vectors._load(str(path), 3, None).rows == first.rows
+    word_vectors._load.cache_clear()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    params = {"vectors": "tiny.txt", "size": 3, "sha256": None}
+    assert find_extractor("word_vectors").pin(params) == {**params, "sha256": digest}
+    assert find_extractor("word_vectors").pin({**params, "vectors": "absent.txt"})["sha256"] is None
+    with pytest.raises(AssetError, match="other word vectors"):
+        find_extractor("word_vectors").pin({**params, "sha256": "0" * 64})
+
+
 def test_features_of_clips(tmp_path, monkeypatch):
     """Words beside the clip; a clip without sound or words gives a missing input, or an error where not allowed."""
     pytest.importorskip("spacy")
@@ -648,3 +716,13 @@ def test_figures_show_what_they_say():
     picture = plot_embeddings(rng.normal(size=(40, 3, 5)), classes, ("audio", "video", "text"), "neuroticism", each=4)
     dots = [sum(len(cloud.get_offsets()) for cloud in axis.collections) for axis in picture.axes]
     assert dots == [48, 48, 48]
+
+
+def test_figures_of_a_run(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    from thinslice.systems.cross_modal.figures import draw_figures
+
+    _, data, folder = run
+    paths = draw_figures(folder.path, data, "cpu", tmp_path)
+    assert [path.name for path in paths] == ["figure3.png", "figure4_hidden.png", "figure4_embeddings.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)

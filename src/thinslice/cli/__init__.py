@@ -31,6 +31,7 @@ COMMANDS = {
     "extract": "thinslice.cli.extract:extract",
     "train": "thinslice.cli.train:train",
     "table": "thinslice.cli.table:table",
+    "figures": "thinslice.cli.figures:figures",
     "export": "thinslice.cli.export:export",
     "explain": "thinslice.cli.explain:explain",
     "assets": "thinslice.cli.assets:assets",

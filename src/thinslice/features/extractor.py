@@ -47,6 +47,8 @@ class Extractor:
             defaults are written.
         extra: the optional part of thinslice that it needs; "" for none.
         reads_words: whether it looks at nothing but the words, where the source has its transcript.
+        pin: parameters -> the same with what fixes the files that they name, such as a hash: what a bundle states.
+            None where they name none.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Extractor:
     extract: Callable[..., np.ndarray]
     extra: str = ""
     reads_words: bool = False
+    pin: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     @cached_property
     def params(self) -> type[msgspec.Struct]:

@@ -6,9 +6,10 @@ Source: Fodor et al., "Enhancing Apparent Personality Trait Analysis with Cross-
 Deviations: a word that has no vector is left out, the paper does not say; words are in lower case, as GloVe's are.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from thinslice.assets.folders import asset_cache_dir
+from thinslice.assets.folders import asset_cache_dir, cache_dir
 from thinslice.assets.locate import FOLDERS_ENV
 from thinslice.assets.verify import sha256_of
-from thinslice.errors import AssetError, MediaError, MissingExtraError
+from thinslice.errors import AssetError, MediaError, MissingExtraError, OutputError
 from thinslice.features.extractor import Extractor
 from thinslice.features.transcript import transcript_of
+from thinslice.files import atomic_path
 from thinslice.media.source import Source
 
 OFFICIAL_URL: Final = "https://nlp.stanford.edu/data/glove.6B.zip"
@@ -85,8 +87,32 @@ def extract_word_vectors(
     return array
 
 
+def pin_vectors(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with the hash of the file that they name, so that a bundle takes no other file's vectors.
+
+    Where that file is not on this machine they stay as they are.
+
+    Raises:
+        AssetError: the vectors are not what was asked for.
+    """
+    try:
+        path = find_vectors(str(params["vectors"]))
+    except AssetError:
+        return dict(params)
+    digest = sha256_of(path)
+    if params.get("sha256") not in (None, digest):
+        raise AssetError(f"{params['vectors']}: other word vectors than the model was trained with (sha256 {digest})")
+    return {**params, "sha256": digest}
+
+
 WORD_VECTORS_EXTRACTOR = Extractor(
-    name="word_vectors", version=2, serves=(1,), extract=extract_word_vectors, extra="words", reads_words=True
+    name="word_vectors",
+    version=2,
+    serves=(1,),
+    extract=extract_word_vectors,
+    extra="words",
+    reads_words=True,
+    pin=pin_vectors,
 )
 
 
@@ -169,12 +195,44 @@ def _numbers(text: str) -> np.ndarray | None:
 
 @lru_cache(maxsize=1)
 def _load(path: str, size: int, sha256: str | None) -> WordVectors:
-    if sha256 is not None and sha256_of(Path(path)) != sha256:
+    digest = sha256_of(Path(path))
+    if sha256 not in (None, digest):
         raise AssetError(f"{path}: other word vectors than the model was trained with (their sha256 differs)")
-    table = load_word_vectors(path)
+    table = _from_cache(digest) or _into_cache(load_word_vectors(path), digest)
     if table.size != size:
         raise AssetError(f"{path}: vectors of {table.size} numbers, {size} are needed")
     return table
+
+
+def _from_cache(digest: str) -> WordVectors | None:
+    """Return the vectors of a file as an earlier process left them, mapped into memory; None where none has."""
+    words, vectors = _cached(digest)
+    try:
+        names = words.read_text("utf-8").split("\n")
+        array = np.load(vectors, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    if array.ndim != 2 or array.dtype != np.float32 or len(array) != len(names):
+        return None
+    return WordVectors({word: row for row, word in enumerate(names)}, array)
+
+
+def _into_cache(table: WordVectors, digest: str) -> WordVectors:
+    """Leave vectors for later processes: reading a large text file takes most of a minute, mapping an array none."""
+    words, vectors = _cached(digest)
+    with contextlib.suppress(OSError, OutputError):
+        vectors.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(vectors) as part, open(part, "wb") as stream:
+            np.save(stream, table.vectors)
+        with atomic_path(words) as part:
+            part.write_text("\n".join(table.rows), encoding="utf-8")
+        return _from_cache(digest) or table
+    return table
+
+
+def _cached(digest: str) -> tuple[Path, Path]:
+    folder = cache_dir() / "word_vectors"
+    return folder / f"{digest}.words", folder / f"{digest}.npy"
 
 
 @lru_cache(maxsize=1)

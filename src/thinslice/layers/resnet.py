@@ -5,7 +5,9 @@ torchvision's ``resnet34`` and ``resnet50``, so that their ImageNet weights load
 
 Deviations: as torchvision, a bottleneck strides in its 3 x 3 convolution, not in its first (ResNet v1.5). In one
 dimension every k x k kernel is one of k² samples and every stride of 2 one of 4, so that all but the first layer have
-as many weights as in two dimensions; ours, since no paper says how a ResNet takes a vector.
+as many weights as in two dimensions; ours, since no paper says how a ResNet takes a vector. In three dimensions every
+k x k kernel is k x k x k and strides are over time too, but for the first layer's, as Hara, Kataoka, Satoh, "Can
+Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?", CVPR 2018.
 """
 
 from collections.abc import Mapping
@@ -18,9 +20,9 @@ from torch import Tensor, nn
 
 from thinslice.errors import UsageError
 
-_CONVOLUTIONS: Final = {1: nn.Conv1d, 2: nn.Conv2d}
-_NORMS: Final = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
-_POOLINGS: Final = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
+_CONVOLUTIONS: Final = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_NORMS: Final = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_POOLINGS: Final = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 
 class _Shapes:
-    """Layers in one or two dimensions."""
+    """Layers in one, two or three dimensions."""
 
     def __init__(self, num_dimensions: int) -> None:
         self.num_dimensions = num_dimensions
@@ -66,6 +68,12 @@ class _Shapes:
         kernel, stride = self._length(kernel), self._length(stride)
         return _CONVOLUTIONS[self.num_dimensions](inputs, outputs, kernel, stride, kernel // 2, bias=False)
 
+    def first(self, inputs: int, outputs: int) -> nn.Module:
+        """Return the first convolution, of stride 2 over a picture's sides and 1 over time."""
+        if self.num_dimensions == 3:
+            return nn.Conv3d(inputs, outputs, 7, (1, 2, 2), 3, bias=False)
+        return self.convolution(inputs, outputs, 7, 2)
+
     def norm(self, channels: int) -> nn.Module:
         return _NORMS[self.num_dimensions](channels)
 
@@ -74,7 +82,7 @@ class _Shapes:
         return _POOLINGS[self.num_dimensions](kernel, self._length(2), kernel // 2)
 
     def _length(self, side: int) -> int:
-        return side if self.num_dimensions == 2 else side**2
+        return side**2 if self.num_dimensions == 1 else side
 
 
 class BasicBlock(nn.Module):
@@ -133,7 +141,8 @@ class ResNet(nn.Module):
         layout: a name of `LAYOUTS`.
         in_channels: 3 for RGB.
         width: channels of the first layer; each of the next three has twice as many. 64 in the paper.
-        num_dimensions: 2 for pictures (batch, channels, height, width), 1 for vectors (batch, channels, length).
+        num_dimensions: 2 for pictures (batch, channels, height, width), 1 for vectors (batch, channels, length), 3 for
+            clips (batch, channels, time, height, width).
 
     Attributes:
         num_features: length of the pooled features: 512 for ResNet-34, 2048 for ResNet-50.
@@ -143,7 +152,7 @@ class ResNet(nn.Module):
         super().__init__()
         chosen, shapes = LAYOUTS[layout], _Shapes(num_dimensions)
         block = Bottleneck if chosen.is_bottleneck else BasicBlock
-        self.conv1 = shapes.convolution(in_channels, width, 7, 2)
+        self.conv1 = shapes.first(in_channels, width)
         self.bn1 = shapes.norm(width)
         self.relu = nn.ReLU()
         self.maxpool = shapes.pool()
@@ -174,7 +183,7 @@ class ResNet(nn.Module):
 def _initialise(network: nn.Module) -> None:
     """Draw weights as torchvision does: He et al. 2015 by fan-out; batch normalisation starts as the identity."""
     for layer in network.modules():
-        if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 

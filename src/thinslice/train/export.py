@@ -19,6 +19,8 @@ from thinslice import __version__
 from thinslice.arrays import format_arrays
 from thinslice.bundle import BundleDocument, BundleInput, Card, Comparison, Score, check_place, save_bundle
 from thinslice.errors import UsageError
+from thinslice.features.extractor import find_extractor
+from thinslice.features.spec import FeatureSpec
 from thinslice.layers.onnx_graph import require_onnx, trace
 from thinslice.train.data import ClipData
 from thinslice.train.documents import RunDocument, SplitScores
@@ -287,7 +289,7 @@ def write_bundle(
     worst = largest_difference(recipe, graph, model, samples, estimator)
     if not worst < TOLERANCE:
         raise UsageError(f"{name}: the exported graph's scores differ from PyTorch's by {worst:g}; nothing is written")
-    specs = recipe.bundle_features or recipe.features
+    specs = {name: _pinned(spec) for name, spec in (recipe.bundle_features or recipe.features).items()}
     files = {"model.onnx": graph.SerializeToString()}
     if recipe.absent:
         neutral = {name: np.full_like(samples[0][name], value) for name, value in recipe.absent.items()}
@@ -309,6 +311,12 @@ def write_bundle(
     )
     save_bundle(out, document, files)
     return Exported(out, worst, len(samples))
+
+
+def _pinned(spec: FeatureSpec) -> FeatureSpec:
+    """Return a feature whose parameters say which files they mean, where its extractor reads such."""
+    pin = find_extractor(spec.extractor).pin
+    return spec if pin is None else replace(spec, params=pin(spec.params))
 
 
 def _percentiles(

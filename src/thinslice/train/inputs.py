@@ -198,8 +198,13 @@ def load_split(
     recipe: Recipe, document: RunDocument, split: str, manifest: Path | None, store: Path | None
 ) -> ClipData | None:
     """Return the clips of a run's split that are in the store, None where there are none; as `load_samples`."""
+    return load_run_of(recipe, document, manifest, store).splits.get(split)
+
+
+def load_run_of(recipe: Recipe, document: RunDocument, manifest: Path | None, store: Path | None) -> RunData:
+    """Return all clips of a run that are in the store; as `load_samples`."""
     data, _ = load_run_data(recipe, *_origin(document, manifest, store), extract_missing=False)
-    return data.splits.get(split)
+    return data
 
 
 def _origin(document: RunDocument, manifest: Path | None, store: Path | None) -> tuple[Path, Path]:

@@ -5,7 +5,7 @@ training loop. All that is unusual about a system is in functions that its recip
 (`Sample`), what is minimised (`Loss`), what happens when a stage begins (`Stage.prepare`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -108,6 +108,21 @@ class FurtherScores(Protocol):
             store: the feature store.
             split: what is scored; "validation" where a companion has no such split.
             personality: scores on the clips.
+        """
+        ...
+
+
+class DrawFigures(Protocol):
+    """Figures of a system's paper, from a finished run."""
+
+    def __call__(self, run: Path, data: Any, device: str, out: Path) -> Sequence[Path]:
+        """Draw them; return their files.
+
+        Args:
+            run: the run's folder.
+            data: its clips, a `thinslice.train.data.RunData`.
+            device: "auto", "cpu" or "cuda".
+            out: the folder of the pictures, which is there.
         """
         ...
 
@@ -281,6 +296,7 @@ class Recipe:
         further_scores: what a finished run is scored by beside its traits; None for nothing.
         source: file that the recipe comes from, where that is none of an installed package.
         seed: of weights, order and crops, unless the user gives another.
+        draw_figures: draws figures of its paper from a finished run, see `thinslice figures`; None for none.
         check_needs: raises UsageError, with the remedy, where what a training starts from is not on this machine, such
             as public weights; called before anything is extracted. None for nothing needed.
     """
@@ -308,6 +324,7 @@ class Recipe:
     further_scores: FurtherScores | None = None
     source: str = ""
     seed: int = 0
+    draw_figures: DrawFigures | None = None
     check_needs: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:

@@ -52,7 +52,9 @@ def further_scores(
     write_predictions(run / f"predictions_{split}_{ESTIMATED}.csv", clips.clips, recipe.outputs, scores)
     values = score(clips.labels, scores)
     for metric in ("accuracy", "r2"):
-        out.setdefault(metric, {})[ESTIMATED] = float(average(values[metric], recipe.outputs))
+        mean = float(average(values[metric], recipe.outputs))
+        if np.isfinite(mean):  # Of the five traits, where all are predicted.
+            out.setdefault(metric, {})[ESTIMATED] = mean
     return out
 
 

@@ -21,6 +21,7 @@ from typing import Final, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from thinslice.errors import UsageError
 from thinslice.layers.resnet import ResNet, load_torchvision, normalise_imagenet
 from thinslice.traits import TARGETS
 
@@ -150,9 +151,12 @@ class Shape:
         num_frames: frames of a clip that a stream of pictures sees.
         stacked: streams of pictures into which all frames enter at once, as channels of one picture, so that they see
             motion; in the others each frame goes through by itself and their features are averaged.
+        inflated: streams of pictures whose ResNet is inflated to three dimensions: its kernels run over time too.
         motion_gain: by how much a stacked frame's difference from the mean of all frames is enlarged; 1 leaves it. It
             makes small movements as large as the differences between rooms, and leaves a still clip as it is.
         num_samples: samples that the waveform is padded to.
+        text_tiles: how often the words' vector stands behind the sound.
+        text_gain: factor on its numbers.
         num_classes: 4, 7 or 10.
         head: with classes that guide ("cr"), without classes ("plain"), or classes alone ("expectation").
         num_targets: scores.
@@ -163,8 +167,11 @@ class Shape:
     width: int = 64
     num_frames: int = NUM_FRAMES
     stacked: tuple[str, ...] = ("scene", "face")
+    inflated: tuple[str, ...] = ()
     motion_gain: float = 1.0
     num_samples: int = NUM_SAMPLES
+    text_tiles: int = 1
+    text_gain: float = 1.0
     num_classes: int = 4
     head: HeadKind = "cr"
     num_targets: int = len(TARGETS)
@@ -173,9 +180,10 @@ class Shape:
 class Stream(nn.Module):
     """One ResNet and one head.
 
-    Deviations: the paper does not say how 32 frames, or a vector, enter a ResNet-34. Frames are stacked as channels
-    (section 3.1.1 wants motion, section 4.2.1 a batch of 30 clips on one GPU of 2015); the vector enters the same
-    network unrolled to one dimension. Pictures are scaled as ImageNet's.
+    Deviations: the paper does not say how 32 frames, or a vector, enter a ResNet-34. Frames are stacked as channels,
+    since section 3.1.1 wants "motion relevant cues" and a ResNet-34 of two dimensions; that is a choice. A network
+    inflated to three dimensions ("video stream") and the mean over single frames, which sees no motion, are the others.
+    The vector enters the same network unrolled to one dimension. Pictures are scaled as ImageNet's.
 
     Args:
         name: of `STREAM_INPUTS`.
@@ -188,8 +196,12 @@ class Stream(nn.Module):
         self.shape = shape
         self.is_pictures = name in ("scene", "face")
         self.is_stacked = self.is_pictures and name in shape.stacked
+        self.is_inflated = self.is_pictures and name in shape.inflated
+        if self.is_stacked and self.is_inflated:
+            raise UsageError(f"cr_net: the frames of {name} are stacked or inflated, not both; set one of the two")
         channels = 3 * shape.num_frames if self.is_stacked else 3 if self.is_pictures else 1
-        self.backbone = ResNet(shape.layout, channels, shape.width, num_dimensions=2 if self.is_pictures else 1)
+        dimensions = 3 if self.is_inflated else 2 if self.is_pictures else 1
+        self.backbone = ResNet(shape.layout, channels, shape.width, num_dimensions=dimensions)
         self.head: nn.Module
         if shape.head == "cr":
             self.head = CRBlock(self.backbone.num_features, shape.num_classes, shape.num_targets)
@@ -201,19 +213,28 @@ class Stream(nn.Module):
     def prepare(self, *inputs: Tensor) -> Tensor:
         """Return the backbone's input: (n, channels, height, width) of pictures, (batch, 1, length) of a vector.
 
-        Pictures that are not stacked give n = batch * time.
+        Pictures that are not stacked give n = batch * time; inflated (batch, channels, time, height, width).
         """
         if self.is_pictures:
             scaled = normalise_imagenet(inputs[0].flatten(0, -4))
+            if self.is_inflated:
+                return scaled.unflatten(0, (len(inputs[0]), -1)).transpose(1, 2)
             if not self.is_stacked:
                 return scaled
             frames = scaled.unflatten(0, (len(inputs[0]), -1))
             mean = frames.mean(1, keepdim=True)
             return (mean + self.shape.motion_gain * (frames - mean)).flatten(1, 2)
         parts = [
-            self._pad(part) if name == "waveform" else part for name, part in zip(self.inputs, inputs, strict=True)
+            self._pad(part) if name == "waveform" else self._enlarge(part)
+            for name, part in zip(self.inputs, inputs, strict=True)
         ]
         return torch.cat(parts, 1)[:, None]
+
+    def _enlarge(self, text: Tensor) -> Tensor:
+        # One number of the words in 600 of the sound's, and a thousandth of a position: alone they are hardly seen.
+        if len(self.inputs) == 1 or (self.shape.text_tiles, self.shape.text_gain) == (1, 1.0):
+            return text
+        return text.repeat(1, self.shape.text_tiles) * self.shape.text_gain
 
     def _pad(self, waveform: Tensor) -> Tensor:
         # Lengths are free in an exported graph too, so there is no branch on them.
@@ -223,7 +244,7 @@ class Stream(nn.Module):
     def pooled(self, *inputs: Tensor) -> Tensor:
         """Return the backbone's features (batch, features), averaged over all positions and, not stacked, frames."""
         features: Tensor = self.backbone(self.prepare(*inputs))
-        if self.is_pictures and not self.is_stacked:
+        if self.is_pictures and not (self.is_stacked or self.is_inflated):
             return features.unflatten(0, (len(inputs[0]), -1)).mean(1)
         return features
 
@@ -280,6 +301,17 @@ def inflate(weight: Tensor, num_frames: int) -> Tensor:
     return weight.repeat(1, num_frames, 1, 1) / num_frames
 
 
+def inflate_over_time(weight: Tensor) -> Tensor:
+    """Return a kernel (out, in, k, k, k) from one of pictures (out, in, k, k).
+
+    A still clip then gives what the picture gave, but for the zeros before its first and after its last frame.
+
+    Source: Carreira, Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017, section 3.4.
+    """
+    side = weight.shape[-1]
+    return weight[:, :, None].repeat(1, 1, side, 1, 1) / side
+
+
 def load_imagenet(network: CRNet, path: str | Path) -> None:
     """Start the streams of pictures from torchvision's ImageNet weights; sound and words keep theirs.
 
@@ -293,5 +325,8 @@ def load_imagenet(network: CRNet, path: str | Path) -> None:
     stacked = {**state, "conv1.weight": inflate(state["conv1.weight"], shape.num_frames)}
     for stream in network.streams.values():
         assert isinstance(stream, Stream)
-        if stream.is_pictures:
+        if stream.is_inflated:
+            solid = {name: inflate_over_time(value) if value.ndim == 4 else value for name, value in state.items()}
+            stream.backbone.load_state_dict(solid)
+        elif stream.is_pictures:
             stream.backbone.load_state_dict(stacked if stream.is_stacked else state)

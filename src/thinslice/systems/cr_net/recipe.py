@@ -22,6 +22,7 @@ from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
 from thinslice.layers.losses import class_cross_entropy, class_of, cr_net_class_weight, cr_net_regression_loss
 from thinslice.layers.resnet import LayoutName
+from thinslice.systems.cr_net.figures import draw_figures
 from thinslice.systems.cr_net.graph import build_graph
 from thinslice.systems.cr_net.network import (
     EDGES,
@@ -31,12 +32,18 @@ from thinslice.systems.cr_net.network import (
     SIDE,
     STREAM_INPUTS,
     CRNet,
-    HeadKind,
     Shape,
     load_imagenet,
 )
-from thinslice.systems.cr_net.trees import Regressor, fit_estimator, load_estimator, save_estimator
+from thinslice.systems.cr_net.trees import fit_estimator, load_estimator, save_estimator
+from thinslice.systems.cr_net.variants import KINDS, READINGS, SIZES, TABLES, VARIANTS, Kind
+from thinslice.systems.cr_net.warm_adam import WarmAdam
 from thinslice.targets import chosen_targets
+from thinslice.train.readings import (
+    apply_reading,
+    check_draws,
+    check_variant,
+)
 from thinslice.train.recipe import (
     Arrays,
     Batch,
@@ -45,7 +52,6 @@ from thinslice.train.recipe import (
     Mode,
     Recipe,
     Stage,
-    Tables,
     TrainingClips,
     Update,
     set_hyperparameters,
@@ -54,104 +60,6 @@ from thinslice.traits import TARGETS
 
 PAPER: Final = "Li, Wan, Miao, Escalera, Fang, Chen, Qi, Guo: CR-Net, International Journal of Computer Vision 2020"
 LABELS: Final = {"frames": "scene", "faces": "face", "waveform": "sound", "text": "words"}
-ALL_LOSSES: Final = ("l1", "l2", "bell")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """What distinguishes a variant.
-
-    Attributes:
-        streams: of `thinslice.systems.cr_net.network.STREAM_INPUTS`.
-        head: see `thinslice.systems.cr_net.network.Shape`.
-        losses: of the second stage's regression; none for classes alone.
-        num_classes: 4, 7 or 10.
-        regressor: the third stage; None where the network's own scores are the result.
-    """
-
-    streams: tuple[str, ...]
-    head: HeadKind = "cr"
-    losses: tuple[str, ...] = ALL_LOSSES
-    num_classes: int = 4
-    regressor: Regressor | None = "extra_trees"
-
-
-def _kinds() -> dict[str, Kind]:
-    three = ("scene", "face", "audio_text")
-    kinds = {
-        "all": Kind(streams=three),
-        "without_text": Kind(streams=("scene", "face", "audio")),
-        "face_scene": Kind(streams=("scene", "face")),
-        **{name: Kind(streams=(name,)) for name in ("face", "scene", "audio", "text", "audio_text")},
-        "all_random_forest": Kind(streams=three, regressor="random_forest"),
-        "all_svr": Kind(streams=three, regressor="svr"),
-        "all_network": Kind(streams=three, regressor=None),
-    }
-    for name in ("face", "scene", "audio_text"):
-        stream = (name,)
-        kinds[f"{name}_l1_l2"] = Kind(streams=stream, losses=("l1", "l2"))
-        for losses in (("l1",), ("l2",), ("l1", "l2"), ("bell",), ALL_LOSSES):
-            kinds["_".join([name, "plain", *losses])] = Kind(streams=stream, head="plain", losses=losses)
-        kinds[f"{name}_expectation"] = Kind(streams=stream, head="expectation", losses=(), regressor=None)
-        kinds[f"{name}_expectation_reg"] = Kind(streams=stream, head="expectation", losses=("l1", "l2"), regressor=None)
-        for count in (7, 10):
-            kinds[f"{name}_{count}"] = Kind(streams=stream, num_classes=count)
-    return kinds
-
-
-KINDS: Final[Mapping[str, Kind]] = _kinds()
-VARIANTS: Final = (*KINDS, *(f"small_{name}" for name in KINDS))
-"""The paper's, and each of them at a size for CPUs and small corpora, which is ours."""
-
-_STREAMS: Final = {"face": "face", "scene": "scene", "audio_text": "audio+text"}
-
-TABLES: Final[Tables] = {
-    "1": {"all": "face+scene+audio+text", "without_text": "without text"},
-    "3": {
-        "face": "face",
-        "scene": "scene",
-        "face_scene": "face+scene",
-        "audio": "audio",
-        "text": "text",
-        "audio_text": "audio+text",
-    },
-    "4": {
-        f"{ours}{variant}": f"{theirs}{name}"
-        for ours, theirs in _STREAMS.items()
-        for variant, name in {
-            "_plain_l1_l2": "; no CR-block, no Bell",
-            "_l1_l2": "; CR-block only",
-            "_plain_l1_l2_bell": "; Bell only",
-            "": "",
-        }.items()
-    },
-    "5": {
-        f"{ours}_plain_{variant}": f"{theirs}; {name}"
-        for ours, theirs in _STREAMS.items()
-        for variant, name in {
-            "l1": "L1 loss only",
-            "l2": "L2 loss only",
-            "l1_l2": "no CR-block, no Bell",
-            "bell": "Bell loss only",
-            "l1_l2_bell": "Bell only",
-        }.items()
-    },
-    "6": {
-        f"{ours}_{variant}": f"{theirs}; {name}"
-        for ours, theirs in _STREAMS.items()
-        for variant, name in {
-            "expectation": "expectation",
-            "expectation_reg": "expectation+regression",
-            "l1_l2": "CR-block only",
-        }.items()
-    },
-    "7": {
-        f"{ours}{variant}": f"{theirs}{name}"
-        for ours, theirs in _STREAMS.items()
-        for variant, name in {"": "", "_7": "; 7 classes", "_10": "; 10 classes"}.items()
-    },
-}
-"""Table of the paper -> variant here -> its name in published.csv, which has a row that two tables share once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,11 +73,14 @@ class Hyperparameters:
         draws: frames kept of each segment, odd, so that one is its centre.
         side: of the pictures, pixels.
         stacked: as in `thinslice.systems.cr_net.network.Shape`, with commas between: "scene,face", or "" for neither.
+        inflated: likewise.
         motion_gain: see `thinslice.systems.cr_net.network.Shape`; 1, and so without effect, in the paper.
         detector: "mtcnn", as in the paper, or "landmarker".
         margin: what a face box gets on each side, as a share of its longer side; the paper does not say.
         num_samples: samples of sound, padded with zeros.
         rate_hz: of the sound.
+        text_tiles: see `thinslice.systems.cr_net.network.Shape`; 1 in the paper, by which words are hardly seen.
+        text_gain: likewise; 1 in the paper.
         text: extractor of the transcript's vector: "text_embedding", or "text_vector" for vectors of your own.
         imagenet: torchvision's weights to start the pictures' streams from; "" for none. The paper does not say.
         batch_size: clips per step.
@@ -177,6 +88,8 @@ class Hyperparameters:
         decay_epochs: epochs after each of which the rate is divided by 10.
         learning_rate: of both stages.
         weight_decay: of both stages.
+        warmup_steps: over which Adam's rate rises from 0 in the second stage; 0 in the paper, see
+            docs/systems/cr_net.md.
         num_trees: k.
         max_features: m.
         targets: columns of the manifest to be predicted, joined by ","; "" for the paper's.
@@ -188,11 +101,14 @@ class Hyperparameters:
     draws: int = 3
     side: int = SIDE
     stacked: Literal["scene,face", "scene", "face", ""] = "scene,face"
+    inflated: str = ""
     motion_gain: float = 1.0
     detector: Literal["mtcnn", "landmarker", "hog"] = "mtcnn"
     margin: float = 0.2
     num_samples: int = NUM_SAMPLES
     rate_hz: int = RATE_HZ
+    text_tiles: int = 1
+    text_gain: float = 1.0
     text: str = "text_embedding"
     imagenet: str = ""
     batch_size: int = 30
@@ -200,6 +116,7 @@ class Hyperparameters:
     decay_epochs: int = 10
     learning_rate: float = 0.002
     weight_decay: float = 0.005
+    warmup_steps: int = 0
     num_trees: int = 1000
     max_features: int = 512
     targets: str = ""
@@ -234,15 +151,21 @@ def cr_net(variant: str = "all", **hyperparameters: Any) -> Recipe:
     Raises:
         UsageError: an unknown variant or hyperparameter, or an even number of draws.
     """
-    if variant not in VARIANTS:
-        known = ", ".join(KINDS)
-        raise UsageError(f"cr_net has no variant {variant!r}; there are {known}, and each with small_ before it")
-    chosen = set_hyperparameters(
-        "cr_net", SMALL if variant.startswith("small_") else Hyperparameters(), hyperparameters
-    )
-    if chosen.draws < 1 or chosen.draws % 2 == 0:
-        raise UsageError(f"cr_net: draws={chosen.draws}; take an odd number, so that one is a segment's centre")
-    return _build(variant, KINDS[variant.removeprefix("small_")], chosen)
+    check_variant("cr_net", variant, SIZES, READINGS)
+    sized, changes = apply_reading(variant, "all", READINGS)
+    kind = KINDS[sized.removeprefix("small_")]
+    base = SMALL if sized.startswith("small_") else Hyperparameters()
+    chosen = set_hyperparameters("cr_net", base, {**kind.changes, **changes, **hyperparameters})
+    check_draws("cr_net", chosen.draws)
+    return _build(variant, kind, chosen)
+
+
+def _names(hyperparameter: str, given: str) -> tuple[str, ...]:
+    """Return streams of pictures named with commas between; UsageError for others."""
+    names = tuple(name for name in given.split(",") if name)
+    if not set(names) <= {"scene", "face"}:
+        raise UsageError(f"cr_net: {hyperparameter}={given!r}; name scene, face, both with a comma between, or neither")
+    return names
 
 
 def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
@@ -252,7 +175,10 @@ def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
         layout=hyper.layout,
         width=hyper.width,
         num_frames=hyper.num_frames,
-        stacked=tuple(hyper.stacked.split(",")),
+        stacked=_names("stacked", hyper.stacked),
+        inflated=_names("inflated", hyper.inflated),
+        text_tiles=hyper.text_tiles,
+        text_gain=hyper.text_gain,
         motion_gain=hyper.motion_gain,
         num_samples=hyper.num_samples,
         num_classes=kind.num_classes,
@@ -267,6 +193,7 @@ def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
         hyperparameters=hyper,
         variants=VARIANTS,
         tables=TABLES,
+        draw_figures=draw_figures,
         paper=PAPER,
         inputs={name: LABELS[name] for name in specs},
         outputs=outputs,
@@ -424,11 +351,12 @@ def _stages(kind: Kind, hyper: Hyperparameters) -> tuple[Stage | FitStage, ...]:
         predict = partial(expected_scores, kind.num_classes)
         stages.append(Stage(name="classes", updates=updates, predict=predict, prepare=start, **common))
         start = None
+    adam = partial(WarmAdam, warmup_steps=hyper.warmup_steps) if hyper.warmup_steps else torch.optim.Adam
     updates = tuple(
         Update(
             name=name,
             loss=partial(joint_loss, name, kind, hyper.epochs),
-            optimiser=partial(torch.optim.Adam, betas=(0.5, 0.999), **settings),
+            optimiser=partial(adam, betas=(0.5, 0.999), **settings),
             schedule=schedule,
             trains=(f"streams.{name}",),
         )

@@ -2,7 +2,7 @@
 
 import colorsys
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -18,34 +18,64 @@ class Augmentation:
         brightness: largest shift, parts of the full range.
         lowest: smallest factor of saturation and of contrast.
         highest: largest factor.
+        space: where hue and saturation are: "hsv", as TensorFlow's, or "yiq".
     """
 
     hue: float = 0.15
     brightness: float = 0.2
     lowest: float = 0.8
     highest: float = 1.2
+    space: Literal["hsv", "yiq"] = "hsv"
 
     def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return changed frames, float32, of uint8 ones (n, height, width, 3), all in [0, 255].
 
-        Contrast is about the mean of each frame's channel, hue and saturation are those of the HSV colour space, as
-        TensorFlow's, in which the authors worked.
-
-        Deviations: hue is shifted by a rotation of the colours about the grey axis in YIQ, as TensorFlow's fused
-        operation did; no conversion to HSV. Saturation scales the distance from the grey of the same brightness.
+        Contrast is about the mean of each frame's channel; hue and saturation are those of the HSV colour space, as
+        TensorFlow's, in which the authors worked. With "yiq" hue is a rotation about the grey axis in YIQ, and
+        saturation the distance from the grey of the same brightness.
         """
         flip, hue, brightness, saturation, contrast = rng.random(5) < 0.5
         shift, light = rng.uniform(-self.hue, self.hue), rng.uniform(-self.brightness, self.brightness)
         colour, spread = rng.uniform(self.lowest, self.highest, 2)
         out = frames[:, :, ::-1].astype(np.float32) if flip else frames.astype(np.float32)
         if hue or saturation:
-            out = out @ colour_matrix(shift if hue else 0.0, colour if saturation else 1.0)
+            change = shift if hue else 0.0, colour if saturation else 1.0
+            out = shift_colours(out, *change) if self.space == "hsv" else out @ colour_matrix(*change)
         if brightness:
             out = out + np.float32(light * 255)
         if contrast:
             mean = out.mean((1, 2), keepdims=True)
             out = (out - mean) * np.float32(spread) + mean
         return np.clip(out, 0, 255)
+
+
+def shift_colours(pictures: np.ndarray, turn: float, saturation: float) -> np.ndarray:
+    """Return pictures whose hue and saturation in the HSV colour space are changed; the value stays.
+
+    Equal to TensorFlow's ``adjust_hue`` and ``adjust_saturation``, which clips the saturation at 1.
+
+    Args:
+        pictures: float32 (..., 3), RGB, not below 0.
+        turn: of the hue, parts of a full turn; red goes towards green.
+        saturation: factor.
+    """
+    red, green, blue = planes = np.ascontiguousarray(np.moveaxis(pictures, -1, 0))
+    value = np.maximum(np.maximum(red, green), blue)
+    chroma = value - np.minimum(np.minimum(red, green), blue)
+    scaled = np.minimum(chroma * np.float32(saturation), value)
+    divisor = np.maximum(chroma, np.float32(1e-9))  # Grey has no hue; all that is divided is 0 there.
+    if turn == 0:  # Channels keep their places between the largest and the smallest.
+        planes = value - (value - planes) * (scaled / divisor)
+    else:
+        hue = (red - green) / divisor + np.float32(4)
+        np.copyto(hue, (blue - red) / divisor + np.float32(2), where=value == green)
+        np.copyto(hue, (green - blue) / divisor, where=value == red)
+        hue += np.float32(6 * turn + 6)  # Now in (0, 18).
+        for channel, start in enumerate((5, 3, 1)):
+            k = hue + np.float32(start)
+            k -= np.float32(6) * np.floor(k / np.float32(6))
+            planes[channel] = value - scaled * np.clip(np.minimum(k, 4 - k), 0, 1)
+    return np.moveaxis(planes, 0, -1)
 
 
 _TO_YIQ: Final = np.array([colorsys.rgb_to_yiq(*unit) for unit in np.eye(3)])

@@ -15,7 +15,7 @@ kept as the store keeps pictures, as JPEG files.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -33,7 +33,8 @@ from thinslice.layers.metric_losses import (
     trait_wise_multi_similarity,
 )
 from thinslice.layers.resnet import LayoutName
-from thinslice.systems.cross_modal.look import Look
+from thinslice.systems.cross_modal.figures import draw_figures
+from thinslice.systems.cross_modal.look import Augmentation, Look
 from thinslice.systems.cross_modal.network import (
     FUSED,
     HIDDEN,
@@ -48,6 +49,7 @@ from thinslice.systems.cross_modal.network import (
     find_present,
 )
 from thinslice.targets import chosen_targets
+from thinslice.train.readings import TABLE, Reading, apply_reading, check_variant, reading_variants, readings_table
 from thinslice.train.recipe import (
     Batch,
     Recipe,
@@ -75,14 +77,9 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
 """Table 1's rows -> modalities. "scene" looks at one frame; "cross-modal" is "Ours"."""
 
 SMALL_PREFIX: Final = "small_"
-VARIANTS: Final = (*ROWS, *(SMALL_PREFIX + row for row in ROWS))
+WHOLE: Final = "cross-modal"
+SIZES: Final = (*ROWS, *(SMALL_PREFIX + row for row in ROWS))
 """Table 1's rows, and the same at a size for CPUs, which are ours."""
-
-TABLES: Final[Tables] = {
-    "1": {row: row if row != "cross-modal" else "cross-modal (ours)" for row in ROWS},
-    "2": {"audio+video+text": "audio+video+text", "cross-modal": "cross-modal (ours)"},
-}
-"""What `thinslice table cross_modal N` runs: table -> variant -> its name in published.csv."""
 
 LABELS: Final = {"audio": "voice", "video": "scene", "text": "words"}
 """Modality -> what a person calls its input."""
@@ -133,6 +130,14 @@ class Hyperparameters:
         text_epochs: at most.
         late_epochs: at most, of each stage after them; not printed.
         patience: epochs without a better validation accuracy after which a stage ends; not printed.
+        stops_early: which modalities' stages do, beside the last ones: the paper says it of "audio" alone.
+        colours: where hue and saturation are changed, see `thinslice.systems.cross_modal.look.Augmentation`.
+        unit_length: whether the Siamese loss compares embeddings by their cosine; else by their dot product, as the
+            paper's words.
+        alpha: weight in the exponent of its positive pairs; not printed, as the next three.
+        beta: in that of its negative pairs.
+        threshold: lambda, the similarity that separates near from far.
+        mining_margin: epsilon of the mining.
         head_scale: factor on the first weights of the layers that give scores. With 1, He's, scores start a multiple of
             the labels' range apart, which thousands of steps get over and some hundreds do not.
         head_bias: their first bias.
@@ -164,6 +169,13 @@ class Hyperparameters:
     text_epochs: int = 50
     late_epochs: int = 50
     patience: int = 10
+    stops_early: Literal["audio", "all"] = "audio"
+    colours: Literal["hsv", "yiq"] = "hsv"
+    unit_length: bool = PUBLISHED.unit_length
+    alpha: float = PUBLISHED.alpha
+    beta: float = PUBLISHED.beta
+    threshold: float = PUBLISHED.base
+    mining_margin: float = PUBLISHED.margin
     head_scale: float = 1.0
     head_bias: float = 0.0
     targets: str = ""
@@ -185,12 +197,42 @@ SMALL: Final = Hyperparameters(
     video_batch=8,
     weight_decay=20.0,
     patience=30,
+    stops_early="all",
+    colours="yiq",
     head_scale=0.1,
     head_bias=0.5,
 )
 """For CPUs and small corpora. The loss is in hundredths: He's heads start hundreds of these off, which takes more steps
-to forget than some hundred clips give, and the paper's decay is as good as none beside it
-(docs/systems/cross_modal.md)."""
+to forget than some hundred clips give, and the paper's decay is as good as none beside it. Early stopping and colours
+are those that it was measured with (docs/systems/cross_modal.md)."""
+
+READINGS: Final[Mapping[str, Reading]] = {
+    "dot_product": Reading(
+        says="embeddings compared by their dot product, as the paper's words", changes={"unit_length": False}
+    ),
+    "wang": Reading(
+        says="lambda 1, as Wang et al. trained with; the library's default is 0.5", changes={"threshold": 1.0}
+    ),
+    "stops_early": Reading(
+        says="video and text stop early too; the paper says it of audio", changes={"stops_early": "all"}
+    ),
+    "whole_schedules": Reading(says="audio alone stops early, as printed", changes={"stops_early": "audio"}),
+    "yiq": Reading(says="hue and saturation in YIQ", changes={"colours": "yiq"}),
+    "hsv": Reading(says="hue and saturation in HSV, as TensorFlow's", changes={"colours": "hsv"}),
+    "m1_of_256": Reading(says="M1 gives 256 numbers, as equation 5; section 4.2 says 512", changes={"fused": HIDDEN}),
+}
+"""Readings of "cross-modal". Of two that exclude each other one is the choice of the full size, one of the small."""
+
+
+VARIANTS: Final = (*SIZES, *reading_variants(READINGS))
+"""Table 1's rows at both sizes, and the readings of the last."""
+
+TABLES: Final[Tables] = {
+    "1": {row: row if row != "cross-modal" else "cross-modal (ours)" for row in ROWS},
+    "2": {"audio+video+text": "audio+video+text", "cross-modal": "cross-modal (ours)"},
+    TABLE: readings_table(WHOLE, "as chosen here", READINGS),
+}
+"""What `thinslice table cross_modal N` runs: table -> variant -> its name in published.csv."""
 
 
 def cross_modal(variant: str = "cross-modal", **hyperparameters: Any) -> Recipe:
@@ -203,16 +245,16 @@ def cross_modal(variant: str = "cross-modal", **hyperparameters: Any) -> Recipe:
     Raises:
         UsageError: an unknown variant or hyperparameter, or a crop that is larger than the frame.
     """
-    if variant not in VARIANTS:
-        raise UsageError(f"cross_modal has no variant {variant!r}; there are {', '.join(VARIANTS)}")
-    row = variant.removeprefix(SMALL_PREFIX)
-    chosen = SMALL if row != variant else Hyperparameters()
-    chosen = set_hyperparameters("cross_modal", chosen, hyperparameters)
+    check_variant("cross_modal", variant, SIZES, READINGS)
+    sized, changes = apply_reading(variant, WHOLE, READINGS)
+    row = sized.removeprefix(SMALL_PREFIX)
+    chosen = SMALL if row != sized else Hyperparameters()
+    chosen = set_hyperparameters("cross_modal", chosen, {**changes, **hyperparameters})
     if row == "scene":  # Whatever the other rows of its table look at.
         chosen = replace(chosen, num_frames=1)
     if chosen.side > min(chosen.frame_width, chosen.frame_height):
         raise UsageError(f"cross_modal: a crop of {chosen.side} does not fit into the frame")
-    modalities, ours = ROWS[row], row == "cross-modal"
+    modalities, ours = ROWS[row], row == WHOLE
     specs = {
         "egemaps": FeatureSpec(extractor="egemaps", params={"allow_missing": True}),
         "frames": FeatureSpec(
@@ -242,17 +284,22 @@ def cross_modal(variant: str = "cross-modal", **hyperparameters: Any) -> Recipe:
         hyperparameters=chosen,
         variants=VARIANTS,
         tables=TABLES,
+        draw_figures=draw_figures,
         paper=PAPER,
         inputs={INPUTS[modality]: LABELS[modality] for modality in modalities},
         outputs=chosen_targets(chosen.targets, TRAITS),
         features={name: specs[name] for name in names},
-        sample=Look(tuple(names), chosen.side),
+        sample=_look(tuple(names), chosen),
         build_model=partial(_build_model, modalities, ours, chosen),
         stages=tuple(stages),
         absent={name: ABSENT[name] for name in names} if len(names) > 1 else {},
         bundle_features={name: _strict(specs[name]) for name in names},
         limits="Sees whole frames and reads the words: scene, clothing and topic count as much as the person.",
     )
+
+
+def _look(names: tuple[str, ...], hyper: Hyperparameters) -> Look:
+    return Look(names, hyper.side, Augmentation(space=hyper.colours))
 
 
 def _strict(spec: FeatureSpec) -> FeatureSpec:
@@ -392,8 +439,8 @@ def _alone(modality: str, hyper: Hyperparameters) -> Stage:
         updates=(_update(partial(_loss_alone, modality), parts, modality, hyper, epochs),),
         batch_size=batch,
         epochs=epochs,
-        patience=hyper.patience,
-        sample=Look((INPUTS[modality],), hyper.side),
+        patience=hyper.patience if modality == "audio" or hyper.stops_early == "all" else None,
+        sample=_look((INPUTS[modality],), hyper),
         predict=partial(_predict_alone, modality),
         prepare=set_range if modality == "audio" else None,
     )
@@ -413,9 +460,16 @@ def _fusion(hyper: Hyperparameters) -> Stage:
 
 
 def _siamese(hyper: Hyperparameters) -> Stage:
+    settings = Similarity(
+        alpha=hyper.alpha,
+        beta=hyper.beta,
+        base=hyper.threshold,
+        margin=hyper.mining_margin,
+        unit_length=hyper.unit_length,
+    )
     return Stage(
         name="siamese",
-        updates=(_update(partial(_loss_siamese, PUBLISHED), ("siamese",), "siamese", hyper, hyper.late_epochs),),
+        updates=(_update(partial(_loss_siamese, settings), ("siamese",), "siamese", hyper, hyper.late_epochs),),
         batch_size=hyper.late_batch,
         epochs=hyper.late_epochs,
         precompute=hidden_of,

@@ -236,7 +236,8 @@ def _error_of_pam(
     model = load_trained(recipe, folder).to(device)
     alone = replace(recipe, predict=_scores_of_pam)
     scores = predict_system(alone, folder, model, clips, "test", seed=document.seed, device=device)
-    return {"PAM": float(average(score(clips.labels, scores)["mse"], recipe.outputs))}
+    error = float(average(score(clips.labels, scores)["mse"], recipe.outputs))
+    return {"PAM": error} if np.isfinite(error) else {}
 
 
 def _scores_of_pam(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
