@@ -491,3 +491,43 @@ def test_votes_about_other_clips_are_told(data: Path) -> None:
     code, _, stderr = _run("evaluate", data / "predictions.csv", "--labels", data / "test.csv", "--votes", votes)
     assert code == 0
     assert "no vote is about two scored clips" in stderr
+
+
+def test_targets_of_ones_own_have_every_part_of_the_scorecard(data: Path) -> None:
+    """Under other names the same numbers give the same scores, their average over the targets named."""
+    own = ("warmth", "competence")
+    for name in ("all.csv", "predictions.csv"):
+        rows = _rows(data / name)
+        text = (data / name).read_text().replace("openness", own[0]).replace("extraversion", own[1])
+        (data / f"own-{name}").write_text(text)
+        assert rows
+    given = ("--split", "test", "--train-split", "train", "--group-by", "gender")
+    common = ("--labels", data / "all.csv", "--train", data / "all.csv", *given)
+    traits = _json("evaluate", data / "predictions.csv", *common)
+    mine = ("--labels", data / "own-all.csv", "--train", data / "own-all.csv", *given, "--targets", ",".join(own))
+    found = _json("evaluate", data / "own-predictions.csv", *mine, "--out", data / "scores")
+    assert found["poles"] == {name: ["low", "high"] for name in own}
+    for protocol in PROTOCOLS:
+        for metric in ("accuracy", "r2", "ccc"):
+            was, now = traits["protocols"][protocol][metric], found["protocols"][protocol][metric]
+            assert list(now) == [*own, "average"]
+            assert [now[name] for name in own] == [was["openness"], was["extraversion"]]
+            assert now["average"] == pytest.approx((was["openness"] + was["extraversion"]) / 2)
+    assert list(found["baselines"]["lookup"]["official"]["r2"]) == [*own, "average"]
+    assert list(found["groups"]["gender"]["groups"]["f"]["accuracy"]) == [*own, "average"]
+    assert list(found["extremes"]["thresholds"]["low"]) == list(own)
+    assert list(found["training"]["mean"]) == [*own, "average"]
+    assert "Average of the targets" in (data / "scores" / "scores.md").read_text()
+    assert (data / "scores" / "scatter.png").is_file()
+    code, _, stderr = _run("evaluate", data / "own-predictions.csv", "--labels", data / "own-all.csv")
+    assert code == 1
+    assert "--split NAME scores one of them" in stderr
+    assert _run("evaluate", data / "predictions.csv", *mine)[0] == 2
+
+
+def test_targets_may_be_some_of_the_traits(data: Path) -> None:
+    files = (data / "predictions.csv", "--labels", data / "test.csv", "--train", data / "train.csv")
+    every, some = _json("evaluate", *files), _json("evaluate", *files, "--targets", "extraversion,agreeableness")
+    was, now = every["protocols"]["official"]["r2"], some["protocols"]["official"]["r2"]
+    assert now["average"] == pytest.approx((was["extraversion"] + was["agreeableness"]) / 2)
+    assert not [line for line in some["warnings"] if "no average" in line]

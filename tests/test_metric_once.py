@@ -25,9 +25,10 @@ from thinslice.evaluate.metrics import (
     Metric,
     Summand,
 )
+from thinslice.evaluate.odd_columns import swapped_columns
 from thinslice.evaluate.panel import Resampling
 from thinslice.evaluate.predictions import PredictionFile
-from thinslice.evaluate.scorecard import LabelledClips, build_scorecard, swapped_columns
+from thinslice.evaluate.scorecard import LabelledClips, build_scorecard
 from thinslice.evaluate.tables import build_tables, to_csv, to_latex, to_markdown
 from thinslice.traits import TARGETS, TRAITS
 

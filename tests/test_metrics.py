@@ -165,7 +165,8 @@ def test_coverage_and_width() -> None:
 def test_average_is_the_mean_of_the_five_traits() -> None:
     values = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 99.0])
     assert metrics.average(values, TARGETS) == pytest.approx(0.3)
-    assert np.isnan(metrics.average(values[:4], TRAITS[:4]))
+    assert metrics.average(values[:4], TRAITS[:4]) == pytest.approx(0.25), "fewer targets: of those there are"
+    assert metrics.average(values[[0, 5]], ("warmth", "interview")) == pytest.approx(0.1)
     values[1] = np.nan
     assert np.isnan(metrics.average(values, TARGETS))
 

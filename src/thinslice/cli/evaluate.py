@@ -18,6 +18,7 @@ Examples:
   thinslice evaluate predictions.csv --labels test.csv --train train.csv --group-by gender,age_group --out scores/
   thinslice evaluate predictions.csv --labels test.csv --attributes emotions.csv --group-by emotion
   thinslice evaluate predictions.csv --labels test.csv --votes votes.csv.gz
+  thinslice evaluate predictions.csv --labels own.csv --targets warmth,competence
   thinslice evaluate predictions.csv --labels test.csv --train train.csv --submit-to leaderboard.csv --system mine
 """
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -43,6 +44,7 @@ _NAMED = 10
     metavar="NAME",
     help="Use only this split of --train; repeatable. Predicted clips are never used.",
 )
+@click.option("--targets", metavar="NAME,...", help="Columns to score.  [default: the Big Five and interview]")
 @click.option("--group-by", metavar="COLUMN,...", default="", help="Columns of --labels: scores and gaps per group.")
 @click.option(
     "--attributes",
@@ -79,6 +81,7 @@ def evaluate(
     splits: tuple[str, ...],
     training: tuple[Path, ...],
     train_splits: tuple[str, ...],
+    targets: str | None,
     group_by: str,
     attributes: Path | None,
     votes: Path | None,
@@ -102,13 +105,16 @@ def evaluate(
     from thinslice.evaluate.panel import Resampling
     from thinslice.evaluate.predictions import read_predictions
     from thinslice.evaluate.scorecard import build_scorecard
+    from thinslice.targets import chosen_targets
+    from thinslice.traits import TARGETS
 
     columns = [name.strip() for name in group_by.split(",") if name.strip()]
-    file = read_predictions(predictions)
-    other = None if compare is None else read_predictions(compare)
+    names = chosen_targets(targets or "", TARGETS)
+    file = read_predictions(predictions, names)
+    other = None if compare is None else read_predictions(compare, names)
     people = None if votes is None else load_votes(votes)
-    labelled = read_labelled(labels, splits, attributes)
-    parts = [read_labelled(path, train_splits) for path in training]
+    labelled = read_labelled(labels, splits, attributes, names)
+    parts = [read_labelled(path, train_splits, targets=names) for path in training]
     card, scored = build_scorecard(
         labelled, file, parts, columns, compare=other, votes=people, resampling=Resampling(resamples, seed)
     )

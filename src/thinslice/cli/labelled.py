@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from thinslice.output import say
+from thinslice.traits import TARGETS
 
 
-def read_labelled(path: Path, splits: Sequence[str] = (), attributes: Path | None = None) -> Any:
+def read_labelled(
+    path: Path, splits: Sequence[str] = (), attributes: Path | None = None, targets: Sequence[str] = TARGETS
+) -> Any:
     """Return a manifest's clips as `thinslice.evaluate.scorecard.LabelledClips`.
 
     Args:
         path: the manifest.
         splits: which splits of it; all without any.
         attributes: a table with a column clip whose other columns are joined, see `join_attributes`.
+        targets: the columns that are labels.
 
     Raises:
         ManifestError: what is wrong with either file, or a split that is not there.
@@ -33,7 +37,9 @@ def read_labelled(path: Path, splits: Sequence[str] = (), attributes: Path | Non
                 raise ManifestError(f"{path}: no split {name}; there are: {found}")
         manifest = manifest.select(np.array([name in splits for name in manifest.splits], dtype=bool))
     columns: Mapping[str, Sequence[str]] = {"split": manifest.splits, **manifest.columns}
-    clips = LabelledClips(manifest.clips, manifest.speakers, manifest.labels(), columns, str(path))
+    clips = LabelledClips(
+        manifest.clips, manifest.speakers, manifest.labels(targets), columns, str(path), tuple(targets)
+    )
     if attributes is None:
         return clips
     return replace(clips, columns=join_attributes(clips.clips, columns, attributes))

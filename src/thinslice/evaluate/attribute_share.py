@@ -30,6 +30,7 @@ from thinslice.evaluate.bootstrap import Draws
 from thinslice.evaluate.card import Ends, Shares
 from thinslice.evaluate.metrics import Floats, clip_sums, sum_names
 from thinslice.evaluate.panel import Resampling, by_target, intervals_by_target
+from thinslice.traits import TARGETS
 
 SHARES: Final = ("labels_on_group", "predictions_on_group", "model", "model_given_group", "group_given_model")
 """What `attribute_shares` gives per target, each in [0, 1]; NaN where labels or predictions do not vary."""
@@ -45,7 +46,7 @@ def attribute_shares(
     speakers: Sequence[str],
     groups: Sequence[str],
     resampling: Resampling,
-    interview: bool = True,
+    targets: Sequence[str] = TARGETS,
 ) -> Shares:
     """Return the shares of this module's header, with intervals over speakers.
 
@@ -55,7 +56,7 @@ def attribute_shares(
         speakers: of each clip.
         groups: of each clip; clips of no known group are for the caller to leave out.
         resampling: how intervals are made.
-        interview: whether the interview variable is among the targets.
+        targets: names of the first columns; those after them are left out.
 
     Returns:
         Each of `SHARES`; `chance` has the three that a factor of so many groups has by luck.
@@ -70,13 +71,13 @@ def attribute_shares(
         samples = shares_from_sums(bootstrap.resample(sums, resampling.num_resamples, resampling.seed))
         left_out = shares_from_sums(sums.sum(axis=0) - sums)
         for name in SHARES:
-            ci95[name] = intervals_by_target(Draws(point[name], samples[name], left_out[name]), interview)
+            ci95[name] = intervals_by_target(Draws(point[name], samples[name], left_out[name]), targets)
     by_chance = _by_chance(summands, index, level, num_speakers, len(names), resampling.seed)
     by_group = ("labels_on_group", "predictions_on_group", "group_given_model")
     return Shares(
-        scores={name: by_target(point[name], interview) for name in SHARES},
+        scores={name: by_target(point[name], targets) for name in SHARES},
         ci95=ci95,
-        chance={name: by_target(by_chance[name], interview) for name in by_group},
+        chance={name: by_target(by_chance[name], targets) for name in by_group},
     )
 
 

@@ -21,7 +21,7 @@ from thinslice.evaluate.metrics import Floats
 from thinslice.evaluate.panel import by_target
 from thinslice.evaluate.protocols import is_seen
 from thinslice.evaluate.scorecard import ceiling
-from thinslice.traits import INTERVIEW, TARGETS
+from thinslice.traits import INTERVIEW, TARGETS, TRAITS
 
 TRAIN: Final = "train"
 _NOTICEABLE: Final = 0.01
@@ -58,7 +58,7 @@ def audit(speakers: Sequence[str], splits: Sequence[str], labels: Floats, train_
     people = {name: {speakers[i] for i in index} for name, index in rows.items()}
     train = rows[train_split]
     train_labels, train_speakers = labels[train], [speakers[i] for i in train]
-    interview = bool(np.isfinite(labels[:, TARGETS.index(INTERVIEW)]).any())
+    targets = TARGETS if np.isfinite(labels[:, TARGETS.index(INTERVIEW)]).any() else TRAITS
     labelled = bool(np.isfinite(train_labels).any())
     lookup = fit_lookup(train_labels, train_speakers) if labelled else None
 
@@ -73,7 +73,7 @@ def audit(speakers: Sequence[str], splits: Sequence[str], labels: Floats, train_
         there = [speakers[i] for i in index]
         out["splits"][name] = entry = _size(len(index), len(people[name]), labels[index])
         if name != train_split:
-            entry |= _shared(there, labels[index], train_speakers, lookup, interview)
+            entry |= _shared(there, labels[index], train_speakers, lookup, targets)
     out["shared_speakers"] = [
         {"splits": [a, b], "num_speakers": len(people[a] & people[b])}
         for i, a in enumerate(names)
@@ -81,14 +81,14 @@ def audit(speakers: Sequence[str], splits: Sequence[str], labels: Floats, train_
     ]
     out["reliability"] = out["ceiling"] = out["leave_one_out"] = None
     if lookup is not None:
-        out |= _explain_lookup(lookup, train_labels, train_speakers, interview)
+        out |= _explain_lookup(lookup, train_labels, train_speakers, targets)
     out["verdict"] = _verdict(out)
     return out
 
 
-def _explain_lookup(lookup: Lookup, labels: Floats, speakers: Sequence[str], interview: bool) -> dict[str, Any]:
+def _explain_lookup(lookup: Lookup, labels: Floats, speakers: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
     """Return how reliable the training labels are, what knowing a speaker's mean would score, and what it scores."""
-    top = ceiling(lookup.parts, interview)
+    top = ceiling(lookup.parts, targets)
     _, person, count = np.unique(speakers, return_inverse=True, return_counts=True)
     return {
         "reliability": {
@@ -101,7 +101,7 @@ def _explain_lookup(lookup: Lookup, labels: Floats, speakers: Sequence[str], int
         "ceiling": {"accuracy": top.accuracy, "r2": top.r2},
         "leave_one_out": {
             "seen_share": float((count[person] > 1).mean()),
-            **_scores(labels, leave_one_out(labels, speakers), interview),
+            **_scores(labels, leave_one_out(labels, speakers), targets),
         },
     }
 
@@ -120,7 +120,11 @@ def _size(num_clips: int, num_speakers: int, labels: Floats) -> dict[str, Any]:
 
 
 def _shared(
-    speakers: Sequence[str], labels: Floats, train_speakers: Sequence[str], lookup: Lookup | None, interview: bool
+    speakers: Sequence[str],
+    labels: Floats,
+    train_speakers: Sequence[str],
+    lookup: Lookup | None,
+    targets: Sequence[str],
 ) -> dict[str, Any]:
     """Return what a split other than training shares with it."""
     seen = is_seen(speakers, train_speakers)
@@ -131,15 +135,15 @@ def _shared(
     }
     if lookup is not None and np.isfinite(labels).any():
         mean = np.tile(lookup.parts.mean, (len(labels), 1))
-        entry["training_mean"] = _scores(labels, mean, interview)
-        entry["lookup"] = _scores(labels, lookup.predict(speakers), interview)
+        entry["training_mean"] = _scores(labels, mean, targets)
+        entry["lookup"] = _scores(labels, lookup.predict(speakers), targets)
     return entry
 
 
-def _scores(labels: Floats, guess: Floats, interview: bool) -> dict[str, Any]:
+def _scores(labels: Floats, guess: Floats, targets: Sequence[str]) -> dict[str, Any]:
     return {
-        "accuracy": by_target(metrics.accuracy(labels, guess), interview),
-        "r2": by_target(metrics.r2(labels, guess), interview),
+        "accuracy": by_target(metrics.accuracy(labels, guess), targets),
+        "r2": by_target(metrics.r2(labels, guess), targets),
     }
 
 

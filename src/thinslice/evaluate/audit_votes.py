@@ -14,7 +14,7 @@ from thinslice.evaluate.clip_names import match_clips
 from thinslice.evaluate.metrics import Floats, pcc
 from thinslice.evaluate.panel import by_target
 from thinslice.evaluate.votes import Votes, consensus
-from thinslice.traits import INTERVIEW, TARGETS
+from thinslice.traits import INTERVIEW, TARGETS, TRAITS
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ def _lookup(votes: Votes, mine: np.ndarray, labels: Floats) -> dict[str, float |
             pairs = votes.answered(target)
             asked = (pairs.num_votes > 0)[mine]
             scores[:, k] = np.where(asked, consensus(pairs)[mine], np.nan)
-    interview = bool(np.isfinite(labels[:, TARGETS.index(INTERVIEW)]).any())
-    return dict(by_target(np.square(pcc(labels, scores)), interview))
+    targets = TARGETS if np.isfinite(labels[:, TARGETS.index(INTERVIEW)]).any() else TRAITS
+    return dict(by_target(np.square(pcc(labels, scores)), targets))
 
 
 def _verdict(found: Mapping[str, SplitVotes], train: str) -> list[str]:

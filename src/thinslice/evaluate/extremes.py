@@ -19,7 +19,7 @@ from thinslice.evaluate.card import ExtremePanel, Extremes
 from thinslice.evaluate.lookup import VarianceParts
 from thinslice.evaluate.metrics import EXTREME, Floats, clip_sums, metrics_in
 from thinslice.evaluate.panel import Resampling, System, by_target, intervals_by_target
-from thinslice.traits import INTERVIEW, TARGETS
+from thinslice.traits import TARGETS
 
 EXTREMES: Final = ("low", "high")
 
@@ -42,7 +42,7 @@ def score_extremes(
     speakers: Sequence[str],
     parts: VarianceParts,
     resampling: Resampling,
-    interview: bool = True,
+    targets: Sequence[str] = TARGETS,
 ) -> Extremes:
     """Score systems on the extremes of each trait.
 
@@ -52,7 +52,7 @@ def score_extremes(
         speakers: of each clip.
         parts: of the training labels, which set the thresholds.
         resampling: how intervals are made.
-        interview: whether the interview variable is among the targets.
+        targets: names of the first columns; those after them are left out.
     """
     thresholds = {"low": parts.mean - parts.sd, "high": parts.mean + parts.sd}
     index, num_speakers = bootstrap.speaker_index(speakers)
@@ -64,16 +64,16 @@ def score_extremes(
     shown = metrics_in(EXTREME)
     ends: dict[str, dict[str, ExtremePanel]] = {end: {} for end in EXTREMES}
     for i, (end, name) in enumerate(cells):
-        count = zip(TARGETS, masks[end].sum(axis=0), strict=True)
+        count = zip(targets, masks[end].sum(axis=0), strict=False)
         own = {metric: draws[metric].of(i) for metric in shown}
         ends[end][name] = ExtremePanel(
-            num_clips={target: int(n) for target, n in count if interview or target != INTERVIEW},
-            scores={metric: by_target(own[metric].point, interview) for metric in shown},
-            ci95={m: intervals_by_target(own[m], interview) for m in shown if resampling.num_resamples},
+            num_clips={target: int(n) for target, n in count},
+            scores={metric: by_target(own[metric].point, targets) for metric in shown},
+            ci95={m: intervals_by_target(own[m], targets) for m in shown if resampling.num_resamples},
         )
     return Extremes(
         thresholds={
-            end: {name: value for name, value in by_target(values, interview).items() if name != "average"}
+            end: {name: value for name, value in by_target(values, targets).items() if name != "average"}
             for end, values in thresholds.items()
         },
         ends=ends,

@@ -12,9 +12,8 @@ import numpy as np
 from thinslice.evaluate.card import Scorecard, Scores
 from thinslice.evaluate.protocols import OFFICIAL, PROTOCOLS, SEEN, UNSEEN
 from thinslice.evaluate.scorecard import LOOKUP, TRAINING_MEAN, Scored
-from thinslice.evaluate.tables import PROTOCOL_NAMES
+from thinslice.evaluate.tables import PROTOCOL_NAMES, over
 from thinslice.files import atomic_path
-from thinslice.traits import POLES, TARGETS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,8 +96,9 @@ def plot_accuracy_r2(card: Scorecard) -> "Figure":
                 va="center",
                 fontsize=7.5,
             )
-        axes.set_xlabel("accuracy (1 − mean absolute error), average of five traits")
-        axes.set_ylabel("R², average of five traits")
+        average = f"average of {over(card)}"
+        axes.set_xlabel(f"accuracy (1 − mean absolute error), {average}")
+        axes.set_ylabel(f"R², {average}")
         axes.margins(0.08)
         entries = [
             Line2D([], [], marker="s", linestyle="none", color=_COLOURS[name], label=labels[name])
@@ -126,7 +126,7 @@ def plot_scatter(scored: Scored, card: Scorecard) -> "Figure":
     from matplotlib.lines import Line2D
 
     panel = card.official
-    targets = [name for name in TARGETS if panel["accuracy"].get(name) is not None]
+    targets = [name for name in scored.targets if panel["accuracy"].get(name) is not None]
     columns = 3 if len(targets) > 2 else max(len(targets), 1)
     rows = -(-len(targets) // columns) if targets else 1
     identity: Any = {"color": _GREY, "linewidth": 0.8, "linestyle": (0, (4, 3))}
@@ -136,7 +136,7 @@ def plot_scatter(scored: Scored, card: Scorecard) -> "Figure":
         figure.get_layout_engine().set(h_pad=0.08)  # type: ignore[union-attr, call-arg]
         for place, name in enumerate(targets):
             axes = figure.add_subplot(rows, columns, place + 1)
-            k = TARGETS.index(name)
+            k = scored.targets.index(name)
             known = np.isfinite(scored.labels[:, k] + scored.system.scores[:, k])
             x, y = scored.system.scores[known, k], scored.labels[known, k]
             # Thousands of points as one bitmap keep the SVG small; lines and words stay vectors.
@@ -148,7 +148,7 @@ def plot_scatter(scored: Scored, card: Scorecard) -> "Figure":
                 ends = np.percentile(x, [0.5, 99.5])
                 line = y.mean() + slope * (ends - x.mean())
                 axes.plot(ends, line, **calibration)
-            low, high = POLES[name]
+            low, high = card.poles[name]
             axes.set_title(name, loc="left", fontweight="bold", pad=4)
             axes.annotate(
                 _numbers(panel, name), (0.03, 0.97), xycoords="axes fraction", va="top", fontsize=7, linespacing=1.35

@@ -23,6 +23,7 @@ Read with care:
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from thinslice.evaluate.attribute_share import attribute_shares
 from thinslice.evaluate.card import Difference, Differences, Gap, GroupComparison, GroupPanel, GroupScores, Scores
 from thinslice.evaluate.metrics import GROUP, METRICS, Floats, metrics_in
 from thinslice.evaluate.panel import (
+    AVERAGE,
     Resampling,
     System,
     by_target,
@@ -43,7 +45,8 @@ from thinslice.evaluate.panel import (
     pair,
     with_average,
 )
-from thinslice.traits import TARGETS, TRAITS
+from thinslice.targets import averaged
+from thinslice.traits import TARGETS
 
 SMALL: Final = 50
 """A group of fewer speakers is marked."""
@@ -100,7 +103,7 @@ def score_groups(
     speakers: Sequence[str],
     groups: Sequence[str],
     resampling: Resampling,
-    interview: bool = True,
+    targets: Sequence[str] = TARGETS,
 ) -> GroupScores:
     """Score one system per group.
 
@@ -111,7 +114,7 @@ def score_groups(
         speakers: of each clip.
         groups: of each clip, see `group_names`.
         resampling: how intervals are made; all groups share the draws, since speakers may have clips in several.
-        interview: whether the interview variable is among the targets.
+        targets: names of the first columns; those after them are left out.
 
     Returns:
         Scores of each group, best and worst trait by accuracy; gaps and what follows between the groups that are not
@@ -126,7 +129,7 @@ def score_groups(
     out: dict[str, GroupPanel] = {}
     for g, name in enumerate(found):
         own = {metric: draws[metric].of(g) for metric in shown}
-        scores = {metric: by_target(own[metric].point, interview) for metric in shown}
+        scores = {metric: by_target(own[metric].point, targets) for metric in shown}
         mine = labels[rows[name]]
         best, worst = _best_and_worst(scores["accuracy"])
         out[name] = GroupPanel(
@@ -134,9 +137,9 @@ def score_groups(
             best_trait=best,
             worst_trait=worst,
             scores=scores,
-            ci95={m: intervals_by_target(own[m], interview) for m in shown if resampling.num_resamples},
+            ci95={m: intervals_by_target(own[m], targets) for m in shown if resampling.num_resamples},
             baselines={
-                other: {m: by_target(METRICS[m](mine, b.scores[rows[name]]), interview) for m in ("accuracy", "r2")}
+                other: {m: by_target(METRICS[m](mine, b.scores[rows[name]]), targets) for m in ("accuracy", "r2")}
                 for other, b in baselines.items()
             },
         )
@@ -144,8 +147,8 @@ def score_groups(
     gap = balanced = share = None
     if len(compared) > 1:
         picked = [found.index(name) for name in compared]
-        gap = {metric: _gaps(draws[metric].of(picked), compared, interview) for metric in shown}
-        balanced = _balanced({metric: draws[metric].of(picked) for metric in shown}, interview)
+        gap = {metric: _gaps(draws[metric].of(picked), compared, targets) for metric in shown}
+        balanced = _balanced({metric: draws[metric].of(picked) for metric in shown}, targets)
         known = np.flatnonzero(membership != UNKNOWN)
         share = attribute_shares(
             labels[known],
@@ -153,7 +156,7 @@ def score_groups(
             [speakers[i] for i in known.tolist()],
             membership[known].tolist(),
             resampling,
-            interview,
+            targets,
         )
     return GroupScores(groups=out, gap=gap, balanced=balanced, share=share, warnings=tuple(warnings))
 
@@ -165,7 +168,7 @@ def compare_groups(
     speakers: Sequence[str],
     groups: Sequence[str],
     resampling: Resampling,
-    interview: bool = True,
+    targets: Sequence[str] = TARGETS,
 ) -> GroupComparison:
     """Say group by group how far a system is ahead of another, and how much wider its gaps are, paired.
 
@@ -176,7 +179,7 @@ def compare_groups(
         speakers: of each clip.
         groups: of each clip, see `group_names`.
         resampling: how intervals are made.
-        interview: whether the interview variable is among the targets.
+        targets: names of the first columns; those after them are left out.
 
     Returns:
         The system's values less the other's; a negative difference of gaps is a gap that the system makes smaller.
@@ -184,18 +187,21 @@ def compare_groups(
     membership = np.asarray(groups, dtype=str)
     found, rows = _found(membership)
     draws = [_draws(labels, one, speakers, rows, resampling) for one in (system, other)]
-    pairs = {metric: [one[metric].map(with_average) for one in draws] for metric in metrics_in(GROUP)}
+    pairs = {
+        metric: [one[metric].map(partial(with_average, targets=targets)) for one in draws]
+        for metric in metrics_in(GROUP)
+    }
     index, _ = bootstrap.speaker_index(speakers)
     compared, _ = _compared({name: _size(rows[name], index) for name in found})
     balanced = gap = None
     if len(compared) > 1:
         picked = [found.index(name) for name in compared]
         balanced, gap = (
-            {m: _difference([one.of(picked).map(over) for one in both], interview) for m, both in pairs.items()}
+            {m: _difference([one.of(picked).map(over) for one in both], targets) for m, both in pairs.items()}
             for over in (_mean, _range)
         )
     by_group: dict[str, Differences] = {
-        name: {metric: _difference([one.of(g) for one in both], interview) for metric, both in pairs.items()}
+        name: {metric: _difference([one.of(g) for one in both], targets) for metric, both in pairs.items()}
         for g, name in enumerate(found)
     }
     return GroupComparison(groups=by_group, balanced=balanced, gap=gap)
@@ -276,21 +282,21 @@ def _range(values: Floats) -> Floats:
     return np.asarray(np.ptp(values, axis=-2))
 
 
-def _balanced(draws: Mapping[str, bootstrap.Draws], interview: bool) -> Scores:
+def _balanced(draws: Mapping[str, bootstrap.Draws], targets: Sequence[str]) -> Scores:
     """Return the mean over groups of each metric; draws (..., G, 6)."""
     means = {metric: one.map(_mean) for metric, one in draws.items()}
     return Scores(
-        scores={metric: by_target(one.point, interview) for metric, one in means.items()},
-        ci95={metric: intervals_by_target(one, interview) for metric, one in means.items() if len(one.samples)},
+        scores={metric: by_target(one.point, targets) for metric, one in means.items()},
+        ci95={metric: intervals_by_target(one, targets) for metric, one in means.items() if len(one.samples)},
     )
 
 
-def _difference(pairs: Sequence[bootstrap.Draws], interview: bool) -> dict[str, Difference]:
+def _difference(pairs: Sequence[bootstrap.Draws], targets: Sequence[str]) -> dict[str, Difference]:
     """Return the first less the second of draws (..., 7), the average among them; percentile intervals as gaps have."""
     difference = pairs[0].minus(pairs[1])
     low, high = bootstrap.interval(difference, corrected=False)
     return {
-        name: Difference(number(difference.point[i]), pair(low[i], high[i])) for i, name in enumerate(names(interview))
+        name: Difference(number(difference.point[i]), pair(low[i], high[i])) for i, name in enumerate(names(targets))
     }
 
 
@@ -301,7 +307,9 @@ def _natural(name: str) -> tuple[int, float, str]:
 
 
 def _best_and_worst(accuracy: Mapping[str, float | None]) -> tuple[str | None, str | None]:
-    known = {name: value for name in TRAITS if (value := accuracy[name]) is not None}
+    known = {
+        name: value for name in averaged(n for n in accuracy if n != AVERAGE) if (value := accuracy[name]) is not None
+    }
     if not known:
         return None, None
     return max(known, key=known.__getitem__), min(known, key=known.__getitem__)
@@ -326,15 +334,15 @@ def _compared(sizes: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return large, warnings
 
 
-def _gaps(draws: bootstrap.Draws, compared: Sequence[str], interview: bool) -> dict[str, Gap]:
+def _gaps(draws: bootstrap.Draws, compared: Sequence[str], targets: Sequence[str]) -> dict[str, Gap]:
     """Gaps of one metric; draws (..., G, 6)."""
-    draws = draws.map(with_average)
+    draws = draws.map(partial(with_average, targets=targets))
     gaps = draws.map(_range)
     # No bias correction: near 0, where a gap cannot go below, it would shrink the interval to nothing.
     low, high = bootstrap.interval(gaps, corrected=False)
     by_chance = _range(draws.samples - draws.point)
     out = {}
-    for i, target in enumerate(names(interview)):
+    for i, target in enumerate(names(targets)):
         gap = number(gaps.point[i])
         if gap is None:
             out[target] = Gap(None)

@@ -99,24 +99,30 @@ def equal_raters(agreed: float, others: float, one_vote: float, votes_per_clip: 
 
 
 def score_against_votes(
-    votes: Votes, clips: Sequence[str], predictions: Floats, speakers: Sequence[str], seed: int = 0
+    votes: Votes,
+    clips: Sequence[str],
+    predictions: Floats,
+    speakers: Sequence[str],
+    seed: int = 0,
+    targets: Sequence[str] = TARGETS,
 ) -> dict[str, VoteScore]:
     """Return what votes say of predictions: trait -> score, "average" of the five, and interview where both have it.
 
     Args:
         votes: all votes there are; those about clips that are not predicted help the consensus.
         clips: n predicted clips.
-        predictions: (n, 6) in the order of `thinslice.traits.TARGETS`, NaN where missing.
+        predictions: (n, k) in the order of `targets`, NaN where missing.
         speakers: of each predicted clip.
         seed: of folds and halves.
+        targets: names of the columns.
     """
     row_of = match_clips(clips, votes.clips)
     rows = np.array([-1 if row is None else row for row in row_of], dtype=np.intp)
     person = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)[1]
     out: dict[str, VoteScore] = {}
     influence = np.zeros(len(votes))
-    for target in TARGETS:
-        scores = predictions[:, TARGETS.index(target)]
+    for k, target in enumerate(targets):
+        scores = predictions[:, k]
         if target not in votes.targets or np.isnan(scores).all():
             continue
         choice = votes.choices[:, votes.targets.index(target)]

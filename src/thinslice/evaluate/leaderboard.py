@@ -27,6 +27,8 @@ from thinslice.evaluate.clip_names import clip_key
 from thinslice.evaluate.protocols import OFFICIAL, UNSEEN
 from thinslice.evaluate.scorecard import LOOKUP, TRAINING_MEAN, LabelledClips
 from thinslice.files import locked, write_atomically
+from thinslice.targets import averaged
+from thinslice.traits import TRAITS
 
 AVERAGE: Final = "average"
 WAIT_S: Final = 60.0
@@ -191,6 +193,7 @@ def make_entry(
         lookup_r2=_of(lookup[OFFICIAL], "r2"),
         mean_accuracy=_of(mean[OFFICIAL], "accuracy"),
         unseen_mean_accuracy=_of(mean[UNSEEN], "accuracy"),
+        targets="big five" if averaged(labels.targets) == TRAITS else "+".join(averaged(labels.targets)),
         test_sha256=split_digest(labels.clips, labels.speakers),
         train_sha256=split_digest(list(learned), list(learned.values())),
         labels_sha256=labels_digest(labels),

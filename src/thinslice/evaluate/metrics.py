@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from thinslice.evaluate.pair_order import pair_order_interval, pair_order_of
-from thinslice.traits import TRAITS
+from thinslice.targets import averaged
 
 Floats = NDArray[np.float64]
 Sums = Mapping[str, Floats]
@@ -313,16 +313,15 @@ def score(
 
 
 def average(values: ArrayLike, targets: Sequence[str]) -> Floats:
-    """Return the mean over the five traits of values (..., k); NaN where one of the five is absent or NaN.
+    """Return the mean of values (..., k) over what is averaged of their targets; NaN where one of these is NaN.
 
     Args:
         values: last axis runs over `targets`.
-        targets: names of the last axis; others than the five traits do not enter.
+        targets: names of the last axis; `thinslice.targets.averaged` says which enter: the five traits where all are
+            there, else all but the interview.
     """
     array = np.asarray(values, dtype=np.float64)
-    if not set(TRAITS) <= set(targets):
-        return np.full(array.shape[:-1], np.nan)
-    mean: Floats = array[..., [list(targets).index(name) for name in TRAITS]].mean(axis=-1)
+    mean: Floats = array[..., [list(targets).index(name) for name in averaged(targets)]].mean(axis=-1)
     return mean
 
 

@@ -3,23 +3,27 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 
 from thinslice.evaluate import bootstrap, metrics
 from thinslice.evaluate.card import Difference, Differences, Ends, Interval, Panel, Values
 from thinslice.evaluate.metrics import DIFFERENCE, METRICS, Floats, metrics_in
-from thinslice.traits import INTERVIEW, TARGETS, TRAITS
+from thinslice.targets import averaged
+from thinslice.traits import TARGETS
+
+AVERAGE: Final = "average"
 
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """What one system says of the same n clips, columns in the order of `thinslice.traits.TARGETS`.
+    """What one system says of the same n clips, a column for each target.
 
     Attributes:
-        scores: (n, 6), NaN where it says nothing.
-        low: lower ends of its intervals (n, 6), or None.
+        scores: (n, k), NaN where it says nothing.
+        low: lower ends of its intervals (n, k), or None.
         high: upper ends, or None.
     """
 
@@ -47,17 +51,17 @@ def score_systems(
     speakers: Sequence[str],
     resampling: Resampling,
     differences_of: str | None = None,
-    interview: bool = True,
+    targets: Sequence[str] = TARGETS,
 ) -> tuple[dict[str, Panel], dict[str, Differences]]:
     """Score systems on the same clips and the same bootstrap draws.
 
     Args:
-        labels: (n, 6), NaN where unknown.
+        labels: (n, k), NaN where unknown.
         systems: name -> system, of the same clips.
         speakers: of each clip.
         resampling: how intervals are made.
         differences_of: the system whose differences from each other one are wanted, or None.
-        interview: whether the interview variable is among the targets.
+        targets: names of the first columns; those after them are left out.
 
     Returns:
         The scores of each system, and how far `differences_of` is ahead of each other one.
@@ -74,45 +78,47 @@ def score_systems(
         ci95: dict[str, Ends] = {}
         for metric in points if resampled else ():
             if metric in draws:
-                ci95[metric] = intervals_by_target(draws[metric].of(place[name]), interview)
+                ci95[metric] = intervals_by_target(draws[metric].of(place[name]), targets)
             elif of_pairs := METRICS[metric].interval_of_pairs:
                 low, high = of_pairs(labels, system.scores, index)
-                known = (k for k, target in enumerate(TARGETS) if interview or target != INTERVIEW)
-                ci95[metric] = {TARGETS[k]: pair(low[k], high[k]) for k in known}
-        scores = {metric: by_target(values, interview) for metric, values in points.items()}
+                ci95[metric] = {target: pair(low[k], high[k]) for k, target in enumerate(targets)}
+        scores = {metric: by_target(values, targets) for metric, values in points.items()}
         panels[name] = Panel(num_clips=len(labels), num_speakers=num_speakers, scores=scores, ci95=ci95)
     differences: dict[str, Differences] = {}
     for other in systems:
         if differences_of is not None and other != differences_of:
             differences[other] = {
                 metric: _differences(
-                    draws[metric].of(place[differences_of]).minus(draws[metric].of(place[other])), interview
+                    draws[metric].of(place[differences_of]).minus(draws[metric].of(place[other])), targets
                 )
                 for metric in metrics_in(DIFFERENCE)
             }
     return panels, differences
 
 
-def with_average(values: Floats) -> Floats:
-    """Return values (..., 6) with the average over the five traits put before interview, (..., 7)."""
-    mean = metrics.average(values, TARGETS)
-    return np.concatenate([values[..., :5], mean[..., None], values[..., 5:]], axis=-1)
+def with_average(values: Floats, targets: Sequence[str] = TARGETS) -> Floats:
+    """Return values (..., k or more) of k targets, their average put in, (..., k + 1), in the order of `names`."""
+    places = {name: k for k, name in enumerate(targets)}
+    mean = metrics.average(values[..., : len(targets)], targets)
+    columns = [mean if name == AVERAGE else values[..., places[name]] for name in names(targets)]
+    return np.stack(columns, axis=-1)
 
 
-def names(interview: bool) -> tuple[str, ...]:
-    """Return what `with_average` holds: the traits, "average" and, where wanted, "interview"."""
-    return (*TRAITS, "average", INTERVIEW) if interview else (*TRAITS, "average")
+def names(targets: Sequence[str]) -> tuple[str, ...]:
+    """Return what `with_average` holds: the targets that are averaged, "average", and those beside them."""
+    among = averaged(targets)
+    return (*among, AVERAGE, *(name for name in targets if name not in among))
 
 
-def by_target(values: Floats, interview: bool = True) -> Values:
-    """Return values (6,) as {trait: value, ..., "average": mean of the five, "interview": value}; None for NaN."""
-    return {name: number(value) for name, value in zip(names(interview), with_average(values), strict=False)}
+def by_target(values: Floats, targets: Sequence[str] = TARGETS) -> Values:
+    """Return values (k or more,) as {target: value, ..., "average": their mean, ...}; None for NaN."""
+    return {name: number(value) for name, value in zip(names(targets), with_average(values, targets), strict=True)}
 
 
-def intervals_by_target(draws: bootstrap.Draws, interview: bool = True) -> Ends:
-    """Return the intervals of a metric's draws (..., 6) in the form of `by_target`."""
-    low, high = bootstrap.interval(draws.map(with_average))
-    return {name: pair(lo, hi) for name, lo, hi in zip(names(interview), low, high, strict=False)}
+def intervals_by_target(draws: bootstrap.Draws, targets: Sequence[str] = TARGETS) -> Ends:
+    """Return the intervals of a metric's draws (..., k or more) in the form of `by_target`."""
+    low, high = bootstrap.interval(draws.map(partial(with_average, targets=targets)))
+    return {name: pair(lo, hi) for name, lo, hi in zip(names(targets), low, high, strict=True)}
 
 
 def number(value: Any) -> float | None:
@@ -125,9 +131,9 @@ def pair(low: Any, high: Any) -> Interval | None:
     return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else None
 
 
-def _differences(draws: bootstrap.Draws, interview: bool) -> dict[str, Difference]:
-    values = by_target(draws.point, interview)
-    averaged = draws.map(with_average)
+def _differences(draws: bootstrap.Draws, targets: Sequence[str]) -> dict[str, Difference]:
+    values = by_target(draws.point, targets)
+    averaged = draws.map(partial(with_average, targets=targets))
     low, high = bootstrap.interval(averaged)
     p = bootstrap.p_value(averaged)
     return {

@@ -9,7 +9,6 @@ does not count for that trait.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
 from typing import Final
 
 import numpy as np
@@ -35,23 +34,19 @@ from thinslice.evaluate.extremes import score_extremes
 from thinslice.evaluate.groups import compare_groups, group_names, score_groups
 from thinslice.evaluate.human import score_against_votes
 from thinslice.evaluate.lookup import Lookup, VarianceParts, fit_lookup
-from thinslice.evaluate.metrics import Floats, pcc
+from thinslice.evaluate.metrics import Floats
+from thinslice.evaluate.odd_columns import odd_columns
 from thinslice.evaluate.panel import Resampling, System, by_target, score_systems
 from thinslice.evaluate.predictions import PredictionFile, describe
 from thinslice.evaluate.protocols import OFFICIAL, PROTOCOLS, protocol_masks
 from thinslice.evaluate.votes import Votes
-from thinslice.traits import INTERVIEW, POLES, TARGETS, TRAITS
+from thinslice.targets import poles_of
+from thinslice.traits import INTERVIEW, TARGETS, TRAITS
 
 TRAINING_MEAN: Final = "training_mean"
 LOOKUP: Final = "lookup"
 BASELINES: Final = (TRAINING_MEAN, LOOKUP)
 _FILE: Final = "predictions"
-_TURNED_ROUND: Final = -0.3
-"""A correlation below this suggests that a column is scored the other way round."""
-_ENOUGH: Final = 30
-"""Clips from which correlations are told from chance."""
-_CLEARLY: Final = 2.0
-"""How many times 1 / sqrt(clips) the correlation of each exchanged column must rise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +56,10 @@ class LabelledClips:
     Attributes:
         clips: n names.
         speakers: of each clip.
-        labels: (n, 6) in the order of `thinslice.traits.TARGETS`, NaN where unknown.
+        labels: (n, k) in the order of `targets`, NaN where unknown.
         columns: column name -> cell of each clip, for groups.
         source: for messages.
+        targets: names of the labels.
     """
 
     clips: Sequence[str]
@@ -71,6 +67,7 @@ class LabelledClips:
     labels: Floats
     columns: Mapping[str, Sequence[str]]
     source: str = "labels"
+    targets: tuple[str, ...] = TARGETS
 
     def of(self, rows: Sequence[int]) -> "LabelledClips":
         """Return some of the clips."""
@@ -80,6 +77,7 @@ class LabelledClips:
             labels=self.labels[list(rows)],
             columns={name: [cells[i] for i in rows] for name, cells in self.columns.items()},
             source=self.source,
+            targets=self.targets,
         )
 
 
@@ -90,9 +88,10 @@ class Scored:
     Attributes:
         clips: n names as the labels have them.
         speakers: of each clip.
-        labels: (n, 6).
+        labels: (n, k).
         system: what the file says of them.
         masks: protocol -> its clips, bool (n,), or None.
+        targets: names of the first columns, those that are scored.
     """
 
     clips: Sequence[str]
@@ -100,6 +99,7 @@ class Scored:
     labels: Floats
     system: System
     masks: Mapping[str, NDArray[np.bool_] | None]
+    targets: tuple[str, ...] = TARGETS
 
 
 def pool_training(parts: Sequence[LabelledClips], scored: Sequence[str]) -> tuple[LabelledClips, list[str]]:
@@ -137,9 +137,10 @@ def pool_training(parts: Sequence[LabelledClips], scored: Sequence[str]) -> tupl
     pooled = LabelledClips(
         clips=[part.clips[i] for part, i in rows],
         speakers=[part.speakers[i] for part, i in rows],
-        labels=np.array([part.labels[i] for part, i in rows]).reshape(len(rows), len(TARGETS)),
+        labels=np.array([part.labels[i] for part, i in rows]).reshape(len(rows), len(parts[0].targets)),
         columns={},
         source=" + ".join(part.source for part in parts),
+        targets=parts[0].targets,
     )
     return pooled, warnings
 
@@ -177,29 +178,29 @@ def build_scorecard(
     warnings = [describe(problem) for problem in predictions.problems]
     match = _match(labels, predictions)
     chosen = labels.of(match.rows)
-    interview = _has_interview(chosen, predictions)
-    system = match.system if interview else replace(match.system, scores=_without_interview(match.system.scores))
-    warnings += _odd_columns(chosen.labels, system.scores, predictions.targets)
+    targets = _targets_of(chosen, predictions)
+    system = _of_targets(match.system, targets)
     train, lookup, more = _fit_training(training, labels.clips)
-    warnings += more
+    warnings += odd_columns(chosen.labels, system.scores, predictions) + more
     masks = protocol_masks(chosen.speakers, None if train is None else train.speakers)
     systems = {_FILE: system} | ({} if lookup is None else _baselines(lookup, chosen.speakers))
-    scores = _score_protocols(chosen, systems, masks, resampling, interview)
+    scores = _score_protocols(chosen, systems, masks, resampling, targets)
     memberships = {column: membership_of(chosen, column) for column in group_by}
     beside = {name: one for name, one in systems.items() if name != _FILE}
     groups: dict[str, GroupScores] = {}
     for column, membership in memberships.items():
-        groups[column] = score_groups(chosen.labels, system, beside, chosen.speakers, membership, resampling, interview)
+        groups[column] = score_groups(chosen.labels, system, beside, chosen.speakers, membership, resampling, targets)
         warnings += [f"{column}: {line}" for line in groups[column].warnings]
     extremes = comparison = voters = None
     if lookup is not None:
-        extremes = score_extremes(chosen.labels, systems, chosen.speakers, lookup.parts, resampling, interview)
+        extremes = score_extremes(chosen.labels, systems, chosen.speakers, lookup.parts, resampling, targets)
     if compare is not None:
         train_speakers = None if train is None else train.speakers
-        comparison = _compare(chosen, system, compare, train_speakers, memberships, resampling, interview)
+        comparison = _compare(chosen, system, compare, train_speakers, memberships, resampling, targets)
         warnings += [f"{compare.source}: {describe(problem)}" for problem in compare.problems]
     if votes is not None:
-        voters = score_against_votes(votes, chosen.clips, system.scores, chosen.speakers, resampling.seed)
+        scored = (chosen.clips, system.scores, chosen.speakers)
+        voters = score_against_votes(votes, *scored, resampling.seed, chosen.targets)
         warnings += _odd_votes(votes, voters)
     official = scores[_FILE][0][OFFICIAL]
     assert official is not None
@@ -213,17 +214,17 @@ def build_scorecard(
         baselines={name: scores[name][0] for name in BASELINES},
         paired_differences={name: scores[name][1] for name in BASELINES},
         comparison=comparison,
-        ceiling=None if lookup is None else ceiling(lookup.parts, interview),
+        ceiling=None if lookup is None else ceiling(lookup.parts, targets),
         groups=groups,
         extremes=extremes,
         training=None if train is None else _training(train, lookup),
         votes=voters,
         noise_corrected=None if voters is None else _noise_corrected(official, voters),
-        poles={name: POLES[name] for name in TARGETS if interview or name != INTERVIEW},
+        poles={name: poles_of(name) for name in targets},
         settings=_settings_of(labels, predictions, training, compare, votes, resampling),
         warnings=warnings,
     )
-    return card, Scored(chosen.clips, chosen.speakers, chosen.labels, system, masks)
+    return card, Scored(chosen.clips, chosen.speakers, chosen.labels, system, masks, targets)
 
 
 def _settings_of(
@@ -267,7 +268,7 @@ def _score_protocols(
     systems: Mapping[str, System],
     masks: Mapping[str, NDArray[np.bool_] | None],
     resampling: Resampling,
-    interview: bool,
+    targets: Sequence[str],
 ) -> dict[str, _Protocols]:
     """Return, of the first system and each baseline, the scores by protocol and how far the first is ahead."""
     first = next(iter(systems))
@@ -284,7 +285,7 @@ def _score_protocols(
             [chosen.speakers[i] for i in rows],
             resampling,
             differences_of=first,
-            interview=interview,
+            targets=targets,
         )
         for name, panel in panels.items():
             out[name][0][protocol] = panel
@@ -304,14 +305,14 @@ def membership_of(clips: LabelledClips, column: str) -> list[str]:
         raise UsageError(f"{clips.source}, column {column}: {error}") from None
 
 
-def ceiling(parts: VarianceParts, interview: bool = True) -> Ceiling:
+def ceiling(parts: VarianceParts, targets: Sequence[str] = TARGETS) -> Ceiling:
     """Return what knowing each speaker's mean would score (see `lookup`), and the reliability it follows from."""
     return Ceiling(
-        accuracy=by_target(parts.ceiling_accuracy, interview),
-        r2=by_target(parts.icc, interview),
-        icc=by_target(parts.icc, interview),
-        within_speaker_sd=by_target(np.sqrt(parts.within), interview),
-        between_speaker_sd=by_target(np.sqrt(parts.between), interview),
+        accuracy=by_target(parts.ceiling_accuracy, targets),
+        r2=by_target(parts.icc, targets),
+        icc=by_target(parts.icc, targets),
+        within_speaker_sd=by_target(np.sqrt(parts.within), targets),
+        between_speaker_sd=by_target(np.sqrt(parts.between), targets),
     )
 
 
@@ -336,9 +337,9 @@ def _match(labels: LabelledClips, predictions: PredictionFile) -> _Match:
             unknown.append(predictions.clips[row])
         else:
             row_of[label] = row
-    columns = [TARGETS.index(name) for name in predictions.targets]
-    interview_labels = np.isfinite(labels.labels[:, -1]).any()
-    needed = [k for k in columns if TARGETS[k] != INTERVIEW or interview_labels]
+    columns = [labels.targets.index(name) for name in predictions.targets]
+    known = np.isfinite(labels.labels).any(axis=0)
+    needed = [k for k in columns if labels.targets != TARGETS or labels.targets[k] != INTERVIEW or known[k]]
     can_score: NDArray[np.bool_] = np.any(np.isfinite(labels.labels[:, needed]), axis=1)
     predicted = np.zeros(len(labels.clips), dtype=bool)
     for label, row in row_of.items():
@@ -357,14 +358,19 @@ def _match(labels: LabelledClips, predictions: PredictionFile) -> _Match:
     )
 
 
-def _has_interview(chosen: LabelledClips, predictions: PredictionFile) -> bool:
-    return INTERVIEW in predictions.targets and bool(np.isfinite(chosen.labels[:, -1]).any())
+def _targets_of(chosen: LabelledClips, predictions: PredictionFile) -> tuple[str, ...]:
+    """Return what is scored: all targets, but for the interview where the labels or the predictions lack it."""
+    if chosen.targets != TARGETS:
+        return chosen.targets
+    there = INTERVIEW in predictions.targets and bool(np.isfinite(chosen.labels[:, -1]).any())
+    return TARGETS if there else TRAITS
 
 
-def _without_interview(scores: Floats) -> Floats:
-    out = scores.copy()
-    out[:, -1] = np.nan
-    return out
+def _of_targets(system: System, targets: Sequence[str]) -> System:
+    """Return a system that says nothing of the columns after the targets."""
+    scores = system.scores.copy()
+    scores[:, len(targets) :] = np.nan
+    return replace(system, scores=scores)
 
 
 def _baselines(lookup: Lookup, speakers: Sequence[str]) -> dict[str, System]:
@@ -376,8 +382,8 @@ def _training(train: LabelledClips, lookup: Lookup | None) -> Training:
     return Training(
         num_clips=len(train.clips),
         num_speakers=len(set(train.speakers)),
-        mean=None if lookup is None else by_target(lookup.parts.mean),
-        sd=None if lookup is None else by_target(lookup.parts.sd),
+        mean=None if lookup is None else by_target(lookup.parts.mean, train.targets),
+        sd=None if lookup is None else by_target(lookup.parts.sd, train.targets),
     )
 
 
@@ -407,59 +413,6 @@ def _odd_votes(votes: Votes, voters: Mapping[str, VoteScore]) -> list[str]:
     return [f"{', '.join(beyond)}: agrees with voters more often than any number of these votes would: no equal_raters"]
 
 
-def _odd_columns(labels: Floats, scores: Floats, targets: Sequence[str]) -> list[str]:
-    """Say which columns are absent, scored the other way round, or exchanged."""
-    absent = [name for name in TRAITS if name not in targets]
-    out = [f"no column for {', '.join(absent)}: there is no average over the five traits"] if absent else []
-    if len(labels) < _ENOUGH:
-        return out
-    out += [
-        f"{name} correlates {r:.2f} with its labels: is it scored the other way round? "
-        f"Here 1 is {POLES[name][1]}, 0 is {POLES[name][0]}"
-        for name, r in zip(TARGETS, pcc(labels, scores), strict=True)
-        if r < _TURNED_ROUND
-    ]
-    present = [k for k, name in enumerate(TARGETS) if name in targets and np.isfinite(scores[:, k]).all()]
-    if len(present) < 2:
-        return out
-    order = swapped_columns(labels[:, present], scores[:, present])
-    moved = [(TARGETS[present[i]], TARGETS[present[j]]) for i, j in enumerate(order) if i != j]
-    if moved:
-        pairs = ", ".join(f"{label} is in column {column}" for label, column in moved)
-        out.append(f"columns seem exchanged: the labels fit better if {pairs}")
-    return out
-
-
-def swapped_columns(labels: Floats, scores: Floats) -> tuple[int, ...]:
-    """Return which column of scores each column of labels seems to be: (0, 1, ..., k - 1) where all are in place.
-
-    Of all orders of the columns the one with the highest sum of correlations, if it is ahead by more than chance:
-    traits correlate with each other, so every column that an order moves must gain, see `_CLEARLY`.
-
-    Args:
-        labels: (n, k), NaN where unknown.
-        scores: (n, k), no NaN.
-    """
-    size = labels.shape[1]
-    known = np.isfinite(labels).all(axis=1)
-    in_place = tuple(range(size))
-    if (
-        known.sum() < _ENOUGH
-        or (np.ptp(labels[known], axis=0) == 0).any()
-        or (np.ptp(scores[known], axis=0) == 0).any()
-    ):
-        return in_place
-    r = np.corrcoef(labels[known].T, scores[known].T)[:size, size:]
-    rows, needed = np.arange(size), _CLEARLY / np.sqrt(known.sum())
-
-    def gain(order: tuple[int, ...]) -> float:
-        moved = sum(i != j for i, j in enumerate(order))
-        return float(r[rows, order].sum() - r[rows, rows].sum()) - float(moved * needed)
-
-    best = max(permutations(range(size)), key=gain)
-    return best if gain(best) > 0 else in_place
-
-
 def _compare(
     chosen: LabelledClips,
     system: System,
@@ -467,20 +420,21 @@ def _compare(
     train_speakers: Sequence[str] | None,
     memberships: Mapping[str, Sequence[str]],
     resampling: Resampling,
-    interview: bool,
+    targets: Sequence[str],
 ) -> Comparison:
     """Paired scores of two files on the clips that both score, and how they differ in groups."""
     match = _match(chosen, other)
     both = chosen.of(match.rows)
-    interview = interview and _has_interview(both, other)
+    if targets == TARGETS:
+        targets = _targets_of(both, other)
     pair = {_FILE: system.of(match.rows), "other": match.system}
     masks = protocol_masks(both.speakers, train_speakers)
-    panels, differences = _score_protocols(both, pair, masks, resampling, interview)["other"]
+    panels, differences = _score_protocols(both, pair, masks, resampling, targets)["other"]
     groups: dict[str, GroupComparison] = {}
     for column, membership in memberships.items():
         mine = [membership[i] for i in match.rows]
         groups[column] = compare_groups(
-            both.labels, pair[_FILE], pair["other"], both.speakers, mine, resampling, interview
+            both.labels, pair[_FILE], pair["other"], both.speakers, mine, resampling, targets
         )
     return Comparison(
         predictions=other.source,

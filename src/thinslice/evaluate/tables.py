@@ -21,12 +21,19 @@ from thinslice.evaluate.card import (
 )
 from thinslice.evaluate.metrics import COMPARED, EXTREME, GROUP, HEADLINE, METRICS, SHAPE, TRAIT, metrics_in
 from thinslice.evaluate.protocols import OFFICIAL, PROTOCOLS, SEEN, UNSEEN
+from thinslice.targets import averaged
+from thinslice.traits import TRAITS
 
 PROTOCOL_NAMES: Final = {OFFICIAL: "all", SEEN: "seen speakers", UNSEEN: "unseen speakers"}
 SYSTEM_NAMES: Final = {"predictions": "predictions", "training_mean": "training mean", "lookup": "lookup"}
 _NOTHING = "–"
 
 CSV_COLUMNS: Final = ("protocol", "system", "metric", "target", "value", "low", "high", "num_clips", "num_speakers")
+
+
+def over(card: Scorecard) -> str:
+    """Return what a scorecard's averages are over, in words."""
+    return "the five traits" if averaged(card.poles) == TRAITS else "the targets"
 
 
 @dataclass(frozen=True)
@@ -164,7 +171,7 @@ def _headline(card: Scorecard) -> Table:
             ceiling, seen = _shown(known["average"], metric), card.protocols[SEEN]
             some = seen is not None and seen.num_clips > 0
             rows.append((f"{label}, speakers known", ceiling, ceiling if some else _NOTHING, _NOTHING))
-    note = "Average of the five traits; in brackets 95% intervals from resampling speakers."
+    note = f"Average of {over(card)}; in brackets 95% intervals from resampling speakers."
     if card.ceiling:
         note += (
             " Training mean: says the same of every clip. Lookup: knows nothing but the speaker's training labels. "
@@ -344,7 +351,7 @@ def _compared_groups(column: str, entry: GroupComparison, other: str) -> Table:
         f"By {column}, against {other}",
         ("group", *(METRICS[metric].label for metric in metrics)),
         tuple(rows),
-        "These predictions less the other's, average of the five traits, paired. Below 0, a gap has become smaller.",
+        "These predictions less the other's, averages, paired. Below 0, a gap has become smaller.",
     )
 
 
