@@ -8,6 +8,7 @@ DIR is the folder of the research data. A prediction file must be of clips whose
 
 import argparse
 import csv
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -135,8 +136,9 @@ def draw(votes: Votes, others: dict[str, list[tuple[float, float]]], found: dict
             axes.plot(HELD_BACK_VOTES, values, "s", color="#56b4e9", markersize=3.5, label="others, test votes")
             for name, value in systems.items():
                 axes.axhline(value, color=_COLOURS[name], linewidth=1, linestyle="--", label=f"{name} (test votes)")
-            for name, scores in found.items():
-                axes.axhline(scores[trait].agreement, color=_OURS, linewidth=1.2, label=f"{name} (training votes)")
+            for (name, scores), style in zip(found.items(), cycle(("-", "-.", ":"))):
+                label = f"{name} (training votes)"
+                axes.axhline(scores[trait].agreement, color=_OURS, linewidth=1.2, linestyle=style, label=label)
             axes.set_xscale("log")
             axes.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
             axes.minorticks_off()
