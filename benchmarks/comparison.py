@@ -50,13 +50,13 @@ from thinslice.train.loop import train
 from thinslice.train.recipe import FitStage, Recipe, Stage
 from thinslice.train.run import RunFolder, write_predictions
 from thinslice.train.scoring import apply_to_clips
-from thinslice.train.settings import Settings
+from thinslice.train.settings import LoopSettings
 from thinslice.train.stage import load_weights
 from thinslice.train.system import as_scores, predict_system, weights_of
 from thinslice.traits import TRAITS
 
 SEED: Final = 1
-SETTINGS: Final = Settings(device="cpu", seed=SEED, resume=True, tensorboard=False, score_splits=())
+SETTINGS: Final = LoopSettings(device="cpu", seed=SEED, resume=True, tensorboard=False, score_splits=())
 OF_TABLE: Final = dict(zip(EMOTIONS, ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"), strict=True))
 """Emotion -> its column in the table of estimates, after "emotion_"."""
 
