@@ -194,6 +194,28 @@ def test_missing_and_unknown_clips_are_listed_and_change_the_exit_code(data: Pat
     assert "nobody" not in stdout
 
 
+def test_missing_clips_count_with_the_training_mean_beside(data: Path) -> None:
+    """As papers score all clips: those that a system leaves out, such as without a face, are not left out of scores."""
+    files = ("--labels", data / "test.csv", "--train", data / "train.csv")
+    whole = _json("evaluate", data / "predictions.csv", *files)
+    assert whole["with_missing"] is None
+    rows = _rows(data / "predictions.csv")
+    path = _write(data / "faceless.csv", rows[:150])
+    found = _json("evaluate", path, *files, code=1)["with_missing"]
+    labels, mean = _labels(_rows(data / "test.csv")), _labels(_rows(data / "train.csv")).mean(0)
+    scores = np.concatenate([_labels(rows)[:150], np.tile(mean, (30, 1))])
+    errors = np.abs(labels - scores).mean(0)
+    residuals, spread = ((labels - scores) ** 2).sum(0), ((labels - labels.mean(0)) ** 2).sum(0)
+    assert found["num_clips"] == 180
+    assert found["accuracy"]["average"] == pytest.approx(1 - errors[:5].mean())
+    assert found["r2"]["interview"] == pytest.approx(1 - residuals[5] / spread[5])
+    code, _, stderr = _run("evaluate", path, *files, "--resamples", 0)
+    assert code == 1
+    assert f"with them, predicted by the training mean: accuracy {found['accuracy']['average']:.4f}" in stderr
+    without = _json("evaluate", path, "--labels", data / "test.csv", code=1)
+    assert without["with_missing"] is None
+
+
 def test_whoever_forgets_the_split_is_told(data: Path) -> None:
     code, _, stderr = _run("evaluate", data / "predictions.csv", "--labels", data / "all.csv", "--resamples", 0)
     assert code == 1

@@ -183,6 +183,13 @@ def _report(card: Any) -> None:
         if clips:
             named = ", ".join(clips[:_NAMED]) + (f" and {len(clips) - _NAMED} more" if len(clips) > _NAMED else "")
             click.echo(f"{len(clips)} {text}: {named}", err=True)
+    counted = card.with_missing
+    if counted is not None and counted.accuracy["average"] is not None:
+        click.echo(
+            f"with them, predicted by the training mean: accuracy {counted.accuracy['average']:.4f}, "
+            f"R² {counted.r2['average']:.4f} of {counted.num_clips:,} clips",
+            err=True,
+        )
     if not card.num_clips:
         click.echo("no clip was scored: check that both files name the same clips", err=True)
     for line in card.warnings:

@@ -197,6 +197,15 @@ class Ceiling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WithMissing:
+    """Scores where missing clips, such as those without a face, count with the training mean, as none left out."""
+
+    num_clips: int
+    accuracy: Values
+    r2: Values
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """The pooled training clips; `mean` and `sd` of their labels are None without labels."""
 
@@ -272,6 +281,8 @@ class Scorecard:
         missing: labelled clips without a (complete) prediction.
         unknown: predicted clips that are not among the labels.
         unlabelled: predicted clips among the labels, without a label.
+        with_missing: scores of all labelled clips, missing ones predicted by the training mean; None without training
+            labels, or where none is missing.
         protocols: protocol -> scores; None where training clips are needed and there are none.
         baselines: name -> protocol -> scores.
         paired_differences: baseline -> protocol -> how far the predictions are ahead.
@@ -292,6 +303,7 @@ class Scorecard:
     missing: list[str]
     unknown: list[str]
     unlabelled: list[str]
+    with_missing: WithMissing | None
     protocols: Mapping[str, Panel | None]
     baselines: Mapping[str, Mapping[str, Panel | None]]
     paired_differences: Mapping[str, Mapping[str, Differences | None]]

@@ -28,6 +28,7 @@ from thinslice.evaluate.card import (
     Training,
     Values,
     VoteScore,
+    WithMissing,
 )
 from thinslice.evaluate.clip_names import clip_key, match_clips
 from thinslice.evaluate.extremes import score_extremes
@@ -35,6 +36,7 @@ from thinslice.evaluate.groups import compare_groups, group_names, score_groups
 from thinslice.evaluate.human import score_against_votes
 from thinslice.evaluate.lookup import Lookup, VarianceParts, fit_lookup
 from thinslice.evaluate.metrics import Floats
+from thinslice.evaluate.missing import score_with_missing
 from thinslice.evaluate.odd_columns import odd_columns
 from thinslice.evaluate.panel import Resampling, System, by_target, score_systems
 from thinslice.evaluate.predictions import PredictionFile, describe
@@ -202,14 +204,13 @@ def build_scorecard(
         scored = (chosen.clips, system.scores, chosen.speakers)
         voters = score_against_votes(votes, *scored, resampling.seed, chosen.targets)
         warnings += _odd_votes(votes, voters)
-    official = scores[_FILE][0][OFFICIAL]
-    assert official is not None
     card = Scorecard(
         num_clips=len(chosen.clips),
         num_speakers=len(set(chosen.speakers)),
         missing=match.missing,
         unknown=match.unknown,
         unlabelled=match.unlabelled,
+        with_missing=_with_missing(labels, match, system, lookup, targets),
         protocols=scores[_FILE][0],
         baselines={name: scores[name][0] for name in BASELINES},
         paired_differences={name: scores[name][1] for name in BASELINES},
@@ -219,7 +220,7 @@ def build_scorecard(
         extremes=extremes,
         training=None if train is None else _training(train, lookup),
         votes=voters,
-        noise_corrected=None if voters is None else _noise_corrected(official, voters),
+        noise_corrected=None if voters is None else _noise_corrected(scores[_FILE][0][OFFICIAL], voters),
         poles={name: poles_of(name) for name in targets},
         settings=_settings_of(labels, predictions, training, compare, votes, resampling),
         warnings=warnings,
@@ -358,6 +359,15 @@ def _match(labels: LabelledClips, predictions: PredictionFile) -> _Match:
     )
 
 
+def _with_missing(
+    labels: LabelledClips, match: _Match, system: System, lookup: Lookup | None, targets: Sequence[str]
+) -> WithMissing | None:
+    if lookup is None or not match.missing:
+        return None
+    gone = [i for i, clip in enumerate(labels.clips) if clip in set(match.missing)]
+    return score_with_missing(labels.labels[[*match.rows, *gone]], system.scores, lookup.parts.mean, targets)
+
+
 def _targets_of(chosen: LabelledClips, predictions: PredictionFile) -> tuple[str, ...]:
     """Return what is scored: all targets, but for the interview where the labels or the predictions lack it."""
     if chosen.targets != TARGETS:
@@ -387,8 +397,9 @@ def _training(train: LabelledClips, lookup: Lookup | None) -> Training:
     )
 
 
-def _noise_corrected(panel: Panel, voters: Mapping[str, VoteScore]) -> NoiseCorrected:
+def _noise_corrected(panel: Panel | None, voters: Mapping[str, VoteScore]) -> NoiseCorrected:
     """Return r over the root of the reliability and R² over it; None where the reliability is not above 0."""
+    assert panel is not None
 
     def divided(values: Values, power: float) -> Values:
         out: dict[str, float | None] = {}
