@@ -160,6 +160,13 @@ class Card(Document, omit_defaults=True):
         return None
 
 
+class Line(Document, kw_only=True):
+    """Where a model's score ends up: intercept + slope * score, cut to [0, 1]."""
+
+    intercept: float = 0.0
+    slope: float = 1.0
+
+
 class BundleDocument(Document, kw_only=True):
     """A bundle.json of format 2.
 
@@ -175,6 +182,7 @@ class BundleDocument(Document, kw_only=True):
         intervals: labels of the inputs used, joined by "+" -> target -> offsets (low <= 0 <= high) of the 80% interval.
         percentiles: target -> quantiles of the training labels, evenly spaced from 0 to 100%.
         card: for people.
+        lines: target -> line on which the model's scores are put, see `thinslice adapt`; those as they are have none.
     """
 
     format: int = FORMAT
@@ -188,6 +196,7 @@ class BundleDocument(Document, kw_only=True):
     intervals: dict[str, dict[str, tuple[float, float]]]
     percentiles: dict[str, tuple[float, ...]]
     card: Card
+    lines: dict[str, Line] = msgspec.field(default_factory=dict)
 
     def check(self) -> None:
         """Raise ValueError, with one line on why, where the parts do not belong together."""
@@ -208,6 +217,8 @@ class BundleDocument(Document, kw_only=True):
             quantiles = self.percentiles.get(target, ())
             if len(quantiles) < 2 or any(low > high for low, high in itertools.pairwise(quantiles)):
                 raise ValueError(f"its percentiles of {target} are missing or not in order")
+        if strange := set(self.lines) - set(self.outputs):
+            raise ValueError(f"it has a line for {', '.join(sorted(strange))}, which it does not predict")
         needed = [*NEEDED_FILES[self.kind], *([self.neutral] if self.neutral else [])]
         missing = [name for name in needed if name not in self.files]
         if missing:

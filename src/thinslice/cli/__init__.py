@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": "thinslice.cli.predict:predict",
     "evaluate": "thinslice.cli.evaluate:evaluate",
     "calibrate": "thinslice.cli.calibrate:calibrate",
+    "adapt": "thinslice.cli.adapt:adapt",
     "groups": "thinslice.cli.groups:groups",
     "votes": "thinslice.cli.votes:votes",
     "audit": "thinslice.cli.audit:audit",

@@ -11,6 +11,7 @@ from thinslice.bundle import TRANSCRIPT, Bundle, load_bundle
 from thinslice.errors import BundleError
 from thinslice.features import extract
 from thinslice.infer.choice import Labels, restrict
+from thinslice.infer.lines import AdaptedMember
 from thinslice.types import Explanation, TraitScore
 
 
@@ -134,7 +135,8 @@ class OnnxMember:
 def load_member(name_or_dir: str, threads: int | None) -> Member:
     """Load a bundle and the model in it; BundleError if either is unusable."""
     bundle = load_bundle(name_or_dir)
-    return _MEMBERS[bundle.document.kind](bundle, threads)
+    member = _MEMBERS[bundle.document.kind](bundle, threads)
+    return AdaptedMember(member) if bundle.document.lines else member
 
 
 _MEMBERS: Mapping[str, Callable[[Bundle, int | None], Member]] = {

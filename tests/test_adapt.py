@@ -1,0 +1,137 @@
+"""thinslice adapt: a planted shift and scale are found, chance is no gain, and too few speakers are refused."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from command_line import run
+from thinslice.bundle import Line, load_bundle
+from thinslice.errors import UsageError
+from thinslice.evaluate.adaptation import MIN_SPEAKERS, fit_lines, judge
+from thinslice.evaluate.panel import Resampling
+from thinslice.infer.predictor import Predictor
+from thinslice.traits import TARGETS, TRAITS
+
+QUICK = Resampling(400)
+
+
+def planted(num_speakers: int, shift: float, scale: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return labels, scores and speakers of a population whose labels are shift + scale * score, with noise."""
+    rng = np.random.default_rng(seed)
+    speakers = [f"s{i}" for i in range(num_speakers) for _ in range(1 + i % 3)]
+    scores = rng.uniform(0.3, 0.6, (len(speakers), 5))
+    of_speaker = rng.normal(0, 0.03, (num_speakers, 5))[[int(name[1:]) for name in speakers]]
+    labels = shift + scale * scores + of_speaker + rng.normal(0, 0.03, scores.shape)
+    return np.clip(labels, 0, 1), scores, speakers
+
+
+def test_a_planted_shift_and_scale_are_found() -> None:
+    labels, scores, speakers = planted(60, -0.2, 1.6)
+    lines = fit_lines(labels, scores, speakers)
+    assert lines.intercept == pytest.approx(np.full(5, -0.2), abs=0.06)
+    assert lines.slope == pytest.approx(np.full(5, 1.6), abs=0.13)
+    verdict, crossed = judge(labels, scores, speakers, TRAITS, QUICK)
+    assert verdict.is_sure
+    assert np.isfinite(crossed).all()
+    assert verdict.panels["adapted"]["r2"]["average"] > 0.8 > verdict.panels["as_it_is"]["r2"]["average"]
+    assert "it helped" in verdict.sentences()[1]
+
+
+def test_where_nothing_is_to_be_gained_nothing_is_claimed() -> None:
+    claimed = 0
+    for seed in range(8):
+        labels, scores, speakers = planted(20, 0.0, 1.0, seed)
+        verdict, _ = judge(labels, scores, speakers, TRAITS, QUICK)
+        claimed += verdict.is_sure
+        lines = fit_lines(labels, scores, speakers)
+        assert lines.apply(scores) == pytest.approx(scores, abs=0.06)
+    assert claimed <= 1
+
+
+def test_scores_that_know_nothing_are_told_from_the_mean_of_the_ratings() -> None:
+    rng = np.random.default_rng(2)
+    speakers = [f"s{i}" for i in range(40)]
+    verdict, _ = judge(rng.uniform(0, 1, (40, 5)), rng.uniform(0, 1, (40, 5)), speakers, TRAITS, QUICK)
+    assert any("do not rely on it" in line for line in verdict.sentences())
+
+
+def test_too_few_speakers_are_refused() -> None:
+    labels, scores, speakers = planted(MIN_SPEAKERS - 1, 0.1, 1.0)
+    with pytest.raises(UsageError, match="9 speakers with a rated clip are too few"):
+        judge(labels, scores, speakers, TRAITS, QUICK)
+    labels, scores, speakers = planted(MIN_SPEAKERS, 0.2, 1.0)
+    verdict, _ = judge(labels, scores, speakers, TRAITS, QUICK)
+    assert "are few; rate 30 or more" in verdict.sentences()[-1]
+
+
+def test_a_clip_of_many_from_one_speaker_weighs_no_more() -> None:
+    labels, scores, speakers = planted(30, 0.1, 1.0)
+    times = np.repeat(np.arange(len(speakers)), [9 if name == "s0" else 1 for name in speakers])
+    once = fit_lines(labels, scores, speakers)
+    often = fit_lines(labels[times], scores[times], [speakers[i] for i in times])
+    assert often.intercept == pytest.approx(once.intercept, abs=1e-9)
+
+
+@pytest.fixture
+def rated(tmp_path: Path) -> Path:
+    """Transcripts scored by voice-words as words alone, and ratings that are shifted and stretched from its scores."""
+    predictor = Predictor("voice-words")
+    rng = np.random.default_rng(0)
+    words = ["hello", "great", "friend", "work", "money", "sad", "family", "trip", "school", "music", "angry", "love"]
+    with (tmp_path / "rated.csv").open("w", newline="") as file, (tmp_path / "scores.csv").open("w", newline="") as out:
+        manifest, scores = csv.writer(file), csv.writer(out)
+        manifest.writerow(["clip", "path", "split", "speaker", "transcript", *TARGETS])
+        scores.writerow(["clip", *TARGETS])
+        for number in range(36):
+            text = " ".join(rng.choice(words, 30))
+            found = predictor.predict_inputs(f"c{number}", transcript=text, explain=False)
+            row = np.array([found.traits[name].score for name in TARGETS])
+            label = np.clip(0.2 + 0.8 * row + rng.normal(0, 0.01, 6), 0, 1)
+            manifest.writerow([f"c{number}", "", "train", f"s{number // 2}", text, *label.round(5)])
+            scores.writerow([f"c{number}", *row.round(6)])
+    return tmp_path
+
+
+def test_the_new_bundle_predicts_on_its_lines_with_new_intervals(rated: Path) -> None:
+    given = ("--data", rated / "rated.csv", "--predictions", rated / "scores.csv", "--out", rated / "new")
+    code, stdout, stderr = run("adapt", "voice-words", *given, "--json")
+    assert code == 0, stderr
+    said = json.loads(stdout)
+    assert said["helped"]
+    assert said["moved"]
+    assert (said["num_clips"], said["num_speakers"]) == (36, 18)
+    new, old = load_bundle(rated / "new"), load_bundle("voice-words")
+    assert new.name == "voice-words-adapted"
+    assert new.document.lines["openness"].intercept == pytest.approx(said["lines"]["openness"]["intercept"], abs=1e-5)
+    assert "Adapted to rated.csv by a shift and a scale" in new.card.summary
+    assert new.card.notes["adapted"]["says"] == said["says"]
+    before, after = (
+        Predictor(folder).predict_inputs("x", transcript="a great trip") for folder in (old.folder, new.folder)
+    )
+    for target in TARGETS:
+        line = new.document.lines.get(target, Line())
+        assert after.traits[target].score == pytest.approx(line.intercept + line.slope * before.traits[target].score)
+        assert (
+            after.traits[target].high - after.traits[target].low
+            < before.traits[target].high - before.traits[target].low
+        )
+        shares = sum(part[target] for part in after.explanation.inputs.values())
+        assert after.explanation.baseline[target] + shares == pytest.approx(after.traits[target].score, abs=1e-6)
+
+
+def test_few_speakers_write_nothing_and_lacking_scores_are_said(rated: Path) -> None:
+    lines = (rated / "rated.csv").read_text().splitlines()
+    (rated / "few.csv").write_text("\n".join(lines[:17]) + "\n")
+    code, _, stderr = run("adapt", "voice-words", "--data", rated / "few.csv", "--out", rated / "none")
+    assert code == 2
+    assert "8 speakers with a rated clip are too few" in stderr
+    assert not (rated / "none").exists()
+    scores = (rated / "scores.csv").read_text().splitlines()
+    (rated / "part.csv").write_text("\n".join(scores[:-2]) + "\n")
+    given = ("--data", rated / "rated.csv", "--predictions", rated / "part.csv", "--out", rated / "part")
+    code, _, stderr = run("adapt", "voice-words", *given)
+    assert code == 1
+    assert "2 rated clips without a score are left out: c34, c35" in stderr
