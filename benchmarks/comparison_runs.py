@@ -99,8 +99,8 @@ RUNS: Final[Mapping[str, Run]] = {
         "small_face",
         6,
         {
-            "face: classes alone": Reading("classes", partial(expected_scores, 4)),
-            "face: classes and regression": Reading("joint"),
+            "face: classes alone": Reading("classes_face", partial(expected_scores, "face", 4)),
+            "face: classes and regression": Reading("joint_face"),
             "face: with trees": Reading("trees"),
         },
     ),
@@ -132,12 +132,12 @@ RUNS: Final[Mapping[str, Run]] = {
         },
     ),
     "persemon_joint": persemon("small_joint", JOINT),
-    "cr_net_plain": cr_net("small_face_plain_l1_l2", 12, {"face: no CR-block, no Bell loss": Reading("joint")}),
+    "cr_net_plain": cr_net("small_face_plain_l1_l2", 12, {"face: no CR-block, no Bell loss": Reading("joint_face")}),
     "persemon_without_coherence": persemon(
         "small_without_coherence", {name.replace("joint", "without coherence"): r for name, r in JOINT.items()}
     ),
-    "cr_net_bell": cr_net("small_face_plain_l1_l2_bell", 12, {"face: Bell loss alone": Reading("joint")}),
-    "cr_net_block": cr_net("small_face_l1_l2", 6, {"face: CR-block alone": Reading("joint")}),
+    "cr_net_bell": cr_net("small_face_plain_l1_l2_bell", 12, {"face: Bell loss alone": Reading("joint_face")}),
+    "cr_net_block": cr_net("small_face_l1_l2", 6, {"face: CR-block alone": Reading("joint_face")}),
     "scene": Run("cross_modal", "small_scene", cross_modal("scene"), {"scene": Reading("video")}),
 }
 """Name of a run's folder -> what is trained, the most important first."""

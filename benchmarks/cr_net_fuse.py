@@ -41,7 +41,8 @@ def main(runs: list[RunFolder]) -> None:
     assert isinstance(network, CRNet)
     state = {}
     for run in runs:
-        state |= torch.load(run.stage("joint") / "last.pt", map_location="cpu", weights_only=True)
+        for stage in sorted(run.path.glob("stages/joint_*")):
+            state |= torch.load(stage / "last.pt", map_location="cpu", weights_only=True)
     network.load_state_dict(state)
     origin = documents[0].sessions[-1].origin
     data, _ = load_run_data(recipe, Path(origin["manifest"]), Path(origin["store"]))

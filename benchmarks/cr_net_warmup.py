@@ -57,7 +57,7 @@ def train(width: int, first_steps: int, warmup_steps: int) -> tuple[list[float],
     for step in range(SHOWN[-1] + 1):
         given = batch()
         adam.zero_grad()
-        parts = joint_loss("scene", KIND, 50, model, given)
+        parts = joint_loss("scene", KIND.losses, KIND.num_classes, 50, model, given)
         losses.append(float(parts["loss"].detach()))
         parts["loss"].backward()
         before = None if step else model.run_stream("scene", given["inputs"]).scores.detach()  # type: ignore[arg-type]

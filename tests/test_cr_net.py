@@ -243,14 +243,20 @@ class TestRecipe:
     def test_first_stage_trains_no_regression(self) -> None:
         recipe = cr_net("small_all")
         network = recipe.build_model()
-        freeze(network, recipe.stages[0])
-        frozen = {name.split(".", 2)[2] for name, p in network.named_parameters() if not p.requires_grad}
-        assert frozen == {"head.weight", "head.bias"}
-        freeze(network, recipe.stages[1])
-        assert all(p.requires_grad for p in network.parameters())
+        stages = {stage.name: stage for stage in recipe.stages}
+        names = [f"{part}_{stream}" for stream in ("scene", "face", "audio_text") for part in ("classes", "joint")]
+        assert list(stages) == [*names, "trees"]
+        for stream in ("scene", "face", "audio_text"):
+            own = {name for name, _ in network.named_parameters() if name.startswith(f"streams.{stream}.")}
+            freeze(network, stages[f"classes_{stream}"])
+            trained = {name for name, p in network.named_parameters() if p.requires_grad}
+            assert own - trained == {f"streams.{stream}.head.weight", f"streams.{stream}.head.bias"}
+            assert trained < own
+            freeze(network, stages[f"joint_{stream}"])
+            assert {name for name, p in network.named_parameters() if p.requires_grad} == own
 
     def test_rates_and_batches_are_the_papers(self) -> None:
-        first, second, trees = cr_net().stages
+        first, second, *_, trees = cr_net().stages
         assert (first.batch_size, first.epochs, second.batch_size, second.epochs) == (30, 50, 30, 50)
         sgd = first.updates[0].optimiser([torch.zeros(1, requires_grad=True)])
         adam = second.updates[0].optimiser([torch.zeros(1, requires_grad=True)])

@@ -782,7 +782,7 @@ class TestLearning:
         with torch.no_grad():
             told = model.relationship(torch.from_numpy(grid.astype(np.float32))[:, None]).numpy()
         for k in range(5):
-            assert np.corrcoef(told[:, k], traits_of(grid)[:, k])[0, 1] > 0.95, TRAITS[k]
+            assert np.corrcoef(told[:, k], traits_of(grid)[:, k])[0, 1] > 0.9, TRAITS[k]
 
     def test_fusion_is_the_best_of_the_grid_on_the_validation_clips(self, learned) -> None:  # type: ignore[no-untyped-def]
         recipe, run, model, data = learned

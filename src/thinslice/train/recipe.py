@@ -179,6 +179,10 @@ class Stage:
         precompute: what a frozen part gives for a clip: (model, inputs of a batch of one) -> name -> tensor (1, ...).
             It runs once over all clips, sampled for validation, when the stage begins; its results are the inputs of
             this stage's losses and of `predict`. None to sample again every time.
+        parts: beginnings of the names of the parameters and buffers that this stage reads or changes, where its loss,
+            `predict`, `precompute` and `prepare` look; ("",) for all. Variants of one system that agree in these, and
+            in what else determines the stage, share it: see `thinslice.train.shared_stages`.
+        features: those of the recipe's features and "column:NAME"s that it reads, no others can be read; None for all.
         start: the weights to begin with: of the stage before (""), or of the stage named.
         prepare: changes the model in place when the stage begins, such as copying weights or setting buffers from the
             training clips' statistics; not called again on resuming.
@@ -187,6 +191,9 @@ class Stage:
         monitor: what "best" is by: a column of history.csv.
         patience: epochs without a better `monitor` after which the stage ends; None to go on.
         validate_every: epochs between two scorings of the validation clips; the last epoch is always scored.
+        checkpoints: name -> epoch whose weights are kept too, as NAME.pt: rows "VARIANT@NAME" of `Recipe.tables`.
+        whole_batch: whether the loss compares the clips of a batch with each other, so that it has to see all of them
+            at once, however many processes and passes there are.
         validate_start: whether the weights that the stage starts with are scored too, as epoch 0 of history.csv. With
             `keep` "best" they are what the stage ends with where no epoch is better, such as a fine-tuning that hurts.
         drop_last: whether an epoch's last, incomplete batch is left out of training (batch normalisation over single
@@ -201,6 +208,8 @@ class Stage:
     sample: Sample | None = None
     predict: Predict | None = None
     precompute: Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    parts: tuple[str, ...] = EVERYTHING
+    features: tuple[str, ...] | None = None
     start: str = ""
     prepare: Callable[[nn.Module, TrainingClips], None] | None = None
     companions: tuple[str, ...] = ()
@@ -208,12 +217,18 @@ class Stage:
     monitor: str = "accuracy"
     patience: int | None = None
     validate_every: int = 1
+    checkpoints: Mapping[str, int] = field(default_factory=dict)
+    whole_batch: bool = False
     validate_start: bool = False
     drop_last: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs is None and self.steps is None:
             raise UsageError(f"stage {self.name}: give it epochs or steps, it would never end")
+        if {"best", "last"} & set(self.checkpoints):
+            raise UsageError(
+                f"stage {self.name}: best and last are weights of every stage; name a checkpoint otherwise"
+            )
         if self.validate_start and self.monitor.startswith("train_"):
             raise UsageError(f"stage {self.name}: there is no {self.monitor} before training; monitor a score")
 
@@ -292,7 +307,9 @@ class Recipe:
         bundle_features: what a bundle computes of a clip, by the names of `features`: what `sample` takes of them for a
             test, where training stores more; None for `features`.
         limits: one or two sentences on where the system fails, for its bundles' cards.
-        tables: what `thinslice table` can run: published table -> variant -> its name in the published figures.
+        tables: what `thinslice table` can run: published table -> variant, or VARIANT@CHECKPOINT -> its name in the
+            published figures.
+        table_splits: published table -> the split that it scores, where that is not the test clips.
         further_scores: what a finished run is scored by beside its traits; None for nothing.
         source: file that the recipe comes from, where that is none of an installed package.
         seed: of weights, order and crops, unless the user gives another.
@@ -321,6 +338,7 @@ class Recipe:
     bundle_features: Mapping[str, FeatureSpec] | None = None
     limits: str = ""
     tables: Tables = field(default_factory=dict)
+    table_splits: Mapping[str, str] = field(default_factory=dict)
     further_scores: FurtherScores | None = None
     source: str = ""
     seed: int = 0

@@ -24,6 +24,7 @@ from thinslice.features.attributes import ATTRIBUTES
 from thinslice.features.face_align import REFERENCES
 from thinslice.features.spec import FeatureSpec, Scalar
 from thinslice.layers.losses import mean_absolute_error
+from thinslice.layers.named_seeds import seeded_by_name
 from thinslice.systems.audiovisual_attributes.hyperparameters import SMALL, Hyperparameters
 from thinslice.systems.audiovisual_attributes.look import COLUMNS, Look, num_samples
 from thinslice.systems.audiovisual_attributes.network import AudioNetwork, AudiovisualAttributes, Fusion, VisualNetwork
@@ -156,17 +157,18 @@ def _build_model(names: Sequence[str], hyper: Hyperparameters) -> AudiovisualAtt
     num_outputs = len(chosen_targets(hyper.targets, TRAITS))
     if "waveform" in names:
         dense = (hyper.audio_first, hyper.audio_second, hyper.audio_third)
-        audio = AudioNetwork(num_samples(hyper), dense, hyper.dropout, num_outputs)
+        with seeded_by_name("audio"):
+            audio = AudioNetwork(num_samples(hyper), dense, hyper.dropout, num_outputs)
     if "faces" in names:
         side, _ = _picture(hyper)
-        network = VggFace(
-            hyper.width, hyper.hidden, side, 0, shrink=hyper.shrink, norm=hyper.norm, dropout=hyper.dropout
-        )
-        visual = VisualNetwork(network, num_outputs)
+        sizes = {"shrink": hyper.shrink, "norm": hyper.norm, "dropout": hyper.dropout}
+        with seeded_by_name("visual"):
+            visual = VisualNetwork(VggFace(hyper.width, hyper.hidden, side, 0, **sizes), num_outputs)
     if audio is not None and visual is not None:
         dense = (hyper.fusion_first, hyper.fusion_second, hyper.fusion_third)
         used = _used(hyper) if "attributes" in names else ()
-        fusion = Fusion((audio.num_features, visual.num_features), used, dense, hyper.dropout, num_outputs)
+        with seeded_by_name("fusion"):
+            fusion = Fusion((audio.num_features, visual.num_features), used, dense, hyper.dropout, num_outputs)
     return AudiovisualAttributes(audio, visual, fusion)
 
 
@@ -233,6 +235,8 @@ def _audio(hyper: Hyperparameters) -> Stage:
         batch_size=hyper.batch_size,
         epochs=hyper.audio_epochs,
         patience=hyper.patience,
+        parts=("audio",),
+        features=("waveform",),
         sample=Look(("waveform",), hyper),
         predict=partial(_predict_part, "audio", "waveform"),
         prepare=set_level,
@@ -252,6 +256,8 @@ def _visual(hyper: Hyperparameters) -> Stage:
         batch_size=hyper.batch_size,
         epochs=hyper.visual_epochs,
         patience=hyper.patience,
+        parts=("visual",),
+        features=("faces",),
         sample=Look(("faces",), hyper),
         predict=partial(_predict_part, "visual", "faces"),
         prepare=partial(start_from_vgg_face, hyper.weights, hyper.colours) if hyper.weights else None,

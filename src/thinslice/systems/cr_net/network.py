@@ -14,7 +14,7 @@ Deviations: what the paper leaves open is decided here, and said where it is.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from thinslice.errors import UsageError
+from thinslice.layers.named_seeds import seeded_by_name
 from thinslice.layers.resnet import ResNet, load_torchvision, normalise_imagenet
 from thinslice.traits import TARGETS
 
@@ -264,7 +265,10 @@ class CRNet(nn.Module):
     def __init__(self, shape: Shape | None = None) -> None:
         super().__init__()
         self.shape = shape or Shape()
-        self.streams = nn.ModuleDict({name: Stream(name, self.shape) for name in self.shape.streams})
+        self.streams = nn.ModuleDict()
+        for name in self.shape.streams:
+            with seeded_by_name(name):
+                self.streams[name] = Stream(name, replace(self.shape, streams=(name,)))
         weights = torch.tensor([float(FUSION_WEIGHTS[name]) for name in self.shape.streams])
         self.fusion_weights = (weights / weights.sum()).tolist()
 
@@ -312,8 +316,8 @@ def inflate_over_time(weight: Tensor) -> Tensor:
     return weight[:, :, None].repeat(1, 1, side, 1, 1) / side
 
 
-def load_imagenet(network: CRNet, path: str | Path) -> None:
-    """Start the streams of pictures from torchvision's ImageNet weights; sound and words keep theirs.
+def load_imagenet(network: CRNet, path: str | Path, streams: Sequence[str] | None = None) -> None:
+    """Start streams of pictures, all or those named, from torchvision's ImageNet weights; sound and words keep theirs.
 
     Raises:
         UsageError: as `thinslice.layers.resnet.load_torchvision`.
@@ -323,10 +327,12 @@ def load_imagenet(network: CRNet, path: str | Path) -> None:
     load_torchvision(picture, path)
     state = picture.state_dict()
     stacked = {**state, "conv1.weight": inflate(state["conv1.weight"], shape.num_frames)}
-    for stream in network.streams.values():
+    for name, stream in network.streams.items():
         assert isinstance(stream, Stream)
+        if not stream.is_pictures or (streams is not None and name not in streams):
+            continue
         if stream.is_inflated:
-            solid = {name: inflate_over_time(value) if value.ndim == 4 else value for name, value in state.items()}
+            solid = {key: inflate_over_time(value) if value.ndim == 4 else value for key, value in state.items()}
             stream.backbone.load_state_dict(solid)
-        elif stream.is_pictures:
+        else:
             stream.backbone.load_state_dict(stacked if stream.is_stacked else state)

@@ -279,16 +279,18 @@ def class_loss(stream: str, num_classes: int, model: nn.Module, batch: Batch) ->
     return class_cross_entropy(logits, class_of(batch["labels"], EDGES[num_classes]))
 
 
-def joint_loss(stream: str, kind: Kind, num_epochs: int, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+def joint_loss(
+    stream: str, losses: tuple[str, ...], num_classes: int, num_epochs: int, model: nn.Module, batch: Batch
+) -> dict[str, Tensor]:
     """Return the second stage's loss of one stream: equation 8, with the weight of equation 9."""
     output = _run(model, stream, batch["inputs"])
     parts: dict[str, Tensor] = {}
-    if kind.losses:
-        parts = cr_net_regression_loss(output.scores, batch["labels"], kind.losses)
+    if losses:
+        parts = cr_net_regression_loss(output.scores, batch["labels"], losses)
     if output.logits is not None:
-        parts["classes"] = class_cross_entropy(output.logits, class_of(batch["labels"], EDGES[kind.num_classes]))
+        parts["classes"] = class_cross_entropy(output.logits, class_of(batch["labels"], EDGES[num_classes]))
         weighted = cr_net_class_weight(batch["epoch"] - 1, num_epochs) * parts["classes"]
-        parts["loss"] = parts["loss"] + weighted if kind.losses else weighted
+        parts["loss"] = parts["loss"] + weighted if losses else weighted
     return parts
 
 
@@ -309,60 +311,30 @@ def fused_features(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     return model.fuse(inputs).features.flatten(1)
 
 
-def expected_scores(num_classes: int, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Return the mean of the intervals' centres under the classes' probabilities: what the first stage knows."""
-    assert isinstance(model, CRNet)
+def expected_scores(stream: str, num_classes: int, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Return the mean of the intervals' centres under the classes' probabilities: what a first stage knows."""
+    logits = _run(model, stream, inputs).logits
     ends = torch.tensor([0.0, *EDGES[num_classes], 1.0])
-    scores = []
-    for name in model.shape.streams:
-        logits = model.run_stream(name, inputs).logits
-        assert logits is not None
-        scores.append(torch.softmax(logits, -1) @ ((ends[1:] + ends[:-1]) / 2).to(logits.device))
-    return torch.stack(scores).mean(0)
+    scores: Tensor = torch.softmax(logits, -1) @ ((ends[1:] + ends[:-1]) / 2).to(logits.device)
+    return scores
+
+
+def stream_scores(stream: str, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Return one stream's scores (batch, targets)."""
+    scores: Tensor = _run(model, stream, inputs).scores
+    return scores
 
 
 def _stages(kind: Kind, hyper: Hyperparameters) -> tuple[Stage | FitStage, ...]:
-    """Classes alone; classes and regression together; trees.
+    """Of each stream its classes alone, then classes and regression together; at last the trees.
 
-    Every stream has its own optimiser: they share nothing, and one after the other they need less memory.
+    Streams share nothing, so that each has stages of its own, which variants that have the same stream share.
 
     Deviations: figure 7 trains the classification branch first, then everything; the layer on f_reg alone has nothing
     to learn in the first stage. "ResNet-34 only" has no classes and so no first stage. Which epoch's weights are used
     is not printed: here the last's.
     """
-    settings: dict[str, Any] = {"lr": hyper.learning_rate, "weight_decay": hyper.weight_decay}
-    schedule = partial(StepLR, step_size=hyper.decay_epochs, gamma=0.1)
-    common: dict[str, Any] = {"batch_size": hyper.batch_size, "epochs": hyper.epochs, "keep": "last", "drop_last": True}
-    start = partial(_start_from_imagenet, hyper.imagenet) if hyper.imagenet else None
-    stages: list[Stage | FitStage] = []
-    if kind.head != "plain":
-        branch = ("backbone", "head.classes", "head.class_weight", "head.class_bias")
-        parts = branch if kind.head == "cr" else ("backbone", "head")
-        updates = tuple(
-            Update(
-                name=name,
-                loss=partial(class_loss, name, kind.num_classes),
-                optimiser=partial(torch.optim.SGD, momentum=0.9, **settings),
-                schedule=schedule,
-                trains=tuple(f"streams.{name}.{part}" for part in parts),
-            )
-            for name in kind.streams
-        )
-        predict = partial(expected_scores, kind.num_classes)
-        stages.append(Stage(name="classes", updates=updates, predict=predict, prepare=start, **common))
-        start = None
-    adam = partial(WarmAdam, warmup_steps=hyper.warmup_steps) if hyper.warmup_steps else torch.optim.Adam
-    updates = tuple(
-        Update(
-            name=name,
-            loss=partial(joint_loss, name, kind, hyper.epochs),
-            optimiser=partial(adam, betas=(0.5, 0.999), **settings),
-            schedule=schedule,
-            trains=(f"streams.{name}",),
-        )
-        for name in kind.streams
-    )
-    stages.append(Stage(name="joint", updates=updates, prepare=start, **common))
+    stages: list[Stage | FitStage] = [stage for name in kind.streams for stage in _stream_stages(name, kind, hyper)]
     if kind.regressor is not None:
         stages.append(
             FitStage(
@@ -377,6 +349,39 @@ def _stages(kind: Kind, hyper: Hyperparameters) -> tuple[Stage | FitStage, ...]:
     return tuple(stages)
 
 
-def _start_from_imagenet(path: str, model: nn.Module, data: TrainingClips) -> None:
+def _stream_stages(name: str, kind: Kind, hyper: Hyperparameters) -> list[Stage]:
+    """Return the stages of one stream, named "classes_" and "joint_" before its name."""
+    settings: dict[str, Any] = {"lr": hyper.learning_rate, "weight_decay": hyper.weight_decay}
+    schedule = partial(StepLR, step_size=hyper.decay_epochs, gamma=0.1)
+    look = Segments(STREAM_INPUTS[name], hyper.num_frames, hyper.draws, hyper.num_samples)
+    common: dict[str, Any] = {"batch_size": hyper.batch_size, "epochs": hyper.epochs, "keep": "last", "drop_last": True}
+    common |= {"parts": (f"streams.{name}",), "features": look.features, "sample": look}
+    start = partial(_start_from_imagenet, hyper.imagenet, name) if hyper.imagenet else None
+    stages = []
+    if kind.head != "plain":
+        branch = ("backbone", "head.classes", "head.class_weight", "head.class_bias")
+        update = Update(
+            name=name,
+            loss=partial(class_loss, name, kind.num_classes),
+            optimiser=partial(torch.optim.SGD, momentum=0.9, **settings),
+            schedule=schedule,
+            trains=tuple(f"streams.{name}.{part}" for part in (branch if kind.head == "cr" else ("backbone", "head"))),
+        )
+        predict = partial(expected_scores, name, kind.num_classes)
+        stages.append(Stage(name=f"classes_{name}", updates=(update,), predict=predict, prepare=start, **common))
+        start = None
+    adam = partial(WarmAdam, warmup_steps=hyper.warmup_steps) if hyper.warmup_steps else torch.optim.Adam
+    update = Update(
+        name=name,
+        loss=partial(joint_loss, name, kind.losses, kind.num_classes, hyper.epochs),
+        optimiser=partial(adam, betas=(0.5, 0.999), **settings),
+        schedule=schedule,
+        trains=(f"streams.{name}",),
+    )
+    predict = partial(stream_scores, name)
+    return [*stages, Stage(name=f"joint_{name}", updates=(update,), predict=predict, prepare=start, **common)]
+
+
+def _start_from_imagenet(path: str, stream: str, model: nn.Module, data: TrainingClips) -> None:
     assert isinstance(model, CRNet)
-    load_imagenet(model, path)
+    load_imagenet(model, path, (stream,))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from thinslice.layers.blocks import initialise_he
+from thinslice.layers.named_seeds import seeded_by_name
 from thinslice.layers.resnet import ResNet
 
 MODALITIES: Final = ("audio", "video", "text")
@@ -198,21 +199,27 @@ class CrossModal(nn.Module):
         super().__init__()
         self.modalities = tuple(networks)
         self.networks = nn.ModuleDict(networks)
-        self.heads = nn.ModuleDict({name: nn.Linear(hidden, num_outputs) for name in networks})
+        self.heads = nn.ModuleDict()
+        for name in networks:
+            with seeded_by_name(f"heads.{name}"):
+                self.heads[name] = nn.Linear(hidden, num_outputs)
+                initialise_he(self.heads[name])
         self.fusion: nn.ModuleDict | None = None
         self.siamese: Siamese | None = None
         self.fused: nn.ModuleDict | None = None
         count = len(networks)
         if count > 1:
-            self.fusion = _layer_and_head(count * hidden, fused, num_outputs)
+            with seeded_by_name("fusion"):
+                self.fusion = _layer_and_head(count * hidden, fused, num_outputs)
         if with_embeddings:
-            self.siamese = Siamese(hidden, *siamese)
-            self.fused = _layer_and_head(fused + count * siamese[1], fused, num_outputs)
+            with seeded_by_name("siamese"):
+                self.siamese = Siamese(hidden, *siamese)
+            with seeded_by_name("fused"):
+                self.fused = _layer_and_head(fused + count * siamese[1], fused, num_outputs)
         self.register_buffer("stand_in", torch.zeros(count, hidden))
         # Of the training labels: they define the Siamese network's classes.
         self.register_buffer("class_mean", torch.full((num_outputs,), 0.5))
         self.register_buffer("class_sd", torch.full((num_outputs,), 0.15))
-        initialise_he(self.heads)
 
     def hidden(
         self, egemaps: Tensor | None = None, frames: Tensor | None = None, words: Tensor | None = None

@@ -32,6 +32,7 @@ from thinslice.layers.metric_losses import (
     trait_classes,
     trait_wise_multi_similarity,
 )
+from thinslice.layers.named_seeds import seeded_by_name
 from thinslice.layers.resnet import LayoutName
 from thinslice.systems.cross_modal.figures import draw_figures
 from thinslice.systems.cross_modal.look import Augmentation, Look
@@ -313,7 +314,10 @@ def _build_model(modalities: tuple[str, ...], ours: bool, hyper: Hyperparameters
         "video": partial(VideoNetwork, hyper.layout, hyper.width, hyper.side, hyper.hidden),
         "text": partial(TextNetwork, hyper.vector_size, hyper.hidden),
     }
-    networks = {modality: makes[modality]() for modality in modalities}
+    networks = {}
+    for modality in modalities:
+        with seeded_by_name(f"networks.{modality}"):
+            networks[modality] = makes[modality]()
     num_outputs = len(chosen_targets(hyper.targets, TRAITS))
     model = CrossModal(networks, ours, hyper.hidden, hyper.fused, (hyper.neurons, hyper.embedding), num_outputs)
     fusing = [both["head"] for both in (model.fusion, model.fused) if both is not None]
@@ -440,6 +444,8 @@ def _alone(modality: str, hyper: Hyperparameters) -> Stage:
         batch_size=batch,
         epochs=epochs,
         patience=hyper.patience if modality == "audio" or hyper.stops_early == "all" else None,
+        parts=parts,
+        features=(INPUTS[modality],),
         sample=_look((INPUTS[modality],), hyper),
         predict=partial(_predict_alone, modality),
         prepare=set_range if modality == "audio" else None,
@@ -449,6 +455,7 @@ def _alone(modality: str, hyper: Hyperparameters) -> Stage:
 def _fusion(hyper: Hyperparameters) -> Stage:
     return Stage(
         name="fusion",
+        parts=("networks", "stand_in", "fusion"),
         updates=(_update(_loss_fusion, ("fusion",), "fusion", hyper, hyper.late_epochs),),
         batch_size=hyper.late_batch,
         epochs=hyper.late_epochs,
@@ -469,6 +476,7 @@ def _siamese(hyper: Hyperparameters) -> Stage:
     )
     return Stage(
         name="siamese",
+        parts=("networks", "stand_in", "fusion", "siamese", "class_mean", "class_sd"),
         updates=(_update(partial(_loss_siamese, settings), ("siamese",), "siamese", hyper, hyper.late_epochs),),
         batch_size=hyper.late_batch,
         epochs=hyper.late_epochs,

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from thinslice.layers.blocks import ResidualStream, StreamShape, initialise_he
+from thinslice.layers.named_seeds import seeded_by_name
 
 SOUND: Final = StreamShape(1, 1, 49, 4, 9, 4, 9, 4)
 PICTURES: Final = StreamShape(2, 3, 7, 2, 3, 2, 3, 2)
@@ -67,7 +68,9 @@ class DeepImpression(nn.Module):
         self.pictures = ResidualStream(PICTURES, widths, CHAINER_EPS, round_up) if with_pictures else None
         self.num_features = widths[-1] * (with_sound + with_pictures)
         self.head = nn.Linear(self.num_features, num_outputs)
-        initialise_he(self)
+        for name, part in self.named_children():
+            with seeded_by_name(name):
+                initialise_he(part)
 
     def sound_features(self, waveform: Tensor) -> Tensor:
         """Return the pooled activations (batch, widths[-1]) of sound (batch, samples)."""
@@ -149,9 +152,11 @@ class RecurrentImpression(nn.Module):
     def __init__(self, network: DeepImpression, hidden: int = 512, dropout: float = 0.5) -> None:
         super().__init__()
         self.network = network
-        self.lstm = nn.LSTM(network.num_features, hidden, num_layers=2, batch_first=True, dropout=dropout)
+        with seeded_by_name("lstm"):
+            self.lstm = nn.LSTM(network.num_features, hidden, num_layers=2, batch_first=True, dropout=dropout)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden, network.head.out_features)
+        with seeded_by_name("linear"):
+            self.linear = nn.Linear(hidden, network.head.out_features)
 
     def features_per_second(self, waveform: Tensor, frames: Tensor, rate_hz: int = RATE_HZ) -> Tensor:
         """Return the features (seconds, features) of every whole second of one clip.

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from thinslice.layers.named_seeds import seeded_by_name
 from thinslice.systems.persemon.sphereface import (
     HEIGHT,
     NUM_FEATURES,
@@ -103,14 +104,20 @@ class PersEmoN(nn.Module):
         self.shrink = shrink
         self.consensus = consensus
         self.heads = heads = heads or Heads()
-        self.fem = SphereFace(widths, units, num_features, HEIGHT // shrink, WIDTH // shrink)
-        self.lstm = nn.LSTM(num_features, NUM_HIDDEN, batch_first=True) if consensus == "lstm" else None
-        self.pam = nn.Linear(num_features if self.lstm is None else NUM_HIDDEN, heads.num_targets)
-        self.eam = nn.Linear(num_features, len(EMOTIONS))
-        self.ram = nn.Sequential(
-            nn.Linear(len(EMOTIONS), heads.ram_units), nn.ReLU(), nn.Linear(heads.ram_units, heads.num_targets)
-        )
-        self.domain = nn.Linear(num_features, 2)
+        with seeded_by_name("fem"):
+            self.fem = SphereFace(widths, units, num_features, HEIGHT // shrink, WIDTH // shrink)
+        with seeded_by_name("lstm"):
+            self.lstm = nn.LSTM(num_features, NUM_HIDDEN, batch_first=True) if consensus == "lstm" else None
+        with seeded_by_name("pam"):
+            self.pam = nn.Linear(num_features if self.lstm is None else NUM_HIDDEN, heads.num_targets)
+        with seeded_by_name("eam"):
+            self.eam = nn.Linear(num_features, len(EMOTIONS))
+        with seeded_by_name("ram"):
+            self.ram = nn.Sequential(
+                nn.Linear(len(EMOTIONS), heads.ram_units), nn.ReLU(), nn.Linear(heads.ram_units, heads.num_targets)
+            )
+        with seeded_by_name("domain"):
+            self.domain = nn.Linear(num_features, 2)
         self.fusion = nn.Parameter(torch.tensor(PAPER_FUSION))
         if heads.caffe:
             self._initialise_as_caffe()
@@ -166,9 +173,11 @@ class PersEmoN(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear) and not name.startswith("fem"):
                 bound = (3 / module.in_features) ** 0.5
-                nn.init.uniform_(module.weight, -bound, bound)
+                with seeded_by_name(name):
+                    nn.init.uniform_(module.weight, -bound, bound)
                 nn.init.zeros_(module.bias)
-        nn.init.normal_(self.domain.weight, std=0.005)
+        with seeded_by_name("domain"):
+            nn.init.normal_(self.domain.weight, std=0.005)
 
     def _agree(self, values: Tensor) -> Tensor:
         """Return the consensus (batch, n) of values (batch, K, n)."""

@@ -342,7 +342,8 @@ def _stages(kind: Kind, num_parts: int, hyper: Hyperparameters) -> tuple[Stage, 
     trains += ["eam"] if kind.emotion else []
     trains += ["ram"] if kind.relationship else []
     settings: dict[str, Any] = {"optimiser": optimiser, "schedule": schedule, "per_step": True}
-    updates = [Update(name="networks", loss=partial(networks_loss, kind, hyper), trains=tuple(trains), **settings)]
+    learned = replace(kind, output="fused")  # Whose scores are the system's changes no loss.
+    updates = [Update(name="networks", loss=partial(networks_loss, learned, hyper), trains=tuple(trains), **settings)]
     if kind.coherence:
         updates.append(Update(name="classifier", loss=partial(classifier_loss, hyper), trains=("domain",), **settings))
     if hyper.caffe:
