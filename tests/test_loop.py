@@ -15,11 +15,13 @@ from filelock import FileLock
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
+from thinslice.cli.train import describe_scores, published_accuracy  # noqa: E402
 from thinslice.errors import UsageError  # noqa: E402
 from thinslice.evaluate.metrics import accuracy  # noqa: E402
 from thinslice.evaluate.predictions import read_predictions  # noqa: E402
 from thinslice.features.spec import FeatureSpec  # noqa: E402
 from thinslice.layers.losses import mean_absolute_error  # noqa: E402
+from thinslice.systems import build_recipe  # noqa: E402
 from thinslice.train.data import (  # noqa: E402
     ArrayReader,
     Batches,
@@ -30,9 +32,11 @@ from thinslice.train.data import (  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
 from thinslice.train.recipe import Companion, FitStage, Update  # noqa: E402
+from thinslice.train.run_stage import _Bar  # noqa: E402
 from thinslice.train.settings import LoopSettings  # noqa: E402
 from thinslice.train.stage import TrainingError, build_optimiser, freeze, load_weights  # noqa: E402
 from thinslice.train.system import build_seeded, weights_of  # noqa: E402
+from thinslice.traits import TRAITS  # noqa: E402
 from toy_recipe import Toy, adam, mae_loss, toy_clips, toy_data, toy_recipe, toy_stage  # noqa: E402
 
 SETTINGS = LoopSettings(device="cpu", tensorboard=False)
@@ -472,6 +476,37 @@ class TestStages:
         assert curve(first) == curve(second)
         other = train(toy_recipe(), toy_data(), tmp_path / "other", LoopSettings(device="cpu", seed=1)).path
         assert curve(first) != curve(other)
+
+
+class TestShown:
+    def test_bar_names_stage_and_epoch_from_one(self) -> None:
+        assert _Bar(toy_stage("first"))._get_train_description(0) == "first: epoch 1 of 5"
+        assert _Bar(toy_stage("first", epochs=None, steps=9))._get_train_description(2) == "first: epoch 3"
+
+    def test_training_prints_five_traits_beside_published_five(self) -> None:
+        accuracies = {f"accuracy_{trait}": 0.9 for trait in TRAITS} | {"accuracy_interview": 0.6}
+        scores = {"accuracy": 0.85, **accuracies, **{name.replace("accuracy", "r2"): 0.5 for name in accuracies}}
+        assert describe_scores(scores) == "accuracy 0.9000, R² 0.500 (average of the five traits); interview 0.6000"
+        assert describe_scores({**scores, "r2_openness": None}).startswith("accuracy 0.9000, R² – (")
+        assert describe_scores({"accuracy_warmth": 0.8, "r2_warmth": 0.1}) == "accuracy 0.8000, R² 0.100"
+        assert published_accuracy(build_recipe("cr_net", "all")).startswith("0.9188 on FI-V2 test (")
+        assert published_accuracy(build_recipe("cr_net", "small_all")) == ""
+
+    def test_checkpoints_are_the_weights_of_their_epochs(self, tmp_path: Path) -> None:
+        stage = toy_stage(epochs=4, checkpoints={"half": 2})
+        run = train(toy_recipe(stage), toy_data(), tmp_path / "four", SETTINGS)
+        two = train(toy_recipe(toy_stage(epochs=2)), toy_data(), tmp_path / "two", SETTINGS)
+        ours = torch.load(run.stage("all") / "half.pt", weights_only=True)
+        theirs = torch.load(two.stage("all") / "last.pt", weights_only=True)
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+        with pytest.raises(UsageError, match="name a checkpoint otherwise"):
+            toy_stage(checkpoints={"last": 2})
+
+    def test_scoring_can_be_seldom(self, tmp_path: Path) -> None:
+        run = train(toy_recipe(toy_stage(epochs=5, validate_every=2)), toy_data(), tmp_path / "run", SETTINGS)
+        rows = read_rows(run.path / "history.csv")
+        assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5"]
+        assert [bool(row.get("accuracy")) for row in rows] == [False, True, False, True, True]
 
 
 class TestCollate:

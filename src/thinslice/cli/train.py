@@ -2,13 +2,17 @@
 
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from thinslice.cli.sizes import build_changed, set_option
 from thinslice.cli.workers import workers_option
+
+if TYPE_CHECKING:
+    from thinslice.train.recipe import Recipe
 
 _PATH = click.Path(path_type=Path)
 
@@ -40,6 +44,7 @@ Examples:
     metavar="NAME=MANIFEST",
     help="A companion data set of the recipe; repeatable.",
 )
+@click.option("--shared-stages", type=_PATH, metavar="DIR", help="Take finished stages from DIR, and keep them there.")
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN; without one there, begin.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
@@ -61,6 +66,7 @@ def train(
     changes: tuple[str, ...],
     targets: str | None,
     companion: tuple[str, ...],
+    shared_stages: Path | None,
     resume: bool,
     device: str,
     batch_size_per_device: int | None,
@@ -110,10 +116,11 @@ def train(
         precision=precision,
         resume=resume,
         progress=sys.stderr.isatty(),
+        shared_stages=None if shared_stages is None else str(shared_stages),
     )
     folder = run(recipe, run_data, out, settings)
     if is_first:
-        _print_scores(folder.path)
+        _print_scores(folder.path, recipe)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -129,10 +136,50 @@ def parse_companions(given: tuple[str, ...]) -> dict[str, Path]:
     return found
 
 
-def _print_scores(folder: Path) -> None:
+def _print_scores(folder: Path, recipe: "Recipe") -> None:
+    import msgspec
+
     from thinslice.train.run import RunFolder
 
-    for split, scores in RunFolder(folder).load_scores().items():
-        r2 = "–" if scores.r2 is None else f"{scores.r2:.3f}"
-        click.echo(f"{split}: accuracy {scores.accuracy:.4f}, R² {r2} ({scores.num_clips:,} clips)")
+    run = RunFolder(folder)
+    document = run.load()
+    scored = msgspec.json.decode((folder / "scores.json").read_bytes())["splits"]
+    for split, scores in run.load_scores().items():
+        click.echo(f"{split}: {describe_scores(scored[split])} ({scores.num_clips:,} clips)")
+    published = published_accuracy(recipe)
+    if published and not document.max_steps and not document.data.origin.get("synthetic"):
+        click.echo(f"published, average of the five traits: {published}", err=True)
     click.echo(f"{folder}: next, thinslice export {folder} --out BUNDLE", err=True)
+
+
+def describe_scores(scores: Mapping[str, Any]) -> str:
+    """Return a split's accuracy and R², averaged over what papers average over: the five traits where all are there.
+
+    Args:
+        scores: as in scores.json, with "accuracy_TARGET" and "r2_TARGET" of each target.
+    """
+    from thinslice.targets import averaged
+
+    targets = [name.removeprefix("accuracy_") for name in scores if name.startswith("accuracy_")]
+    shown = averaged(targets)
+    means = {}
+    for metric in ("accuracy", "r2"):
+        values = [scores.get(f"{metric}_{target}") for target in shown]
+        means[metric] = None if None in values else sum(values) / len(values)
+    accuracy = "–" if means["accuracy"] is None else f"{means['accuracy']:.4f}"
+    r2 = "–" if means["r2"] is None else f"{means['r2']:.3f}"
+    of = "five traits" if len(shown) == 5 else ", ".join(shown)
+    text = f"accuracy {accuracy}, R² {r2} (average of the {of})" if len(shown) > 1 else f"accuracy {accuracy}, R² {r2}"
+    beside = [target for target in targets if target not in shown]
+    return text + "".join(f"; {target} {scores[f'accuracy_{target}']:.4f}" for target in beside)
+
+
+def published_accuracy(recipe: "Recipe") -> str:
+    """Return the published average accuracies of a variant, with their sources; "" where there is none."""
+    names = {row[recipe.variant] for row in recipe.tables.values() if recipe.variant in row}
+    found = dict.fromkeys(
+        f"{round(figure.value, 4):g} on {figure.dataset} {figure.split} ({figure.source})"
+        for figure in recipe.published
+        if figure.variant in names and (figure.metric, figure.target) == ("accuracy", "average")
+    )
+    return "; ".join(found)

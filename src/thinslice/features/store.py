@@ -339,6 +339,10 @@ class StoreReader:
         """Return the shape of a clip's feature, without reading it; raises as `FeatureStore.about`."""
         return self.store.shape(self.origins[clip][feature], self.features[feature])
 
+    def only(self, features: Iterable[str]) -> "StoreReader":
+        """Return a reader of some of the features; it raises KeyError for others."""
+        return StoreReader(self.store.root, {name: self.features[name] for name in features}, self.origins)
+
     def missing(self) -> list[tuple[str, str]]:
         """Return (clip, feature) of all that is not in the store."""
         return [

@@ -43,6 +43,14 @@ class WithColumns:
         columns = json.dumps({clip: dict(cells) for clip, cells in self.columns.items()}, sort_keys=True)
         return hashlib.sha256(f"{self.features.digest()}\n{columns}".encode()).hexdigest()
 
+    def only(self, features: Sequence[str]) -> FeatureReader:
+        """Return a reader of some of the features and columns."""
+        names = [name.removeprefix(PREFIX) for name in features if name.startswith(PREFIX)]
+        stored = self.features.only([name for name in features if not name.startswith(PREFIX)])
+        if not names:
+            return stored
+        return WithColumns(stored, {clip: {name: own[name] for name in names} for clip, own in self.columns.items()})
+
 
 def with_columns(features: FeatureReader, table: Manifest, names: Sequence[str]) -> FeatureReader:
     """Return a reader of features that reads columns of a manifest too, empty where it has no such column."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from thinslice.train.data import RunData
+from thinslice.train.data import ClipData, RunData
 from thinslice.train.processes import Processes
-from thinslice.train.recipe import Recipe
+from thinslice.train.recipe import Recipe, Stage
 from thinslice.train.run import RunFolder
 from thinslice.train.settings import LoopSettings
 
@@ -23,6 +23,11 @@ class RunContext:
     seed: int
     processes: Processes
     device: torch.device
+
+    def splits_of(self, stage: Stage) -> dict[str, ClipData]:
+        """Return the clips that a stage learns from and is validated on, with the features that it reads."""
+        names = (name for name in self.data.splits if name != "test")
+        return {name: self.data.splits[name].only(stage.features) for name in names}
 
     @property
     def sharing(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ epoch, the crop of a clip on seed, stage, epoch and clip.
 import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -36,6 +36,10 @@ class FeatureReader(Protocol):
         """Return what identifies the values of all features of all clips."""
         ...
 
+    def only(self, features: Sequence[str]) -> "FeatureReader":
+        """Return a reader of some of the features; it raises KeyError for others."""
+        ...
+
 
 @dataclass(frozen=True)
 class ArrayReader:
@@ -60,6 +64,10 @@ class ArrayReader:
                 sha.update(f"{clip}\n{name}\n{array.dtype.str}{array.shape}\n".encode())
                 sha.update(np.ascontiguousarray(array).tobytes())
         return sha.hexdigest()
+
+    def only(self, features: Sequence[str]) -> "ArrayReader":
+        """Return a reader of some of the features."""
+        return ArrayReader({clip: {name: own[name] for name in features} for clip, own in self.arrays.items()})
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,10 @@ class ClipData:
     def reader(self, index: int) -> ClipReader:
         """Return the features of one clip."""
         return StoredClip(self.clips[index], self.features)
+
+    def only(self, features: Sequence[str] | None) -> "ClipData":
+        """Return the clips with some of their features, all with None."""
+        return self if features is None else replace(self, features=self.features.only(features))
 
     def select(self, rows: Sequence[int] | np.ndarray) -> "ClipData":
         """Return some of the clips, in the order of the rows."""
@@ -246,7 +258,7 @@ class Batches(Sampler[Plan]):
         for step in range(self.num_steps):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
             parts = np.array_split(rows, num_parts)
-            others = {name: self._companion(name, step, num_parts) for name in self.companions}
+            others = {name: self._companion(name, step, [len(part) for part in parts]) for name in self.companions}
             for part in mine:
                 chosen = tuple(map(int, parts[part]))
                 yield Plan(
@@ -269,8 +281,12 @@ class Batches(Sampler[Plan]):
         drawn = shuffled[np.searchsorted(ends, np.arange(self.num_clips) + rng.random(), side="right")]
         return rng.permutation(drawn)
 
-    def _companion(self, name: str, step: int, num_parts: int) -> list[tuple[tuple[int, int], ...]]:
-        """Return the next entries of a companion, which goes through its own data over and over."""
+    def _companion(self, name: str, step: int, sizes: Sequence[int]) -> list[tuple[tuple[int, int], ...]]:
+        """Return the next entries of a companion, which goes through its own data over and over.
+
+        Each part of the clips has a share of the entries in proportion, so that a mean over all entries is the mean of
+        the parts' means, weighted as the clips' are; a part without clips has one entry, which does not count.
+        """
         size, count = self.companions[name]
         first = (self.epoch * self.num_steps + step) * count
         turns, places = np.divmod(np.arange(first, first + count), size)
@@ -279,7 +295,9 @@ class Batches(Sampler[Plan]):
             order = random_state(self.seed, self.stage, name, int(turn)).permutation(size)
             entries[turns == turn] = order[places[turns == turn]]
         pairs = np.stack([turns, entries], 1)
-        return [tuple((int(t), int(e)) for t, e in part) for part in np.array_split(pairs, num_parts)]
+        ends = np.round(np.cumsum(sizes) / sum(sizes) * count).astype(int)
+        parts = np.split(pairs, ends[:-1])
+        return [tuple((int(t), int(e)) for t, e in (part if len(part) else pairs[:1])) for part in parts]
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,7 @@ class StageEnd(Document, kw_only=True):
         steps: optimiser steps done.
         cut_short: whether a limit of steps ended it.
         accumulated: passes per optimiser step.
+        taken: whether another run trained it, see `thinslice.train.shared_stages`.
         progress: best score and epoch, and whether patience ended it.
     """
 
@@ -119,6 +120,7 @@ class StageEnd(Document, kw_only=True):
     steps: int
     cut_short: bool
     accumulated: int | None = None
+    taken: bool = False
     progress: dict[str, float | bool | None] = msgspec.field(default_factory=dict)
 
 

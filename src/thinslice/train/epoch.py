@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from thinslice.errors import UsageError
+from thinslice.train.background import BackgroundWriter
 from thinslice.train.context import RunContext
 from thinslice.train.data import Sampled
 from thinslice.train.history import History
 from thinslice.train.recipe import Predict, Stage
 from thinslice.train.scoring import apply_to_clips, headline_scores
-from thinslice.train.stage import StageModule, save_checkpoint, save_weights
+from thinslice.train.stage import StageModule
 from thinslice.train.system import as_scores
 
 
@@ -26,12 +27,14 @@ class EpochScorer:
         sources: Mapping[str, Sampled],
         predict: Predict,
         history: History | None,
+        writer: BackgroundWriter,
     ) -> None:
         self.context = context
         self.stage = stage
         self.validation = sources.get("validation")
         self.predict = predict
         self.history = history
+        self.writer = writer
         self.path = context.folder.stage(stage.name)
 
     def start(self, module: StageModule) -> None:
@@ -56,15 +59,20 @@ class EpochScorer:
         if self.validation is not None and (is_end or epoch % stage.validate_every == 0):
             row |= self._scores(module)
             self._note_best(module, row)
-        if module.global_rank == 0:
-            save_weights(module.model, self.path / "last.pt")
         if self.history is not None:
             self.history.add_epoch(row)
         waited = epoch - progress.get("best_epoch", epoch)
         progress["ended"] = stage.patience is not None and waited >= stage.patience
+        names = [name for name, last in stage.checkpoints.items() if epoch == last and is_whole]
+        for name in [*names, "last"] if is_end or progress["ended"] else names:
+            self._save_weights(module, name)
         if is_whole:
-            save_checkpoint(module, self.path / "last.ckpt")
+            module.trainer.save_checkpoint(self.path / "last.ckpt", weights_only=False)
         return bool(progress["ended"])
+
+    def _save_weights(self, module: StageModule, name: str) -> None:
+        if module.global_rank == 0:
+            self.writer.write_torch(dict(module.model.state_dict()), self.path / f"{name}.pt")
 
     def _note_best(self, module: StageModule, row: Mapping[str, Any]) -> None:
         monitor, progress = self.stage.monitor, module.progress
@@ -75,8 +83,7 @@ class EpochScorer:
         value = -row[monitor] if monitor.startswith("train_") else row[monitor]
         if "best" not in progress or value > progress["best"]:
             progress |= {"best": value, "best_epoch": row["epoch"]}
-            if module.global_rank == 0:
-                save_weights(module.model, self.path / "best.pt")
+            self._save_weights(module, "best")
 
     def _scores(self, module: StageModule) -> dict[str, float]:
         assert self.validation is not None

@@ -2,11 +2,17 @@
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 import torch
 
 from thinslice.errors import UsageError
 from thinslice.processes import end_with_parent
+
+LONGEST_WAIT: Final = timedelta(days=2)
+"""For which processes wait for each other: the first may fit trees for hours, or wait for a stage of another run. Where
+a process dies, torchrun ends the others at once."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class Processes:
             end_with_parent()
             if device.type == "cuda":
                 torch.cuda.set_device(device)
-            torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            torch.distributed.init_process_group(backend, timeout=LONGEST_WAIT)
 
 
 def find_device(name: str, processes: Processes) -> torch.device:
@@ -45,6 +52,15 @@ def find_device(name: str, processes: Processes) -> torch.device:
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", processes.local_rank)
+
+
+def from_first(value: bool) -> bool:
+    """Return the first process's value in all of them."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        values = [value]
+        torch.distributed.broadcast_object_list(values, src=0)
+        return values[0]
+    return value
 
 
 def wait_for_all() -> None:

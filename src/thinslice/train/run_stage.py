@@ -1,6 +1,5 @@
 """One stage of a run: its data, its trainer, and what it leaves in the run folder."""
 
-import math
 import shutil
 import signal
 import warnings
@@ -13,11 +12,14 @@ from typing import Any, Literal
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from torch import nn
 
+from thinslice.train.background import BackgroundWriter, CheckpointsBehind
 from thinslice.train.context import RunContext
 from thinslice.train.data import ArrayReader, Batches, Sampled, TrainingSet, build_loader
+from thinslice.train.division import Division, divide
 from thinslice.train.documents import StageEnd
 from thinslice.train.epoch import EpochScorer
 from thinslice.train.history import History
@@ -25,48 +27,80 @@ from thinslice.train.processes import wait_for_all
 from thinslice.train.recipe import Arrays, ClipReader, FitStage, Mode, Predict, Stage
 from thinslice.train.run import save_json
 from thinslice.train.scoring import apply_to_clips
+from thinslice.train.shared_stages import fill_in, shared_stage
 from thinslice.train.stage import StageModule, freeze, load_checkpoint, load_weights
 from thinslice.train.system import as_scores, weights_of
 
 
 def run_stage(context: RunContext, stage: Stage, model: nn.Module) -> nn.Module:
-    """Train one stage; return the model, on the CPU, with the weights that the stage keeps."""
-    recipe, settings, folder = context.recipe, context.settings, context.folder
-    path = folder.stage(stage.name)
+    """Train one stage, or take it from the stages that runs share; return the model with the weights that it keeps.
+
+    The model is on the CPU, before and after.
+    """
+    stage = fill_in(stage, context)
+    folder = context.folder
+    base = {name: value.clone() for name, value in model.state_dict().items()} if _shares(context) else {}
+    if not (folder.stage(stage.name) / "last.ckpt").is_file() and stage.prepare is not None:
+        stage.prepare(model, context.splits_of(stage)["train"])
+    with shared_stage(context, stage, model, base, partial(_open_history, context, stage, -1)) as is_taken:
+        if not is_taken:
+            model = _train_stage(context, stage, model)
+    wait_for_all()
+    load_weights(model, weights_of(folder, stage.name))
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return model
+
+
+def _shares(context: RunContext) -> bool:
+    return context.settings.shared_stages is not None and context.processes.rank == 0
+
+
+def _open_history(context: RunContext, stage: Stage, kept: int) -> History:
+    """Return the run's history, cut back to the stages before this one and its own rows up to a step (-1: none)."""
+    path = context.folder.stage(stage.name)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "done.json").unlink(missing_ok=True)
+    history = History(context.folder.path, context.settings.tensorboard)
+    names = [entry.name for entry in context.recipe.stages]
+    history.cut(names[: names.index(stage.name)], stage.name, kept)
+    return history
+
+
+def _train_stage(context: RunContext, stage: Stage, model: nn.Module) -> nn.Module:
+    """Train one stage whose network is prepared; return the model, on the CPU."""
+    settings, path = context.settings, context.folder.stage(stage.name)
     checkpoint = path / "last.ckpt"
     state: dict[str, Any] = {"num_epochs": 0, "steps_done": 0, "progress": {}}
     if checkpoint.is_file():
         state = load_checkpoint(checkpoint)
-    elif stage.prepare is not None:
-        stage.prepare(model, context.data.splits["train"])
     freeze(model, stage)
     history = None
     if context.processes.rank == 0:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "done.json").unlink(missing_ok=True)
-        history = History(folder.path, settings.tensorboard)
-        names = [entry.name for entry in recipe.stages]
-        kept = state["steps_done"] if checkpoint.is_file() else -1
-        history.cut(names[: names.index(stage.name)], stage.name, kept)
+        history = _open_history(context, stage, state["steps_done"] if checkpoint.is_file() else -1)
 
     sources, predict = _stage_sources(context, stage, model)
-    loader, accumulated = _stage_loader(context, stage, sources, state["num_epochs"])
+    division = divide(stage, model, context.processes, context.device, settings.batch_size_per_device)
+    loader = _stage_loader(context, stage, sources, state["num_epochs"], division)
     limits = [limit for limit in (stage.steps, settings.max_steps) if limit is not None]
-    scorer = EpochScorer(context, stage, sources, predict, history)
-    module = StageModule(
-        model,
-        stage,
-        seed=context.seed,
-        history=history,
-        max_steps=min(limits) if limits else None,
-        on_epoch=scorer.end_epoch,
-        on_start=scorer.start if stage.validate_start else None,
-    )
-    # A run that was killed after its last epoch's checkpoint has nothing left to train.
-    if not state["progress"].get("ended") and (module.max_steps is None or state["steps_done"] < module.max_steps):
-        _fit(_build_trainer(context, stage), module, loader, checkpoint if checkpoint.is_file() else None)
-    else:
-        module.steps_done, module.progress = state["steps_done"], state["progress"]
+    with BackgroundWriter() as writer:
+        scorer = EpochScorer(context, stage, sources, predict, history, writer)
+        module = StageModule(
+            model,
+            stage,
+            seed=context.seed,
+            history=history,
+            max_steps=min(limits) if limits else None,
+            on_epoch=scorer.end_epoch,
+            on_start=scorer.start if stage.validate_start else None,
+            division=division,
+        )
+        # A run that was killed after its last epoch's checkpoint has nothing left to train.
+        if not state["progress"].get("ended") and (module.max_steps is None or state["steps_done"] < module.max_steps):
+            trainer = _build_trainer(context, stage, division, writer)
+            _fit(trainer, module, loader, checkpoint if checkpoint.is_file() else None)
+        else:
+            module.steps_done, module.progress = state["steps_done"], state["progress"]
     if history is not None:
         history.close()
     model = module.model.cpu()
@@ -77,14 +111,10 @@ def run_stage(context: RunContext, stage: Stage, model: nn.Module) -> nn.Module:
             keep=keep,
             steps=module.steps_done,
             cut_short=cut_short,
-            accumulated=accumulated,
+            accumulated=division.num_passes,
             progress=dict(module.progress),
         )
         save_json(path / "done.json", end)
-    wait_for_all()
-    load_weights(model, weights_of(folder, stage.name))
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
     return model
 
 
@@ -106,10 +136,8 @@ def _fit(trainer: L.Trainer, module: StageModule, loader: Any, checkpoint: Path 
 def _stage_sources(context: RunContext, stage: Stage, model: nn.Module) -> tuple[dict[str, Sampled], Predict]:
     """Return each split's clips as the stage sees them, and how it predicts."""
     recipe = context.recipe
-    sample = stage.sample or recipe.sample
-    sources = {split: Sampled(clips, sample, recipe.ragged) for split, clips in context.data.splits.items()}
-    sources.pop("test", None)
-    predict = stage.predict or recipe.predict
+    sample, predict = stage.sample or recipe.sample, stage.predict or recipe.predict
+    sources = {split: Sampled(clips, sample, recipe.ragged) for split, clips in context.splits_of(stage).items()}
     if stage.precompute is None:
         return sources, predict
     model.to(context.device)
@@ -134,21 +162,19 @@ class _AllOf:
 
 
 def _stage_loader(
-    context: RunContext, stage: Stage, sources: Mapping[str, Sampled], epoch: int
-) -> tuple["torch.utils.data.DataLoader[Any]", int]:
-    """Return the loader of this process's passes, and how many make a step."""
-    recipe, settings, processes = context.recipe, context.settings, context.processes
-    per_process = math.ceil(stage.batch_size / processes.count)
-    accumulated = math.ceil(per_process / (settings.batch_size_per_device or per_process))
+    context: RunContext, stage: Stage, sources: Mapping[str, Sampled], epoch: int, division: Division
+) -> "torch.utils.data.DataLoader[Any]":
+    """Return the loader of this process's passes."""
+    recipe, settings = context.recipe, context.settings
     others = {name: context.data.companions[name] for name in stage.companions}
     batches = Batches(
         num_clips=len(sources["train"].data),
         batch_size=stage.batch_size,
         seed=context.seed,
         stage=stage.name,
-        rank=processes.rank,
-        num_processes=processes.count,
-        num_accumulated=accumulated,
+        rank=division.rank,
+        num_processes=division.num_shares,
+        num_accumulated=division.num_passes,
         drop_last=stage.drop_last,
         companions={name: (len(clips), recipe.companions[name].batch_size) for name, clips in others.items()},
         epoch=epoch,
@@ -160,8 +186,7 @@ def _stage_loader(
         seed=context.seed,
         stage=stage.name,
     )
-    loader = build_loader(dataset, batches, settings.num_readers, pin_memory=context.device.type == "cuda")
-    return loader, accumulated
+    return build_loader(dataset, batches, settings.num_readers, pin_memory=context.device.type == "cuda")
 
 
 def fit_stage(context: RunContext, stage: FitStage, model: nn.Module) -> None:
@@ -182,14 +207,27 @@ def fit_stage(context: RunContext, stage: FitStage, model: nn.Module) -> None:
     wait_for_all()
 
 
-def _build_trainer(context: RunContext, stage: Stage) -> L.Trainer:
+class _Bar(RichProgressBar):
+    """A progress bar that names the stage, and counts epochs from 1 as everything else does."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        of = "" if self._stage.epochs is None else f" of {self._stage.epochs}"
+        return f"{self._stage.name}: epoch {current_epoch + 1}{of}"
+
+
+def _build_trainer(context: RunContext, stage: Stage, division: Division, writer: BackgroundWriter) -> L.Trainer:
     processes = context.processes
     strategy: Strategy
     if processes.count > 1:
         # Several updates in turn, and losses on some of the outputs, leave parameters without a gradient.
-        strategy = DDPStrategy(find_unused_parameters=True)
+        strategy = DDPStrategy(find_unused_parameters=True, checkpoint_io=CheckpointsBehind(writer))
     else:
-        strategy = SingleDeviceStrategy(device=context.device)
+        strategy = SingleDeviceStrategy(device=context.device, checkpoint_io=CheckpointsBehind(writer))
+    shows = context.settings.progress and processes.rank == 0
     precision: Any = context.settings.precision
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
@@ -200,13 +238,14 @@ def _build_trainer(context: RunContext, stage: Stage) -> L.Trainer:
             strategy=strategy,
             precision=precision,
             max_epochs=-1 if stage.epochs is None else stage.epochs,
-            sync_batchnorm=context.device.type == "cuda" and processes.count > 1,
+            sync_batchnorm=context.device.type == "cuda" and division.num_shares > 1,
             use_distributed_sampler=False,
             limit_val_batches=0,
             num_sanity_val_steps=0,
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=context.settings.progress and processes.rank == 0,
+            enable_progress_bar=shows,
+            callbacks=[_Bar(stage)] if shows else [],
             default_root_dir=context.folder.path,
         )

@@ -21,6 +21,8 @@ class LoopSettings:
         resume: whether to go on with the run in the folder; without one there, it begins.
         progress: whether to show a progress bar.
         tensorboard: whether to write events.
+        shared_stages: folder of finished stages that runs share, see `thinslice.train.shared_stages`; None to share
+            none.
         score_splits: splits whose predictions are written at the end.
     """
 
@@ -33,4 +35,5 @@ class LoopSettings:
     resume: bool = False
     progress: bool = False
     tensorboard: bool = True
+    shared_stages: str | None = None
     score_splits: tuple[str, ...] = ("validation", "test")

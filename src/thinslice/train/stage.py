@@ -3,8 +3,8 @@
 import io
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from thinslice.errors import ThinsliceError, UsageError
-from thinslice.files import atomic_path, write_atomically
+from thinslice.files import write_atomically
 from thinslice.train.data import random_state
+from thinslice.train.division import WHOLE, Division
 from thinslice.train.history import History
 from thinslice.train.recipe import Batch, Stage, Update
 
@@ -85,6 +86,7 @@ class StageModule(L.LightningModule):
         seed: of dropout and other randomness in the network: the same in every step however it was reached.
         history: where losses go; None in processes that write nothing.
         max_steps: optimiser steps after which to stop; None for no limit.
+        division: how a step's clips are divided among processes and passes.
         on_start: called before the first step of a stage that does not go on from a checkpoint.
         on_epoch: called with (this module, epoch from 1, the epoch's means, whether the epoch is whole) after every
             epoch; returns whether to stop.
@@ -100,6 +102,7 @@ class StageModule(L.LightningModule):
         max_steps: int | None,
         on_epoch: Callable[["StageModule", int, dict[str, float], bool], bool],
         on_start: Callable[["StageModule"], None] | None = None,
+        division: Division = WHOLE,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # Several optimisers in turn, and weighted accumulation, need this.
@@ -109,6 +112,7 @@ class StageModule(L.LightningModule):
         self.max_steps = max_steps
         self.steps_done = 0
         self.progress: dict[str, float] = {}
+        self._division = division
         self._history = history
         self._on_epoch = on_epoch
         self._on_start = on_start
@@ -154,7 +158,8 @@ class StageModule(L.LightningModule):
             self._seed(index)
             if len(self.stage.updates) > 1:
                 self._let_train(index)
-            result = update.loss(self.model, batch)
+            with self._where_results_are_kept():
+                result = update.loss(self.model, batch)
             parts = result if isinstance(result, dict) else {"loss": result}
             self.manual_backward(parts["loss"] * batch["weight"])
             self._record(update.name, parts, batch["weight"])
@@ -210,8 +215,13 @@ class StageModule(L.LightningModule):
 
     def _seed(self, index: int) -> None:
         # Dropout of a step depends on which step it is, not on what was computed before: a resumed run draws the same.
-        path = (self.stage.name, "step", self.steps_done, self.global_rank, self._part, index)
+        path = (self.stage.name, "step", self.steps_done, self._division.rank, self._part, index)
         torch.manual_seed(int(random_state(self.seed, *path).integers(2**63)))
+
+    def _where_results_are_kept(self) -> AbstractContextManager[object]:
+        """Keep what the backward pass needs in main memory, where a batch must go through at once and may not fit."""
+        on_gpu = self.device.type == "cuda"
+        return torch.autograd.graph.save_on_cpu(pin_memory=on_gpu) if self._division.spares_memory else nullcontext()
 
     def _let_train(self, index: int | None) -> None:
         chosen = None if index is None else {id(parameter) for parameter in self._trained[index]}
@@ -268,21 +278,15 @@ class StageModule(L.LightningModule):
         self._pending, self._rates = [], []
 
 
-def save_checkpoint(module: StageModule, path: Path) -> None:
-    """Write all that the stage needs to go on; the old file stays whole until the new one is.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    # All processes take part, the first one writes.
-    with atomic_path(path) if module.global_rank == 0 else nullcontext(path) as part:
-        module.trainer.save_checkpoint(part, weights_only=False)
-
-
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write a network's parameters and buffers, nothing else; OutputError where that cannot be."""
+    save_state(model.state_dict(), path)
+
+
+def save_state(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors by their names, nothing else; OutputError where that cannot be."""
     buffer = io.BytesIO()
-    torch.save({name: value.detach().cpu() for name, value in model.state_dict().items()}, buffer)
+    torch.save({name: value.detach().cpu() for name, value in state.items()}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
