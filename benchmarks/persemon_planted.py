@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thinslice.cli.table import measure, scores_in_order
+from thinslice.cli.table_rows import measure, scores_in_order
 from thinslice.data.manifest import SPLITS, Manifest, load_manifest
 from thinslice.data.planted.emotion import planted_emotion
 from thinslice.evaluate.metrics import score

@@ -1,7 +1,9 @@
 """``thinslice table``: a table's variants are run once and shown beside the published figures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +13,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 pytest.importorskip("sklearn")
 
+import thinslice.systems  # noqa: E402
 from media_files import voice_like, write_media  # noqa: E402
 from thinslice.cli import COMMANDS  # noqa: E402
-from thinslice.cli.table import compare, measure, show, table  # noqa: E402
+from thinslice.cli.table import table  # noqa: E402
+from thinslice.cli.table_rows import average_seeds, compare, measure, show  # noqa: E402
 from thinslice.errors import UsageError  # noqa: E402
-from thinslice.systems import build_recipe  # noqa: E402
+from thinslice.evaluate.panel import Resampling, compare_rows  # noqa: E402
+from thinslice.systems import build_recipe, find_builder  # noqa: E402
 from thinslice.traits import TARGETS, TRAITS  # noqa: E402
 
 
@@ -75,8 +80,13 @@ def test_scores_by_hand() -> None:
     predicted = np.array([[0.2, 0.5], [0.5, 0.6], [0.6, 0.5]])
     training = np.array([[0.3, 0.4], [0.7, 0.6]])  # Extremes: below 0.3, from 0.7; below 0.4, from 0.6.
     found = measure(labels, predicted, training, ("openness", "extraversion"))
-    assert found["accuracy"] == {"openness": pytest.approx(1 - 0.4 / 3), "extraversion": pytest.approx(0.95)}
-    assert found["mse"] == {"openness": pytest.approx(0.1 / 3), "extraversion": pytest.approx(0.005)}
+    accuracies, errors = (1 - 0.4 / 3, 0.95), (0.1 / 3, 0.005)
+    for metric, (openness, extraversion) in (("accuracy", accuracies), ("mse", errors)):
+        assert found[metric] == {
+            "openness": pytest.approx(openness),
+            "extraversion": pytest.approx(extraversion),
+            "average": pytest.approx((openness + extraversion) / 2),
+        }
     assert found["accuracy_low_extreme"] == {"openness": pytest.approx(0.9)}
     assert found["accuracy_high_extreme"] == {"openness": pytest.approx(0.7)}
     every = measure(np.tile(labels[:, :1], 5), np.tile(predicted[:, :1], 5), np.tile(training[:, :1], 5), TRAITS)
@@ -108,13 +118,16 @@ def test_wrong_names_are_said(manifest: Path, tmp_path: Path) -> None:
         (["cr_net", "9"], "cr_net has no table 9; there are 1, 3, 4, 5, 6, 7"),
         (["cr_net", "3", "--only", "nose"], "table 3 has no variant nose"),
         (["nobody", "3"], "no recipe 'nobody'"),
+        (["cr_net"], "which table of cr_net? There are 1, 3, 4, 5, 6, 7, readings, all"),
+        (["cr_net", "all", "--only", "face"], "--only is for one table"),
+        (["all", "--set", "epochs=2"], "table all runs every system"),
     ):
         assert message in str(CliRunner().invoke(table, [*arguments, *places]).exception)
 
 
 def test_a_recipe_without_tables_is_said(manifest: Path, tmp_path: Path) -> None:
-    command = ["deep_impression", "1", "--data", str(manifest), "--out", str(tmp_path / "runs")]
-    with pytest.raises(UsageError, match="deep_impression has no tables to run"):
+    command = ["bimodal", "1", "--data", str(manifest), "--out", str(tmp_path / "runs")]
+    with pytest.raises(UsageError, match="bimodal has no tables to run"):
         CliRunner().invoke(table, command, catch_exceptions=False)
 
 
@@ -122,3 +135,149 @@ def test_where_every_clip_fails_the_first_reason_is_said(manifest: Path, tmp_pat
     command = ["cr_net", "3", "--small", "--only", "scene", "--data", str(manifest), "--out", str(tmp_path / "runs")]
     with pytest.raises(UsageError, match=r"no clip has all its features: .*0\.mp4: .*failures\.csv"):
         CliRunner().invoke(table, command, catch_exceptions=False)
+
+
+OWN = """
+from dataclasses import asdict, dataclass
+from functools import partial
+import torch
+from thinslice.features.spec import FeatureSpec
+from thinslice.layers.losses import mean_absolute_error
+from thinslice.train.recipe import Recipe, Stage, Update
+from thinslice.traits import TRAITS
+
+class Network(torch.nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.body, self.head = torch.nn.Linear(26, width), torch.nn.Linear(width, 5)
+    def forward(self, voice):
+        return torch.sigmoid(self.head(torch.tanh(self.body(voice.float() / 100))))
+
+def sample(clip, mode, rng):
+    return {"voice": clip.read("voice")}
+
+def loss(model, batch):
+    return mean_absolute_error(model(**batch["inputs"]), batch["labels"])
+
+@dataclass(frozen=True)
+class Sizes:
+    width: int = 4
+    epochs: int = 4
+
+def recipe(variant="long", **sizes):
+    chosen = Sizes(**sizes)
+    name = variant.removeprefix("small_")
+    update = partial(Update, loss=loss, optimiser=partial(torch.optim.Adam, lr=1e-2))
+    common = {"batch_size": 4, "epochs": chosen.epochs, "keep": "last"}
+    stages = [Stage(name="body", updates=(update(),), checkpoints={"half": chosen.epochs // 2}, **common)]
+    if name == "twice":
+        stages.append(Stage(name="head", updates=(update(trains=("head",)),), **common))
+    return Recipe(name="own", arguments={"variant": variant, **asdict(chosen)}, hyperparameters=chosen,
+        variants=("long", "twice", "small_long", "small_twice"), paper="none",
+        inputs={"voice": "voice"}, outputs=TRAITS, features={"voice": FeatureSpec(extractor="voice_profile")},
+        sample=sample, build_model=partial(Network, chosen.width), stages=tuple(stages),
+        tables={"1": {"long": "Long", "long@half": "Half", "twice": "Twice"}, "2": {"twice": "Twice"}})
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / f"{tmp_path.name}.py"  # A module's name is taken once.
+    path.write_text(OWN)
+    return path
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(table, [*map(str, arguments), "--device", "cpu"], catch_exceptions=False)
+
+
+def test_rows_share_stages_and_have_paired_differences(manifest: Path, own: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    command = (own, "1", "--data", manifest, "--out", runs, "--seeds", 2, "--set", "width=3")
+    document = json.loads(run(*command, "--json").stdout)
+    assert document["seeds"] == [0, 1]
+    assert {path.name for path in runs.iterdir()} == {"long", "long.seed1", "twice", "twice.seed1", "shared_stages"}
+    assert len(list((runs / "shared_stages").glob("[!.]*"))) == 4  # Of each seed the body, and the second row's head.
+    assert json.loads((runs / "twice" / "stages" / "body" / "done.json").read_text())["taken"]
+    assert json.loads((runs / "long" / "run.json").read_text())["arguments"]["width"] == 3
+    first, half, twice = document["rows"]
+    assert "differences" not in first
+    scores = [
+        json.loads((runs / name / "scores.json").read_text())["splits"]["test"] for name in ("long", "long.seed1")
+    ]
+    both = [np.mean([entry[f"accuracy_{trait}"] for trait in TRAITS]) for entry in scores]
+    assert first["accuracy"]["measured"]["average"] == pytest.approx(np.mean(both), rel=1e-4)
+    assert first["spread"]["accuracy"]["average"] == pytest.approx(np.std(both, ddof=1), rel=1e-2)
+    for row in (half, twice):
+        found = row["differences"]["accuracy"]["average"]
+        expected = row["accuracy"]["measured"]["average"] - first["accuracy"]["measured"]["average"]
+        assert found["difference"] == pytest.approx(expected, abs=1e-6)
+        assert found["ci95"][0] <= found["difference"] <= found["ci95"][1]
+    assert half["differences"]["accuracy"]["average"]["difference"] != 0  # Other weights than the end's.
+    before = (runs / "long" / "steps.csv").read_bytes()
+    shown = run(*command).stdout
+    assert (runs / "long" / "steps.csv").read_bytes() == before
+    assert "mean and standard deviation of 2 seeds" in shown
+    assert "less long" in shown
+    assert "accuracy, spread" in shown
+
+
+def test_checkpoint_is_the_weights_of_its_epoch(manifest: Path, own: Path, tmp_path: Path) -> None:
+    """The row at half of four epochs is the end of a training that has two."""
+    rows = json.loads(
+        run(own, "1", "--only", "long@half", "--data", manifest, "--out", tmp_path / "a", "--json").stdout
+    )
+    ends = run(own, "1", "--only", "long", "--set", "epochs=2", "--data", manifest, "--out", tmp_path / "b", "--json")
+    (half,), (end,) = rows["rows"], json.loads(ends.stdout)["rows"]
+    assert half["accuracy"]["measured"] == end["accuracy"]["measured"]
+
+
+def test_all_tables_of_all_systems(manifest: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = find_builder(str(own))
+
+    def fail(variant: str = "long", **sizes: Any) -> Any:
+        needed = replace(build(variant=variant, **sizes), companions={"emotion": None})
+        stage = replace(needed.stages[0], companions=("emotion",))
+        return replace(needed, stages=(stage,))
+
+    monkeypatch.setattr(thinslice.systems, "RECIPES", {"mine": build, "lacking": fail})
+    result = run("all", "--data", manifest, "--out", tmp_path / "runs", "--max-steps", 1)
+    assert result.exit_code == 1
+    assert [line.split(":")[0] for line in result.stdout.splitlines() if ", table" in line] == [
+        "mine, table 1", "mine, table 1", "mine, table 2",
+    ]  # fmt: skip
+    assert "failed: lacking 1: own learns from emotion too: give --companion emotion=MANIFEST" in result.stderr
+    assert "2 of 4 tables could not be run" in result.stderr
+    assert {path.name for path in (tmp_path / "runs" / "mine").iterdir()} >= {"small_long", "small_twice"}
+
+
+def test_intervals_of_differences_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.uniform(0.2, 0.8, (40, 6))
+    near, far = labels + 0.01, labels + 0.05
+    speakers = [f"s{i // 4}" for i in range(40)]
+    found = compare_rows(labels, np.stack([near, far]), far[None], speakers, Resampling(200))["accuracy"]["openness"]
+    assert found.difference == pytest.approx(0.02)  # Means of 0.99 and 0.95, less 0.95.
+    assert found.ci95 == pytest.approx((0.02, 0.02))
+    same = compare_rows(labels, near[None], near[None], speakers, Resampling(200))["accuracy"]["average"]
+    assert (same.difference, same.p) == (0.0, 1.0)
+
+
+def test_scores_of_seeds_by_hand() -> None:
+    means, spread = average_seeds([{"accuracy": {"openness": 0.8}}, {"accuracy": {"openness": 0.9}}])
+    assert means == {"accuracy": {"openness": pytest.approx(0.85)}}
+    assert spread == {"accuracy": {"openness": pytest.approx(0.05 * 2**0.5)}}
+    assert average_seeds([{"accuracy": {"openness": 0.8}}])[1] == {}
+
+
+def test_deep_impressions_tables_are_the_papers() -> None:
+    recipe = build_recipe("deep_impression")
+    assert recipe.stages[0].checkpoints == {"third": 300, "two_thirds": 600}
+    rows = compare("deep_impression", recipe.tables["1"], {"dnn@third": {}, "dnn": {}}, recipe.table_splits["1"])
+    assert rows[0]["accuracy"]["published"]["openness"] == 0.905451
+    assert rows[1]["accuracy"]["published"]["openness"] == 0.911983  # On validation, not on test.
+    test = compare("deep_impression", recipe.tables["2"], {"dnn": {}})
+    assert test[0]["accuracy"]["published"]["openness"] == 0.91108539
+    for rows in recipe.tables.values():
+        for row in rows:
+            assert f"small_{row.partition('@')[0]}" in recipe.variants

@@ -10,7 +10,7 @@ import numpy as np
 
 from thinslice.evaluate import bootstrap, metrics
 from thinslice.evaluate.card import Difference, Differences, Ends, Interval, Panel, Values
-from thinslice.evaluate.metrics import DIFFERENCE, METRICS, Floats, metrics_in
+from thinslice.evaluate.metrics import DIFFERENCE, HEADLINE, METRICS, Floats, metrics_in
 from thinslice.targets import averaged
 from thinslice.traits import TARGETS
 
@@ -94,6 +94,39 @@ def score_systems(
                 for metric in metrics_in(DIFFERENCE)
             }
     return panels, differences
+
+
+def compare_rows(
+    labels: Floats,
+    ours: Floats,
+    theirs: Floats,
+    speakers: Sequence[str],
+    resampling: Resampling,
+    targets: Sequence[str] = TARGETS,
+) -> Differences:
+    """Return how far one row of a table is ahead of another, each the mean of several seeds, paired.
+
+    Args:
+        labels: (n, k), NaN where unknown.
+        ours: (seeds, n, k), NaN where a seed's run says nothing.
+        theirs: (seeds, n, k), likewise; as many seeds or not.
+        speakers: of each clip.
+        resampling: how intervals are made: over speakers. How far seeds differ is not in them.
+        targets: names of the k columns.
+    """
+    index, num_speakers = bootstrap.speaker_index(speakers)
+    summands = np.stack([metrics.clip_sums(labels, scores) for scores in (*ours, *theirs)], axis=1)
+    sums = bootstrap.group_sums(summands, index, num_speakers)
+    draws = bootstrap.draw(sums, resampling.num_resamples, resampling.seed)
+
+    def mean(metric: str, places: slice) -> bootstrap.Draws:
+        return draws[metric].of(places).map(lambda values: values.mean(axis=-2))
+
+    first, second = slice(len(ours)), slice(len(ours), None)
+    return {
+        metric: _differences(mean(metric, first).minus(mean(metric, second)), targets)
+        for metric in metrics_in(HEADLINE)
+    }
 
 
 def with_average(values: Floats, targets: Sequence[str] = TARGETS) -> Floats:

@@ -29,14 +29,26 @@ from thinslice.train.recipe import (
     Mode,
     Recipe,
     Stage,
+    Tables,
     TrainingClips,
     Update,
     set_hyperparameters,
 )
 from thinslice.traits import TRAITS
 
-VARIANTS: Final = ("dnn", "5xdnn", "dnn_rnn", "sound", "pictures", "small", "small_sound", "small_pictures")
-"""The challenge model, the two models of section 4, ablations, and these at a size for CPUs; the last five are ours."""
+KINDS: Final = ("dnn", "5xdnn", "dnn_rnn", "sound", "pictures")
+VARIANTS: Final = (*KINDS, "small", *(f"small_{kind}" for kind in KINDS))
+"""The challenge model, the two models of section 4, two ablations, which are ours, and all of these at a size for CPUs;
+"small" is "small_dnn"."""
+
+TABLES: Final[Tables] = {
+    "1": {"dnn@third": "300 epochs", "dnn@two_thirds": "600 epochs", "dnn": "900 epochs"},
+    "2": {"dnn": "900 epochs"},
+    "3": {"dnn": "900 epochs", "5xdnn": "5xDNN", "dnn_rnn": "DNN+RNN"},
+}
+"""Table of the paper -> variant, at a checkpoint where that is not the end -> its name in published.csv."""
+
+TABLE_SPLITS: Final = {"1": "validation", "3": "validation"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +63,8 @@ class Hyperparameters:
         num_frames: frames kept of each clip.
         num_samples: length of the training crop of sound at 16 kHz, samples; in the paper the square of `crop`.
         validation_frames: frames looked at when validating after an epoch; the final scores look at all.
+        validate_every: epochs between two scorings of the validation clips, which choose nothing: with every epoch it
+            is four times the work of training.
         batch_size: clips per step.
         epochs: passes over the training clips; the rate is divided by 10 after every third of them.
         learning_rate: Adam's.
@@ -66,6 +80,7 @@ class Hyperparameters:
     num_frames: int = 375
     num_samples: int = 50176
     validation_frames: int = 25
+    validate_every: int = 100
     batch_size: int = 32
     epochs: int = 900
     learning_rate: float = 2e-4
@@ -81,6 +96,7 @@ SMALL: Final = Hyperparameters(
     num_frames=30,
     num_samples=16384,
     validation_frames=5,
+    validate_every=6,
     epochs=18,
     learning_rate=2e-3,
     head_scale=0.1,
@@ -142,6 +158,8 @@ def _build(variant: str, hyper: Hyperparameters) -> Recipe:
         arguments={"variant": variant, **asdict(hyper)},
         hyperparameters=hyper,
         variants=VARIANTS,
+        tables=TABLES,
+        table_splits=TABLE_SPLITS,
         paper=PAPER,
         inputs={name: labels[name] for name in used},
         outputs=outputs,
@@ -235,7 +253,17 @@ def _step_schedule(epochs: int) -> Any:
 def _stages(hyper: Hyperparameters) -> tuple[Stage, ...]:
     """Everything at once; the rate is divided by 10 after each third; the challenge model is the last epoch's."""
     update = Update(loss=mae_loss, optimiser=_adam(hyper.learning_rate), schedule=_step_schedule(hyper.epochs // 3))
-    return (Stage(name="network", updates=(update,), batch_size=hyper.batch_size, epochs=hyper.epochs, keep="last"),)
+    third = hyper.epochs // 3
+    stage = Stage(
+        name="network",
+        updates=(update,),
+        batch_size=hyper.batch_size,
+        epochs=hyper.epochs,
+        keep="last",
+        validate_every=hyper.validate_every,
+        checkpoints={"third": third, "two_thirds": 2 * third},
+    )
+    return (stage,)
 
 
 def _part_loss(part: str, model: nn.Module, batch: Batch) -> Tensor:
@@ -286,6 +314,7 @@ def _five_stages(hyper: Hyperparameters) -> tuple[Stage, ...]:
             batch_size=hyper.batch_size,
             epochs=max(third, 1),
             keep="last",
+            validate_every=hyper.validate_every,
             predict=partial(_part_predict, "shared"),
         ),
         Stage(
@@ -294,6 +323,7 @@ def _five_stages(hyper: Hyperparameters) -> tuple[Stage, ...]:
             batch_size=hyper.batch_size,
             epochs=max(hyper.epochs - third, 1),
             keep="last",
+            validate_every=hyper.validate_every,
             prepare=_copy_shared,
         ),
     )
@@ -344,6 +374,7 @@ def _recurrent_stages(hyper: Hyperparameters) -> tuple[Stage, ...]:
             batch_size=first.batch_size,
             epochs=first.epochs,
             keep="last",
+            validate_every=hyper.validate_every,
             predict=partial(_part_predict, "network"),
         ),
         Stage(
