@@ -5,9 +5,10 @@
     python benchmarks/bimodal.py score CLIPS_DIR ANNOTATIONS.pkl LSTM.net CNN.net [--out FILE.md]
     python benchmarks/bimodal.py alignment CLIPS_DIR ANNOTATIONS.pkl LSTM.net CNN.net [--out FILE.md]
     python benchmarks/bimodal.py deviations CLIPS_DIR ANNOTATIONS.pkl LSTM.net CNN.net [--out FILE.md]
+    python benchmarks/bimodal.py mirror CLIPS_DIR ANNOTATIONS.pkl LSTM.net CNN.net [--out FILE.md]
 
 `alignment` moves, scales and masks the aligned faces, to see how much hangs on it. `deviations` tells how the scores of
-the mean of both change when something is done otherwise.
+the mean of both change when something is done otherwise. `mirror` compares them with those of the mirrored faces.
 
 The clips are First Impressions training clips, which the networks were trained on: what `score` prints shows that
 they are fed as their authors fed them. It is no accuracy.
@@ -248,6 +249,28 @@ def deviations(clips: Path, annotations: Path, lstm: Path, cnn: Path, out: Path 
     _print(lines, out)
 
 
+def mirror(clips: Path, annotations: Path, lstm: Path, cnn: Path, out: Path | None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        model = OnnxModel(convert_bimodal(lstm, cnn, Path(folder) / "bimodal"))
+    labels = load_annotations(annotations)
+    paths = sorted(clips.glob("*.mp4"))
+    truth = np.array([[labels[trait][path.name] for trait in TRAITS] for path in paths])
+    rows = []
+    for path in paths:
+        source = Source(path)
+        sound = extract_short_term_audio(source, **SOUND_PARAMS)
+        pictures = extract_aligned_faces(source, **FACE_PARAMS)
+        sides = (pictures, np.ascontiguousarray(pictures[..., ::-1, :]))
+        rows.append([model.predict({"pictures": side, "sound": sound}) for side in sides])
+    own, mirrored = np.array(rows).transpose(1, 0, 2)
+    found = {"as they are": own, "mirrored": mirrored, "mean of both": (own + mirrored) / 2}
+    lines = ["| faces | mean change | largest | mean absolute error |", "|---|---|---|---|"]
+    for name, scores in found.items():
+        change = np.abs(scores - own)
+        lines.append(f"| {name} | {change.mean():.4f} | {change.max():.3f} | {np.abs(scores - truth).mean():.4f} |")
+    _print(lines, out)
+
+
 def _print(lines: list[str], out: Path | None) -> None:
     text = "\n".join(lines) + "\n"
     print(text)
@@ -274,7 +297,7 @@ def main() -> None:
     command.add_argument("annotations", type=Path)
     command = commands.add_parser("neutral")
     command.add_argument("clips", type=Path)
-    for measured in (score, alignment, deviations):
+    for measured in (score, alignment, deviations, mirror):
         command = commands.add_parser(measured.__name__)
         for name in ("clips", "annotations", "lstm", "cnn"):
             command.add_argument(name, type=Path)
@@ -285,7 +308,7 @@ def main() -> None:
     elif given.command == "neutral":
         write_neutral(given.clips)
     else:
-        run = {"score": score, "alignment": alignment, "deviations": deviations}[given.command]
+        run = {"score": score, "alignment": alignment, "deviations": deviations, "mirror": mirror}[given.command]
         run(given.clips, given.annotations, given.lstm, given.cnn, given.out)
 
 

@@ -355,6 +355,13 @@ class TestTrees:
         for row in features[:5]:
             np.testing.assert_allclose(session.run(None, {"features": row})[0], loaded.predict(row[None])[0], atol=1e-5)
 
+    def test_a_target_without_labels_is_said(self) -> None:
+        labels = np.full((4, 2), 0.5)
+        labels[:, 1] = np.nan
+        for kind in ("extra_trees", "svr"):
+            with pytest.raises(UsageError, match="no training clip is labelled with output 2 of 2"):
+                fit_estimator(kind, 1, 1, np.zeros((4, 4)), labels, 0)
+
     def test_damaged_file_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "trees.npz").write_bytes(b"PK nothing")
         with pytest.raises(UsageError, match=r"trees\.npz"):

@@ -336,7 +336,7 @@ def test_a_worker_scores_tells_its_stages_and_survives_what_a_clip_does(sound, t
         late = worker.score(Job(sound, "slow.wav", words, "voice-words"), stages.append)
         assert isinstance(late, Failed)
         assert "took longer" in late.error
-        assert worker._process is None  # ended, not left behind
+        assert worker._child is None  # ended, not left behind
     finally:
         worker.close()
 

@@ -96,25 +96,26 @@ def end_with_parent(forked_by: int | None = None) -> None:
     threading.Thread(target=watch, name="end_with_parent", daemon=True).start()
 
 
-class _Worker:
-    """A process, its pipe, and the job it has."""
+class Child:
+    """A process and a pipe to it; it leaves Ctrl-C to its parent and ends soon after it.
 
-    def __init__(self, prepare: Callable[[], Any]) -> None:
+    Spawned, not forked: the parent may hold threads that a fork would break.
+
+    Args:
+        target: what it runs, given its end of the pipe, then the arguments.
+        arguments: pickled.
+        daemon: whether the program may end without waiting for it; such a process starts none of its own.
+    """
+
+    def __init__(self, target: Callable[..., None], *arguments: Any, daemon: bool = False) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, prepare))
+        self.process = context.Process(target=_enter, args=(target, theirs, *arguments), daemon=daemon)
         self.process.start()
         theirs.close()
-        self.is_ready = False
-        self.index: int | None = None
 
-    def give(self, index: int, job: Any) -> None:
-        self.index = index
-        with suppress(OSError):  # It has died; whoever reads from it will see.
-            self.pipe.send(job)
-
-    def end(self, wait_s: float) -> str:
-        """Let an idle process go, kill a busy one; return how it ended."""
+    def end(self, wait_s: float = 0.0) -> str:
+        """Close the pipe, which lets an idle process go, and kill one that goes on; return how it ended."""
         self.pipe.close()
         self.process.join(wait_s)
         if self.process.is_alive():
@@ -127,6 +128,20 @@ class _Worker:
             return signal.Signals(-code).name
         except ValueError:
             return f"signal {-code}"
+
+
+class _Worker(Child):
+    """A process, its pipe, and the job it has."""
+
+    def __init__(self, prepare: Callable[[], Any]) -> None:
+        super().__init__(_serve, prepare)
+        self.is_ready = False
+        self.index: int | None = None
+
+    def give(self, index: int, job: Any) -> None:
+        self.index = index
+        with suppress(OSError):  # It has died; whoever reads from it will see.
+            self.pipe.send(job)
 
 
 def _run(prepare: Callable[[], Any], jobs: Sequence[tuple[int, Any]], workers: int) -> Iterator[tuple[Any, Any]]:
@@ -173,10 +188,14 @@ def _not_started(ended: str) -> UsageError:
     )
 
 
+def _enter(target: Callable[..., None], pipe: Connection, *arguments: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # It reaches the whole group; the parent handles it.
+    end_with_parent()
+    target(pipe, *arguments)
+
+
 def _serve(pipe: Connection, prepare: Callable[[], Callable[[Any], Any]]) -> None:
     """Do jobs until the parent closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
-    end_with_parent()
     try:
         work = prepare()
         pipe.send((_READY, None))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hostile import write_system
 from media_files import voice_like, write_media
 from thinslice.cli import COMMANDS, main
 
@@ -36,6 +37,7 @@ def call(monkeypatch: pytest.MonkeyPatch, encoding: str, *words: str) -> tuple[i
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
     monkeypatch.setattr(sys, "argv", ["thinslice", *words])
+    monkeypatch.setattr("thinslice.cli._supervise", lambda arguments: None)  # It would fork the tests themselves.
     code = 0
     try:
         main()
@@ -74,3 +76,92 @@ def test_every_command_s_help_comes_out(monkeypatch: pytest.MonkeyPatch) -> None
         code, out, err = call(monkeypatch, "cp932", command, "--help")
         assert code == 0, err
         assert "xample" in out, command
+
+
+ODD = "Zoë–日本 "
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of odd names with eight clips, labels, groups, predictions and ratings, and a system to train."""
+    folder = tmp_path_factory.mktemp("corpus") / "Ωmega – 本"
+    folder.mkdir()
+    rows, predictions, ratings = [], [], []
+    for number, split in enumerate(("train",) * 5 + ("test",) * 3):
+        name = f"{ODD}{number}.wav"
+        write_media(folder / name, [voice_like(1.5, 16_000, number)], rate_hz=16_000, audio_codec="pcm_s16le")
+        scores = ",".join(f"0.{(number * 7 + k) % 10}" for k in range(6))
+        gender = ("Männer", "женщины")[number % 2]
+        rows.append(f"{name},{name},{split},{ODD}{number // 2},{scores},{gender},so happy to be here")
+        predictions.append(f"{name},0.5,0.4,0.6,0.5,0.{number}")
+        ratings += [f"{name},{ODD}{rater},{1 + (number + rater) % 5}" for rater in range(3)]
+    tables = {
+        "m.csv": [f"clip,path,split,speaker,{TRAITS},interview,gender,transcript", *rows],
+        "p.csv": [f"clip,{TRAITS}", *predictions],
+        "ratings.csv": ["clip,rater,openness", *ratings],
+    }
+    for name, lines in tables.items():
+        (folder / name).write_text("\n".join([*lines, ""]), "utf-8")
+    write_system(folder / "voices.py")
+    return folder
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_what_is_computed_from_tables_comes_out(encoding: str, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(corpus)
+    out = f"{encoding} – 本"
+    groups = ("groups", f"{ODD}=p.csv", "--labels", "m.csv", "--resamples", "0", "--out", out)
+    calibrate = ("calibrate", "p.csv", "--labels", "m.csv", "--by", "gender", "--folds", "2", "--out", f"{out}.csv")
+    for words in (groups, calibrate, ("votes", "ratings.csv", "--out", f"{out} scores.csv"), ("assets",)):
+        code, text, err = call(monkeypatch, encoding, *words)
+        assert code == 0, err
+        assert text or err
+        code, text, err = call(monkeypatch, encoding, *words, "--json")
+        assert code == 0, err
+        assert json.loads(text)
+    for words in (
+        ("data", "resplit", "m.csv", "--out", f"{out} split.csv"),
+        ("data", "balance", "m.csv", "--by", "gender", "--out", f"{out} weights.csv"),
+    ):
+        code, _, err = call(monkeypatch, encoding, *words)
+        assert code == 0, err
+    code, _, err = call(monkeypatch, encoding, "import", "bimodal", "absent – 本.net", "absent – 日.net", "--out", out)
+    assert code == 2
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "encoding", ["gbk", *(pytest.param(e, marks=pytest.mark.slow) for e in ENCODINGS if e != "gbk")]
+)
+def test_what_is_trained_comes_out(encoding: str, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("lightning")
+    monkeypatch.chdir(corpus)
+    run, bundle = f"run {encoding} – 本", f"bundle {encoding} – 本"
+    name = f"{ODD}6.wav"
+    for words in (
+        ("extract", "m.csv", "--recipe", "voices.py", "--store", "features"),
+        ("train", "voices.py", "--data", "m.csv", "--out", run, "--device", "cpu", "--max-steps", "1"),
+        ("export", run, "--out", bundle, "--name", "voices"),
+        ("predict", name, "--bundle", bundle),
+        ("predict", name, "--bundle", bundle, "--json"),
+    ):
+        code, text, err = call(monkeypatch, encoding, *words)
+        assert code == 0, err
+        assert text or err
+    assert json.loads(text)[0]["clip"] == name
+    code, _, err = call(monkeypatch, encoding, "train", "voices.py", "--data", "m.csv", "--out", run)
+    assert code == 2
+    assert "--resume" in err
+
+
+def test_a_published_table_comes_out(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("lightning")
+    pytest.importorskip("sklearn")
+    monkeypatch.chdir(corpus)
+    words = ("table", "cr_net", "3", "--small", "--only", "audio", "--data", "m.csv", "--out", "runs – 本")
+    for encoding in ENCODINGS:  # The first runs it, the others print it.
+        code, text, err = call(monkeypatch, encoding, *words, "--device", "cpu", "--max-steps", "1")
+        assert code == 0, err
+        assert "published" in text

@@ -1,8 +1,6 @@
 """Processes that score clips: one clip each at a time, within a time limit, whatever the clip does to a decoder."""
 
-import multiprocessing
 import pickle
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +12,7 @@ from typing import Any
 
 from thinslice.bundle import Card
 from thinslice.errors import ThinsliceError
-from thinslice.processes import end_with_parent
+from thinslice.processes import Child
 from thinslice.types import Prediction
 
 START_S = 120.0
@@ -73,24 +71,18 @@ class Worker:
     def __init__(self, bundle: str, threads: int, limit_s: float) -> None:
         self._arguments = (bundle, threads)
         self._limit_s = limit_s
-        self._process: Any = None
-        self._pipe: Connection | None = None
+        self._child: Child | None = None
         self._lock = threading.Lock()
         self._closed = False
 
     def start(self) -> None:
         """Start the process and wait until it can score."""
         with self._lock:
-            if self._closed or (self._process is not None and self._process.is_alive()):
+            if self._closed or (self._child is not None and self._child.process.is_alive()):
                 return
-            # Spawned, not forked: the parent holds threads that a fork would break.
-            context = multiprocessing.get_context("spawn")
-            self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
-            self._process.start()
-            theirs.close()
-        if self._pipe.poll(START_S):
-            self._pipe.recv()
+            child = self._child = Child(_work, *self._arguments, daemon=True)
+        if child.pipe.poll(START_S):
+            child.pipe.recv()
 
     def score(self, job: Job, on_stage: Callable[[str], None]) -> Scored | Failed:
         """Score one clip; blocks until it is done, the limit is over or the process died.
@@ -101,11 +93,14 @@ class Worker:
         """
         try:
             self.start()
-            assert self._pipe is not None
-            self._pipe.send(job)
+            child = self._child
+            if child is None:
+                raise EOFError  # closed while it was asked
+            pipe = child.pipe
+            pipe.send(job)
             ends = time.monotonic() + self._limit_s
-            while self._pipe.poll(max(0.0, ends - time.monotonic())):
-                kind, value = self._pipe.recv()
+            while pipe.poll(max(0.0, ends - time.monotonic())):
+                kind, value = pipe.recv()
                 if kind == "stage":
                     on_stage(value)
                 else:
@@ -121,12 +116,10 @@ class Worker:
     def end(self) -> None:
         """End the process, at once."""
         with self._lock:
-            if self._process is not None:
-                self._process.kill()
-                self._process.join()
-                self._process = None
-            if self._pipe is not None:
-                self._pipe.close()
+            if self._child is not None:
+                self._child.process.kill()
+                self._child.end()
+                self._child = None
 
     def close(self) -> None:
         """End the process and start no other."""
@@ -136,8 +129,6 @@ class Worker:
 
 def _work(pipe: Connection, bundle: str, threads: int) -> None:
     """Run in the process: score what comes through the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends us itself.
-    end_with_parent()
     from thinslice.infer.predictor import Predictor
 
     predictors: dict[str, Predictor] = {}

@@ -221,6 +221,7 @@ def _card(networks: Sequence[BimodalWeights]) -> Card:
             "Predicts how strangers judge a person at first sight, not who the person is.",
             "Needs a face in a third of the frames looked at.",
             "Sensitive to the face's alignment: 4% in size, or 2 pixels of 112, change the scores by 0.02 on average.",
+            "A mirrored video, as front cameras save it, moves the scores by 0.05 on average, 0.2 at most.",
             "The sound moves the scores by 0.02 on average, the face by far more.",
         ),
         digests={network.architecture: network.sha256 for network in networks},

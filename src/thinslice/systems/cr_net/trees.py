@@ -165,6 +165,7 @@ def fit_estimator(
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
+        UsageError: a target without any label.
     """
     try:
         from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
@@ -172,6 +173,12 @@ def fit_estimator(
         raise MissingExtraError("fitting trees", "train") from None
 
     num_targets = labels.shape[1]
+    unknown = np.flatnonzero(np.isnan(labels).all(axis=0))
+    if len(unknown):
+        raise UsageError(
+            f"no training clip is labelled with output {int(unknown[0]) + 1} of {num_targets}, and trees need all; "
+            "fill its column of the manifest"
+        )
     length = features.shape[1] // num_targets
     parts = [features[:, k * length : (k + 1) * length].astype(np.float32) for k in range(num_targets)]
     if kind == "svr":
