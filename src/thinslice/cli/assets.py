@@ -41,7 +41,7 @@ def assets(context: click.Context, as_json: bool) -> None:
 @assets.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_(as_json: bool) -> None:
-    """Show each asset: what needs it, whether it is here and where, its size and licence.
+    """List assets: what needs them, where they are, size, licence.
 
     \b
     Example:
@@ -54,9 +54,10 @@ def list_(as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", type=click.Choice(list(ASSETS)))
 @click.option("--from", "folder", type=click.Path(path_type=Path), help="Folder with the files, under any names.")
 def get(names: tuple[str, ...], folder: Path | None) -> None:
-    """Get assets: from a folder, from another place on this machine, or from their official source.
+    """Get assets and check the SHA-256 of every file.
 
-    Every file's SHA-256 is checked. Trained networks of a system are also converted into bundles for predict.
+    They come from a folder, from another place on this machine, or from their official source. Trained networks of a
+    system are also converted into bundles for predict.
 
     \b
     Examples:
@@ -81,7 +82,9 @@ def get(names: tuple[str, ...], folder: Path | None) -> None:
 @assets.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", type=click.Choice(list(ASSETS)))
 def remove(names: tuple[str, ...]) -> None:
-    """Delete assets from the cache, and the bundles made from them. Other places are not touched.
+    """Delete assets from the cache, with the bundles made of them.
+
+    Other places are not touched.
 
     \b
     Example:
@@ -101,7 +104,9 @@ def remove(names: tuple[str, ...]) -> None:
 @assets.command()
 @click.option("--all", "bundles_too", is_flag=True, help="Also the bundles made from them.")
 def clear(bundles_too: bool) -> None:
-    """Delete all assets from the cache, and uploads left by a killed server. Bundles made from assets stay.
+    """Delete all assets from the cache.
+
+    Uploads left by a killed server go, too. Bundles made from assets stay.
 
     \b
     Examples:

@@ -29,7 +29,7 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def audit(manifest: Path, train_split: str, votes: Path | None, as_json: bool) -> None:
-    """Report what the splits of MANIFEST reveal before any model looks at a clip.
+    """Report what the splits of a dataset reveal without a model.
 
     It shows which speakers the splits share, how much of the labels a speaker explains, and what a lookup of speakers
     scores on each split.

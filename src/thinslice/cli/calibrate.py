@@ -46,7 +46,7 @@ def calibrate(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Shift and scale PREDICTIONS.csv so that each group's predictions fit its labels.
+    """Shift and scale predictions so that each group fits its labels.
 
     What is fitted for a group is shrunk toward what is fitted for everybody, the more the fewer speakers it has. The
     clips that are fitted on must not be those that the system was trained on. Without --fit, each clip is calibrated by

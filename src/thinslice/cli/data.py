@@ -50,7 +50,9 @@ class _DataGroup(Group):
 
 @click.group(cls=_DataGroup)
 def data() -> None:
-    """Make, check and divide manifests: the tables of clips and labels that everything else reads.
+    """Make, check and divide manifests.
+
+    A manifest is the table of clips and labels that everything else reads.
 
     \b
     Example:
@@ -85,10 +87,11 @@ Examples:
 def import_first_impressions_command(
     folder: Path, out: Path, labels: tuple[Path, ...], extract_to: Path | None, password: str | None, as_json: bool
 ) -> None:
-    """Make a manifest of the First Impressions download in DIR, V1 or V2, whole or in part, unpacked or not.
+    """Make a manifest of a First Impressions download.
 
-    Labels, transcripts and media are found by name anywhere below DIR, also in archives within archives. What
-    is missing is listed. Exits with 1 if something could not be read; the rest is still in the manifest.
+    DIR holds V1 or V2, whole or in part, unpacked or not. Labels, transcripts and media are found by name anywhere
+    below DIR, also in archives within archives. What is missing is listed. Exits with 1 if something could not be read;
+    the rest is still in the manifest.
     """
     from thinslice.data.first_impressions import import_first_impressions
 
@@ -134,10 +137,11 @@ def verify_command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Check files against the official checksums, labels against their ranges and grid, media against the decoder.
+    """Check the files, labels and media of a manifest.
 
-    Also: duplicate clips, speakers in more than one split. An interrupted run continues where it stopped; a file
-    is looked at again when its size or time has changed. Exits with 1 if a finding is an error. MANIFEST may also be a
+    Files are compared with the official checksums, labels with their ranges and grid, and media are decoded. Also
+    checked: duplicate clips, speakers in more than one split. An interrupted run continues where it stopped; a file is
+    looked at again when its size or time has changed. Exits with 1 if a finding is an error. MANIFEST may also be a
     table of votes or ratings.
     """
     from thinslice.assets.folders import cache_dir
@@ -219,10 +223,11 @@ def resplit_command(
     apply_split: Path | None,
     as_json: bool,
 ) -> None:
-    """Divide MANIFEST again so that no speaker is in two splits, with the label distributions kept alike.
+    """Divide a manifest so that no speaker is in two splits.
 
-    The same seed gives the same split on every machine. --save-split writes it without labels, so that others can
-    repeat your experiment with --apply-split; cite the file by the SHA-256 printed.
+    The splits' label distributions are kept similar. The same seed gives the same split on every machine. --save-split
+    writes it without labels, so that others can repeat your experiment with --apply-split; cite the file by the SHA-256
+    printed.
     """
     from thinslice.data import splits as splitting
     from thinslice.data.manifest import load_manifest, save_manifest

@@ -27,11 +27,12 @@ Examples:
 @click.option("--out", required=True, type=_PATH, metavar="TABLE.csv", help="The table to write.")
 @workers_option
 def attributes(manifest: Path, store: Path, out: Path, workers: int) -> None:
-    """Estimate the age, gender and emotion of every clip in MANIFEST that has media, and write them as a table.
+    """Estimate age, gender and emotion of every clip.
 
-    The emotion is the one of seven that the network finds likeliest; its probability is the confidence. They are the
-    features of the recipe audiovisual_attributes: what the store has already is not computed again. Estimates are what
-    a network perceives, not what a person is or feels. Exit code 1 if any clip fails; the others are written.
+    Clips without media are left out. The emotion is the one of seven that the network finds likeliest; its probability
+    is the confidence. They are the features of the recipe audiovisual_attributes: what the store has already is not
+    computed again. Estimates are what a network perceives, not what a person is or feels. Exit code 1 if any clip
+    fails; the others are written.
     """
     from thinslice.data.manifest import load_manifest
     from thinslice.data.table import format_table

@@ -24,7 +24,7 @@ Examples:
 @click.option("--split", default="train", show_default=True, metavar="NAME", help="The split whose clips get weights.")
 @click.option("--most", type=click.FloatRange(1.0), default=5.0, show_default=True, help="Largest weight of a clip.")
 def balance(manifest: Path, by: str, out: Path, split: str, most: float) -> None:
-    """Write MANIFEST with a column weight by which each group of training clips counts alike.
+    """Weigh training clips so that groups count alike.
 
     `thinslice train` draws a clip as often as its weight says, for every recipe; a FitStage (trees) takes each clip
     once. What balancing gains and costs on real labels is in docs/groups.md.

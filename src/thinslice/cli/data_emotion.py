@@ -43,10 +43,11 @@ def import_emotion(
     scale: str,
     as_json: bool,
 ) -> None:
-    """Make a manifest of pictures or clips with valence and arousal in [-1, 1], for systems that learn emotion too.
+    """Make a manifest of pictures or clips with emotions.
 
-    FORMAT is aff-wild (Aff-Wild and Aff-Wild2: videos with values per frame), afew-va (folders of frames with a JSON
-    file) or csv (a table). Exits with 1 if something could not be read; the rest is in the manifest all the same.
+    It has valence and arousal in [-1, 1], for systems that learn emotion too. FORMAT is aff-wild (Aff-Wild and
+    Aff-Wild2: videos with values per frame), afew-va (folders of frames with a JSON file) or csv (a table). Exits with
+    1 if something could not be read; the rest is still in the manifest.
     """
     from thinslice.data.emotion import import_afew_va, import_aff_wild, import_emotion_csv
     from thinslice.data.manifest import save_manifest

@@ -40,7 +40,7 @@ def import_folder_command(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Make a manifest of your own media below DIR and your own tables.
+    """Make a manifest of your own media and tables.
 
     A table has a column clip (or file_name, VideoName, stimulus, ...) and any of a manifest's columns, in any case; the
     traits may be O, C, E, A and N, or spelt as is usual. It may be separated by commas, semicolons or tabs, with

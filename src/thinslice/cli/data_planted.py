@@ -47,11 +47,12 @@ def planted(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Write drawn talking heads with speech-like sound and transcripts to DIR, in the layout of First Impressions.
+    """Draw talking heads whose labels have known causes.
 
-    Each trait has one known cause: mouth shape, background, head motion, voice, words. DIR/planted.json says which, and
-    how well the best predictor from each input can do. Such clips show what a system can learn from; they say nothing
-    about accuracy on people. An interrupted call continues where it stopped.
+    They have speech-like sound and transcripts, in the layout of First Impressions. Each trait has one known cause:
+    mouth shape, background, head motion, voice, words. DIR/planted.json says which, and how well the best predictor
+    from each input can do. Such clips show what a system can learn from; they say nothing about accuracy on people. An
+    interrupted call continues where it stopped.
     """
     from thinslice.data.planted.clip import Format
     from thinslice.data.planted.corpus import plant

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def doctor(as_json: bool) -> None:
-    """Say what is installed, what is missing for what, and how to get it; check that predict works.
+    """Report what is installed and what is missing; test predict.
 
-    It scores the first 2 s of the sample clip, opens no connection, and exits with 1 if something that predict needs
-    is broken. Missing optional parts are not a fault.
+    It says what each missing part is for and how to get it. It scores the first 2 s of the sample clip, opens no
+    connection, and exits with 1 if something that predict needs is broken. Missing optional parts are not a fault.
 
     \b
     Examples:

@@ -25,7 +25,9 @@ Examples:
 @click.option("--transcript", metavar="TEXT_OR_FILE", help="The words spoken, or a .txt, .srt or .vtt file of them.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the files.")
 def explain(clip: str, bundle: str, transcript: str | None, out: Path) -> None:
-    """Write what moved the scores of CLIP: explanation.json, report.html and the pictures the model looked at.
+    """Write what moved the scores of a clip.
+
+    OUT gets explanation.json, report.html and the pictures that the model looked at.
 
     Baseline and shares sum to each score. Shares of face, voice and words, of single words and of named voice cues, and
     heat maps of the face.

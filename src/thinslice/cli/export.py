@@ -22,10 +22,10 @@ Examples:
 )
 @click.option("--store", type=_PATH, metavar="DIR", help="Their feature store; else the run's.")
 def export(run: Path, out: Path, name: str | None, data: Path | None, store: Path | None) -> None:
-    """Make a bundle from the finished training in RUN. predict runs it without PyTorch.
+    """Make a bundle from a finished training run.
 
-    The network becomes an ONNX graph; its scores are compared with PyTorch's on clips, and nothing is written where
-    they differ by 0.0001 or more.
+    predict runs it without PyTorch. The network becomes an ONNX graph; its scores are compared with PyTorch's on clips,
+    and nothing is written where they differ by 0.0001 or more.
     """
     from thinslice.errors import MissingExtraError
 

@@ -57,10 +57,11 @@ def groups(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Print accuracy per trait by gender, age range and emotion for one or more systems or modalities.
+    """Print accuracy by gender, age range and emotion.
 
-    The form is that of the audiovisual_attributes slides, whose figures stand below. A column that is not there is left
-    out. Gender, age and angry is what annotators or an estimator perceived.
+    It is per trait, for one or more systems or modalities. The form is that of the audiovisual_attributes slides, whose
+    figures stand below. A column that is not there is left out. Gender, age and angry is what annotators or an
+    estimator perceived.
     """
     from thinslice.cli.labelled import read_labelled
     from thinslice.errors import ManifestError

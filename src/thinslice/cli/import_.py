@@ -24,7 +24,9 @@ class _ImportGroup(Group):
 
 @click.command("import", cls=_ImportGroup)
 def import_() -> None:
-    """Read another program's trained weights: into a bundle, or as what a training starts from.
+    """Read trained weights of other programs.
+
+    They become a bundle, or what a training starts from.
 
     \b
     Example:

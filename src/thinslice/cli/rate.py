@@ -41,9 +41,10 @@ def rate(
     port: int,
     allow_host: tuple[str, ...],
 ) -> None:
-    """Serve a page on which people compare or rate the clips of MANIFEST. Ctrl-C stops it; the same command continues.
+    """Serve a page on which people compare or rate clips.
 
-    Every answer is on the disk in OUT/answers.jsonl before the rater sees the next clips. --export works meanwhile.
+    Ctrl-C stops it; the same command continues. Every answer is on the disk in OUT/answers.jsonl before the rater sees
+    the next clips. --export works meanwhile.
     """
     from thinslice.data.manifest import load_manifest
     from thinslice.rate.answers import FILE

@@ -19,7 +19,7 @@ Examples:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def systems(names: tuple[str, ...], as_json: bool) -> None:
-    """List every recipe and every published system; with NAMEs, all figures of those.
+    """List recipes and published systems, or the figures of NAMEs.
 
     Published figures are as the papers print them, with the table they come from. Measured ones have the command that
     repeats them. No published figure separates seen from unseen speakers; `thinslice evaluate` does.

@@ -29,7 +29,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random halves.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def votes(votes: Path, out: Path, clips: Path | None, scale: str | None, seed: int, as_json: bool) -> None:
-    """Turn VOTES.csv into scores in [0, 1] with standard errors, and say how reliable they are.
+    """Turn votes or ratings into scores with standard errors.
+
+    Scores are in [0, 1]; how reliable they are is reported.
 
     Votes (columns left, right and, for each trait, left, right, tie or empty) give Bradley-Terry scores: the share of
     voters who would choose the clip over an average one. Ratings (columns clip, rater and numbers) give the mean of

@@ -27,9 +27,10 @@ Examples:
 def web(
     bundle: str, host: str, port: int, max_mb: int, workers: int, max_seconds: int, allow_host: tuple[str, ...]
 ) -> None:
-    """Serve a page that scores clips you drop or record, and a service (POST /api/predict). Ctrl-C stops it.
+    """Serve a page and a service that score clips.
 
-    Uploads are deleted once they are scored. There is no login: anybody who can reach the address can use it.
+    The page takes clips that you drop or record; the service is POST /api/predict. Ctrl-C stops it. Uploads are deleted
+    once they are scored. There is no login: anybody who can reach the address can use it.
     """
     try:
         from thinslice.web.app import ServerSettings, build_app
