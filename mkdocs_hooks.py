@@ -15,6 +15,15 @@ ROOT_PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.m
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
+def on_config(config: Any) -> Any:
+    """Put pages that the navigation does not name under "More", so that none is left out."""
+    listed = set(re.findall(r"[\w/-]+\.md", json.dumps(config.nav)))
+    found = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    if found - listed:
+        config.nav.append({"More": sorted(found - listed)})
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the commands' page, the notebooks and the pages from the repository's root."""
     made = {page: (ROOT / name).read_text("utf-8") for name, page in ROOT_PAGES.items()}

@@ -42,6 +42,19 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert dead == []
 
 
+def test_the_navigation_names_pages_that_are_there() -> None:
+    made = {
+        "cli",
+        "changelog",
+        "contributing",
+        "security",
+        *(f"tutorials/{path.stem}" for path in NOTEBOOKS.glob("*.ipynb")),
+    }
+    named = re.findall(r"^ +- (?:[^:]+: )?([\w/-]+)\.md$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M)
+    assert len(named) > 30
+    assert [page for page in named if page not in made and not (DOCS / f"{page}.md").is_file()] == []
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to run in, with a clip."""
