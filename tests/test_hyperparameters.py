@@ -135,6 +135,10 @@ def test_arguments_of_a_file_of_ones_own(tmp_path: Path) -> None:
     ]  # fmt: skip
     recipe = build_changed(str(path), None, ("width=8", "rate=0.5", "last=false"))
     assert recipe.arguments == {"variant": "voice", "width": 8, "rate": 0.5, "last": False}
+    shown = CliRunner().invoke(systems, [str(path), "--json"], catch_exceptions=False)
+    (entry,) = json.loads(shown.stdout)
+    assert [row["name"] for row in entry["hyperparameters"]] == ["width", "rate", "last"]
+    assert entry["hyperparameters"][0]["defaults"] == {"voice": 32}
     with pytest.raises(UsageError, match="no hyperparameter depth; there are width, rate, last"):
         build_changed(str(path), None, ("depth=8",))
 

@@ -21,12 +21,12 @@ Examples:
 def systems(names: tuple[str, ...], as_json: bool) -> None:
     """List recipes and published systems, or the figures of NAMEs.
 
-    Published figures are as the papers print them, with the table they come from. Measured ones have the command that
+    A NAME may be a file of yours. Published figures are as the papers print them, with the table they come from. Measured ones have the command that
     repeats them. No published figure separates seen from unseen speakers; `thinslice evaluate` does.
     """
     from thinslice.published.figures import list_systems
 
-    found = list_systems(_recipes())
+    found = list_systems(_recipes(own=[name for name in names if name.endswith(".py")]))
     if names:
         known = [entry["name"] for entry in found]
         unknown = [name for name in names if name not in known]
@@ -82,13 +82,17 @@ def _settable(name: str, recipe: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _recipes() -> dict[str, dict[str, Any]]:
-    """Return what each recipe says of itself; only its name where PyTorch, which recipes are made of, is absent."""
+def _recipes(own: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Return what each recipe says of itself; only its name where PyTorch, which recipes are made of, is absent.
+
+    Args:
+        own: files of the user's own systems, listed too.
+    """
     from thinslice.errors import MissingExtraError
     from thinslice.systems import RECIPES, build_recipe
 
     out: dict[str, dict[str, Any]] = {}
-    for name in RECIPES:
+    for name in (*RECIPES, *own):
         try:
             recipe = build_recipe(name)
         except (ImportError, MissingExtraError):
