@@ -21,8 +21,9 @@ Examples:
 def systems(names: tuple[str, ...], as_json: bool) -> None:
     """List recipes and published systems, or the figures of NAMEs.
 
-    A NAME may be a file of yours. Published figures are as the papers print them, with the table they come from. Measured ones have the command that
-    repeats them. No published figure separates seen from unseen speakers; `thinslice evaluate` does.
+    A NAME may be a file of yours. Published figures are as the papers print them, with the table they come from.
+    Measured ones have the command that repeats them. No published figure separates seen from unseen speakers;
+    `thinslice evaluate` does.
     """
     from thinslice.published.figures import list_systems
 
