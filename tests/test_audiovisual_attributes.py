@@ -34,6 +34,7 @@ from thinslice.systems.audiovisual_attributes import network as networks  # noqa
 from thinslice.systems.audiovisual_attributes.network import AudioNetwork, Fusion, VisualNetwork  # noqa: E402
 from thinslice.systems.audiovisual_attributes.recipe import (  # noqa: E402
     COLUMNS,
+    READINGS,
     ROWS,
     TABLES,
     VARIANTS,
@@ -113,7 +114,24 @@ def tiny_data(num_clips: int = 9) -> RunData:
 def test_the_table_has_the_slides_rows() -> None:
     published = {figure.variant for figure in load_published() if figure.system == "audiovisual_attributes"}
     assert set(TABLES["global"].values()) == published
-    assert set(TABLES["global"]) <= set(VARIANTS)
+    assert set(TABLES["global"]) | set(TABLES["readings"]) <= set(VARIANTS)
+
+
+def test_readings_change_one_thing_each() -> None:
+    usual = audiovisual_attributes().arguments
+    for name, reading in READINGS.items():
+        arguments = audiovisual_attributes(f"reading_{name}").arguments
+        changed = {key: value for key, value in arguments.items() if value != usual[key]}
+        assert changed == {**reading.changes, "variant": f"reading_{name}"}
+        assert audiovisual_attributes(f"small_reading_{name}").arguments["width"] == 8
+    prediction, labels = torch.full((2, 5), 0.5), torch.full((2, 5), 0.3)
+    stage = audiovisual_attributes("reading_squared").stages[2]
+    loss = stage.updates[0].loss  # type: ignore[union-attr]
+    model = torch.nn.Module()
+    model.fusion = lambda features: prediction  # type: ignore[assignment]
+    batch = {"inputs": {"features": torch.zeros(2, 3)}, "labels": labels}
+    model.get_submodule = lambda name: model.fusion  # type: ignore[method-assign, assignment, return-value]
+    assert float(loss(model, batch)) == pytest.approx(0.04)  # type: ignore[arg-type]
 
 
 class TestVggFace:

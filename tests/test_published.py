@@ -94,7 +94,8 @@ def test_recipes_come_first_and_fill_what_they_know() -> None:
     assert found[0]["is_recipe"]
     assert found[0]["paper"].startswith("Zhang")
     assert len(found[0]["published"]) == 49
-    expected = own | {"name": "mine", "is_recipe": True, "hyperparameters": [], "published": [], "measured": []}
+    expected = own | {"name": "mine", "is_recipe": True, "hyperparameters": [], "readings": {}}
+    expected |= {"published": [], "measured": []}
     assert found[1] == expected
     assert [entry["name"] for entry in found].count("persemon") == 1
 

@@ -42,7 +42,17 @@ def systems(names: tuple[str, ...], as_json: bool) -> None:
     if not names:
         print_tables([_overview(found)])
     for entry in found if names else ():
-        print_tables([*_figures(entry), *_hyperparameters(entry)])
+        print_tables([*_figures(entry), *_readings(entry), *_hyperparameters(entry)])
+
+
+def _readings(entry: Mapping[str, Any]) -> list[Any]:
+    """Return the table of readings of what the paper leaves open, where the entry is a recipe that has some."""
+    from thinslice.evaluate.tables import Table
+
+    if not entry["readings"]:
+        return []
+    note = f"`thinslice table {entry['name']} readings` trains them and prints how far each moves the scores."
+    return [Table(f"{entry['name']}: readings", ("variant", "reading"), tuple(entry["readings"].items()), note, "ll")]
 
 
 def _hyperparameters(entry: Mapping[str, Any]) -> list[Any]:
@@ -91,6 +101,7 @@ def _recipes(own: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """
     from thinslice.errors import MissingExtraError
     from thinslice.systems import RECIPES, build_recipe
+    from thinslice.train.readings import TABLE
 
     out: dict[str, dict[str, Any]] = {}
     for name in (*RECIPES, *own):
@@ -102,6 +113,7 @@ def _recipes(own: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
             inputs = list(dict.fromkeys(recipe.inputs.values()))
             out[name] = {"paper": recipe.paper, "inputs": inputs, "variants": list(recipe.variants)}
             out[name]["hyperparameters"] = _settable(name, recipe)
+            out[name]["readings"] = dict(recipe.tables.get(TABLE, {}))
     return out
 
 

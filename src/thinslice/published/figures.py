@@ -80,13 +80,14 @@ def list_systems(recipes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
     """Return every recipe and every system with published figures: recipes first, then by name.
 
     Args:
-        recipes: name -> {"title", "paper", "inputs", "variants", "hyperparameters"} of each recipe; what is absent or
-            empty is filled from the tables.
+        recipes: name -> {"title", "paper", "inputs", "variants", "hyperparameters", "readings"} of each recipe; what
+            is absent or empty is filled from the tables.
 
     Returns:
         [{"name", "is_recipe", "title", "paper", "inputs": [str], "variants": [str], "hyperparameters": [as given],
-        "published": [figure], "measured": [figure]}], a figure being {"variant", "dataset", "split", "metric",
-        "target", "value", "source"} or, if measured, with "command" in the place of "source".
+        "readings": {variant: what it reads how}, "published": [figure], "measured": [figure]}], a figure being
+        {"variant", "dataset", "split", "metric", "target", "value", "source"} or, if measured, with "command" in the
+        place of "source".
     """
     about, published, measured = load_about(), load_published(), load_measured()
     names = [*recipes, *sorted({figure.system for figure in published + measured} - set(recipes))]
@@ -106,6 +107,7 @@ def list_systems(recipes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
                 "inputs": list(own.get("inputs") or known.inputs),
                 "variants": list(variants),
                 "hyperparameters": list(own.get("hyperparameters", ())),
+                "readings": dict(own.get("readings", {})),
                 "published": [_entry(figure, "source") for figure in theirs],
                 "measured": [_entry(figure, "command") for figure in ours],
             }

@@ -38,6 +38,7 @@ class Hyperparameters:
         sound_shift: largest shift of the sound in training, seconds; what leaves at the end comes in at the start.
             With it the sound is also turned upside down or not. Else dense layers learn a few hundred clips by heart.
         face_shift: largest shift of a face in training, pixels each way, edges repeated.
+        loss: "absolute" error, of which the slides' accuracy is made, or "squared".
         batch_size: clips per step.
         audio_epochs: at most.
         visual_epochs: at most.
@@ -77,6 +78,7 @@ class Hyperparameters:
     fine_tune: bool = False
     sound_shift: float = 0.0
     face_shift: int = 0
+    loss: Literal["absolute", "squared"] = "absolute"
     batch_size: int = 32
     audio_epochs: int = 100
     visual_epochs: int = 30

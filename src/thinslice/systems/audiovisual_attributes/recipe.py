@@ -23,7 +23,7 @@ from thinslice.errors import UsageError
 from thinslice.features.attributes import ATTRIBUTES
 from thinslice.features.face_align import REFERENCES
 from thinslice.features.spec import FeatureSpec, Scalar
-from thinslice.layers.losses import mean_absolute_error
+from thinslice.layers.losses import mean_absolute_error, mean_squared_error
 from thinslice.layers.named_seeds import seeded_by_name
 from thinslice.systems.audiovisual_attributes.hyperparameters import SMALL, Hyperparameters
 from thinslice.systems.audiovisual_attributes.look import COLUMNS, Look, num_samples
@@ -33,6 +33,7 @@ from thinslice.systems.audiovisual_attributes.vgg_face import VggFace
 from thinslice.systems.audiovisual_attributes.weights import need_vgg_face, start_from_vgg_face
 from thinslice.targets import chosen_targets
 from thinslice.train.imported import IMPORTED
+from thinslice.train.readings import TABLE, Reading, apply_reading, check_variant, reading_variants, readings_table
 from thinslice.train.recipe import (
     Batch,
     Recipe,
@@ -56,11 +57,26 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
 
 SMALL_PREFIX: Final = "small_"
 FRESH: Final = "fresh"
-VARIANTS: Final = (*ROWS, FRESH, *(SMALL_PREFIX + row for row in ROWS))
-"""The rows, which start from VGG-Face's public weights; the last of them from random weights; and the rows at a size
-for CPUs, which are ours and start from random weights."""
+WHOLE: Final = tuple(ROWS)[-1]
+SIZES: Final = (*ROWS, FRESH, *(SMALL_PREFIX + row for row in ROWS))
+READINGS: Final[Mapping[str, Reading]] = {
+    "fine_tune": Reading(says="the fusion's stage trains both networks too", changes={"fine_tune": True}),
+    "estimates": Reading(
+        says="estimated attributes in place of annotated ones, as in a bundle", changes={"annotated": False}
+    ),
+    "emotions": Reading(says="emotions alone, neither age nor gender", changes={"age": False, "gender": False}),
+    "squared": Reading(says="squared error as the loss; the slides print none", changes={"loss": "squared"}),
+}
+"""Readings of the last row."""
 
-TABLES: Final[Tables] = {"global": {row: row for row in ROWS}}
+VARIANTS: Final = (*SIZES, *reading_variants(READINGS))
+"""The rows, which start from VGG-Face's public weights; the last of them from random weights; the rows at a size for
+CPUs, which are ours and start from random weights; and the readings of the last row."""
+
+TABLES: Final[Tables] = {
+    "global": {row: row for row in ROWS},
+    TABLE: readings_table(WHOLE, "as chosen here", READINGS),
+}
 """Table of the slides -> variant -> its name in published.csv; those by gender, age and emotion: `thinslice groups`."""
 
 LABELS: Final = {"waveform": "sound", "faces": "face", "attributes": "face"}
@@ -79,11 +95,11 @@ def audiovisual_attributes(variant: str = "audio+visual+attributes", **hyperpara
     Raises:
         UsageError: an unknown variant or hyperparameter, or attributes of which all are turned off.
     """
-    if variant not in VARIANTS:
-        raise UsageError(f"audiovisual_attributes has no variant {variant!r}; there are {', '.join(VARIANTS)}")
-    row = tuple(ROWS)[-1] if variant == FRESH else variant.removeprefix(SMALL_PREFIX)
-    base = SMALL if variant.startswith(SMALL_PREFIX) else Hyperparameters(weights="" if variant == FRESH else IMPORTED)
-    chosen = set_hyperparameters("audiovisual_attributes", base, hyperparameters)
+    check_variant("audiovisual_attributes", variant, SIZES, READINGS)
+    sized, changes = apply_reading(variant, WHOLE, READINGS)
+    row = WHOLE if sized == FRESH else sized.removeprefix(SMALL_PREFIX)
+    base = SMALL if sized.startswith(SMALL_PREFIX) else Hyperparameters(weights="" if sized == FRESH else IMPORTED)
+    chosen = set_hyperparameters("audiovisual_attributes", base, {**changes, **hyperparameters})
     if chosen.reference not in REFERENCES or len({*_picture(chosen)}) > 1:
         square = [name for name, reference in REFERENCES.items() if reference.height == reference.width]
         raise UsageError(f"audiovisual_attributes takes square faces: reference is one of {', '.join(square)}")
@@ -172,8 +188,11 @@ def _build_model(names: Sequence[str], hyper: Hyperparameters) -> AudiovisualAtt
     return AudiovisualAttributes(audio, visual, fusion)
 
 
-def _loss_part(part: str, name: str, model: nn.Module, batch: Batch) -> Tensor:
-    return mean_absolute_error(model.get_submodule(part)(batch["inputs"][name]), batch["labels"])
+_LOSSES: Final = {"absolute": mean_absolute_error, "squared": mean_squared_error}
+
+
+def _loss_part(loss: str, part: str, name: str, model: nn.Module, batch: Batch) -> Tensor:
+    return _LOSSES[loss](model.get_submodule(part)(batch["inputs"][name]), batch["labels"])
 
 
 def _predict_part(part: str, name: str, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -193,12 +212,12 @@ def _fuse(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     return scores
 
 
-def _loss_fusion(model: nn.Module, batch: Batch) -> Tensor:
-    return mean_absolute_error(_fuse(model, batch["inputs"]), batch["labels"])
+def _loss_fusion(loss: str, model: nn.Module, batch: Batch) -> Tensor:
+    return _LOSSES[loss](_fuse(model, batch["inputs"]), batch["labels"])
 
 
-def _loss_whole(model: nn.Module, batch: Batch) -> Tensor:
-    return mean_absolute_error(model(**batch["inputs"]), batch["labels"])
+def _loss_whole(loss: str, model: nn.Module, batch: Batch) -> Tensor:
+    return _LOSSES[loss](model(**batch["inputs"]), batch["labels"])
 
 
 def set_level(model: nn.Module, data: TrainingClips) -> None:
@@ -224,7 +243,7 @@ def _adam(rate: float) -> Any:
 
 def _audio(hyper: Hyperparameters) -> Stage:
     update = Update(
-        loss=partial(_loss_part, "audio", "waveform"),
+        loss=partial(_loss_part, hyper.loss, "audio", "waveform"),
         optimiser=partial(torch.optim.AdamW, lr=hyper.audio_rate, weight_decay=0.0),
         trains=("audio",),
         options={"audio.dense": {"weight_decay": hyper.weight_decay}},
@@ -245,7 +264,7 @@ def _audio(hyper: Hyperparameters) -> Stage:
 
 def _visual(hyper: Hyperparameters) -> Stage:
     update = Update(
-        loss=partial(_loss_part, "visual", "faces"),
+        loss=partial(_loss_part, hyper.loss, "visual", "faces"),
         optimiser=_adam(hyper.learning_rate),
         trains=("visual",),
         options={"visual.network": {"lr": hyper.visual_rate}},
@@ -268,7 +287,7 @@ def _visual(hyper: Hyperparameters) -> Stage:
 def _fusion(names: tuple[str, ...], hyper: Hyperparameters) -> Stage:
     parts = ("fusion", "audio.dense", "visual.network") if hyper.fine_tune else ("fusion",)
     update = Update(
-        loss=_loss_whole if hyper.fine_tune else _loss_fusion,
+        loss=partial(_loss_whole if hyper.fine_tune else _loss_fusion, hyper.loss),
         optimiser=_adam(hyper.learning_rate),
         trains=parts,
         options={part: {"lr": hyper.fine_rate} for part in parts[1:]},
