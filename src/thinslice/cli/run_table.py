@@ -125,6 +125,7 @@ def _run_row(job: TableJob, system: str, row: str, wanted: str) -> tuple[Row, st
     from thinslice.errors import UsageError
     from thinslice.train.checkpoints import predict_at
     from thinslice.train.inputs import load_run_data
+    from thinslice.train.left_out import count_left_out
     from thinslice.train.loop import train
     from thinslice.train.settings import LoopSettings
 
@@ -156,7 +157,9 @@ def _run_row(job: TableJob, system: str, row: str, wanted: str) -> tuple[Row, st
             path = predict_at(recipe, data, folder, checkpoint, split, settings)
         predicted = scores_in_order(path, clips.clips, recipe.outputs)
         predictions.append(predicted)
-        found.append(_score(job, recipe, data, folder.path, split, predicted))
+        scores = _score(job, recipe, data, folder.path, split, predicted)
+        training = data.splits["train"].labels
+        found.append(count_left_out(scores, job.data, left_out, split, clips, predicted, training))
     return Row(found, clips.clips, clips.labels, predictions, recipe.outputs), split
 
 

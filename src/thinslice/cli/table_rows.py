@@ -124,6 +124,7 @@ def show(document: Mapping[str, Any]) -> Any:
     usual = (*TARGETS, "average")
     others = [name for name in dict.fromkeys(known) if name not in usual]
     columns = (*(name for name in usual if name in known), *others)
+    printed = [name for row in rows for metric in titles for name in row.get(metric, {}).get("published", {})]
     lines = []
     for row in rows:
         first = row["variant"]
@@ -145,8 +146,9 @@ def show(document: Mapping[str, Any]) -> Any:
     seeds = document.get("seeds") or []
     note += f", mean and standard deviation of {len(seeds)} seeds" if len(seeds) > 1 else ""
     note += f". Published: official {document.get('published_split', 'test')} clips" + (
-        ", and the paper's other data." if others else "."
+        ", and the paper's other data." if any(name in others for name in printed) else "."
     )
+    note += " All clips: those left out too, predicted by the training mean." if "all clips" in others else ""
     header = ("variant", "", *(name[:6] if name in TARGETS else name.replace("_", "+") for name in columns))
     title = f"{document['system']}, table {document['table']}"
     return Table(title, header, tuple(lines), note, "ll" + "r" * len(columns))
