@@ -37,9 +37,9 @@ def cluster():  # type: ignore[no-untyped-def]
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     made.add_node(num_cpus=1)
     made.wait_for_nodes()
+    ray.init(address=made.address, log_to_driver=False)  # once: each start of it starts new workers
     yield made
-    if ray.is_initialized():
-        ray.shutdown()
+    ray.shutdown()
     made.shutdown()
 
 

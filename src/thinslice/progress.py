@@ -57,7 +57,7 @@ def _bar(what: str, in_bytes: bool) -> Iterator[Step]:
 
         def step(done: int, total: int | None) -> None:
             if not bar.tasks:  # What is never counted has no bar.
-                bar.add_task(what)
+                bar.add_task(what, total=total)
             bar.update(bar.tasks[0].id, completed=done, total=total)
 
         yield step

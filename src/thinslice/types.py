@@ -2,12 +2,12 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TraitScore:
     """One trait of one clip.
 
@@ -24,7 +24,7 @@ class TraitScore:
     percentile: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WordShare:
     """What one word of the transcript added to the scores.
 
@@ -39,7 +39,7 @@ class WordShare:
     shares: Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CueShare:
     """What one cue, a group of features under a human name, added to the scores.
 
@@ -88,7 +88,7 @@ class Explanation:
     pictures: Sequence[Picture] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Window:
     """A part of a clip with its own scores, for timelines.
 
@@ -105,7 +105,7 @@ class Window:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The traits of one clip as strangers are predicted to see them.
 
@@ -170,7 +170,7 @@ class Prediction:
         return predictions_to_pandas([self])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A clip that could not be scored, and why, in one line."""
 
@@ -188,31 +188,26 @@ def _trait_dict(score: TraitScore) -> dict[str, float]:
 
 def prediction_rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     """Return the rows of a prediction file: clip, the targets, their interval ends, and what to know of the clip."""
-    return [
-        {
+    return list(_prediction_rows(predictions))
+
+
+def _prediction_rows(predictions: Sequence[Prediction]) -> Iterator[dict[str, Any]]:
+    for prediction in predictions:
+        yield {
             "clip": prediction.clip,
             **_score_columns(prediction.traits),
             "used": "+".join(prediction.used),
             "bundle": " ".join(filter(None, (prediction.bundle.get("name"), prediction.bundle.get("version")))),
             "warnings": "; ".join(prediction.warnings),
         }
-        for prediction in predictions
-    ]
 
 
-def timeline_rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Return a row for each window of each timeline: clip, start and end in seconds, the scores, and a note."""
-    return [
-        {
-            "clip": prediction.clip,
-            "start_s": window.start_s,
-            "end_s": window.end_s,
-            **_score_columns(window.traits),
-            "note": window.note,
-        }
-        for prediction in predictions
-        for window in prediction.timeline
-    ]
+def _timeline_rows(predictions: Sequence[Prediction]) -> Iterator[dict[str, Any]]:
+    for prediction in predictions:
+        for window in prediction.timeline:
+            scores = _score_columns(window.traits)
+            times = {"start_s": window.start_s, "end_s": window.end_s}
+            yield {"clip": prediction.clip, **times, **scores, "note": window.note}
 
 
 def _score_columns(traits: Mapping[str, TraitScore]) -> dict[str, float]:
@@ -224,26 +219,26 @@ def _score_columns(traits: Mapping[str, TraitScore]) -> dict[str, float]:
 
 def predictions_csv(predictions: Sequence[Prediction]) -> str:
     """Return the text of a prediction file."""
-    return _csv(prediction_rows(predictions), ("clip",), ("used", "bundle", "warnings"))
+    return _csv(lambda: _prediction_rows(predictions), ("clip",), ("used", "bundle", "warnings"))
 
 
 def timeline_csv(predictions: Sequence[Prediction]) -> str:
-    """Return the text of a table of windows."""
-    return _csv(timeline_rows(predictions), ("clip", "start_s", "end_s"), ("note",))
+    """Return the text of a table of the windows of all timelines: start and end in seconds, scores, a note."""
+    return _csv(lambda: _timeline_rows(predictions), ("clip", "start_s", "end_s"), ("note",))
 
 
 def failures_csv(failures: Sequence[Failure]) -> str:
     """Return the text of a table of clips that could not be scored, and why."""
-    return _csv([failure.to_dict() for failure in failures], ("clip",), ("error",))
+    return _csv(lambda: (failure.to_dict() for failure in failures), ("clip",), ("error",))
 
 
-def _csv(rows: Sequence[Mapping[str, Any]], first: Sequence[str], last: Sequence[str]) -> str:
-    """Return rows as CSV; what a row lacks is empty."""
-    between = dict.fromkeys(name for row in rows for name in row if name not in (*first, *last))
+def _csv(rows: Callable[[], Iterator[Mapping[str, Any]]], first: Sequence[str], last: Sequence[str]) -> str:
+    """Return rows as CSV; what a row lacks is empty. They are asked for twice, so that none need be kept."""
+    between = dict.fromkeys(name for row in rows() for name in row if name not in (*first, *last))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [*first, *between, *last])
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(rows())
     return text.getvalue()
 
 
