@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from thinslice.assets.catalogue import Asset, AssetFile
@@ -15,9 +14,7 @@ from thinslice.assets.folders import asset_cache_dir
 from thinslice.assets.locate import match_files
 from thinslice.assets.verify import sha256_of
 from thinslice.errors import AssetError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from thinslice.progress import Step, progress
 
 CONNECT_S = 5.0
 SILENCE_S = 20.0
@@ -69,13 +66,10 @@ def download(asset: Asset) -> None:
 def _download_file(asset: Asset, file: AssetFile, folder: Path) -> None:
     import pooch
     import requests
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     pooch.get_logger().setLevel("ERROR")
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = _PoochBar(progress, f"{asset.name}/{file.name}", file.num_bytes)
+    with progress(f"{asset.name}/{file.name}", in_bytes=True) as step:
+        bar = _PoochBar(step, file.num_bytes)
         fetch = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=(CONNECT_S, SILENCE_S))
         try:
             pooch.retrieve(file.url, f"sha256:{file.sha256}", fname=file.name, path=folder, downloader=fetch)
@@ -86,21 +80,21 @@ def _download_file(asset: Asset, file: AssetFile, folder: Path) -> None:
 
 
 class _PoochBar:
-    """What pooch asks of a progress bar, drawn by rich."""
+    """What pooch asks of a progress bar."""
 
-    def __init__(self, progress: "Progress", title: str, total: int) -> None:
-        self.progress, self.total = progress, total
-        self.task = progress.add_task(title, total=total)
+    def __init__(self, step: Step, total: int) -> None:
+        self.step, self.total, self.done = step, total, 0
 
     def update(self, num_bytes: int) -> None:
-        self.progress.update(self.task, advance=num_bytes)
+        self.done += num_bytes
+        self.step(self.done, self.total)
 
     def reset(self) -> None:
         """pooch rewinds the bar and then sets it to the true total."""
-        self.progress.update(self.task, completed=0)
+        self.done = 0
 
     def close(self) -> None:
-        """rich closes the bar itself."""
+        """The bar closes by itself."""
 
 
 def _cause(error: Exception, url: str) -> str:

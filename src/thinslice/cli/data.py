@@ -341,7 +341,7 @@ def _print_imported(imported: "Imported", out: Path) -> None:
         files = list(imported.media_without_labels)
         click.echo(f"{len(files):,} media files without labels: {_some(files)}")
     if set(manifest.splits) == {NO_SPLIT}:
-        click.echo(f"no splits yet; thinslice data resplit {out} --out NEW.csv makes them, speakers apart", err=True)
+        say(f"no splits yet; thinslice data resplit {out} --out NEW.csv makes them, speakers apart")
     speakers = len(set(manifest.speakers))
     click.echo(f"wrote {out}: {len(manifest):,} clips of {speakers:,} speakers, digest {manifest.digest[:12]}")
 

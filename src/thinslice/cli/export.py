@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from thinslice.output import say
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -46,8 +48,7 @@ def export(run: Path, out: Path, name: str | None, data: Path | None, store: Pat
     validation = load_split(recipe, document, "validation", data, store) if recipe.absent else None
     exported = export_run(recipe, folder, out, samples, name=name, validation=validation)
     load_bundle(out)  # What was written is what predict will accept.
-    click.echo(
+    say(
         f"wrote {exported.folder}: differs from PyTorch by {exported.largest_difference:.1e} at most, on "
-        f"{exported.num_compared} clips",
-        err=True,
+        f"{exported.num_compared} clips"
     )

@@ -1,5 +1,6 @@
 """``thinslice extract``: the features that a recipe needs, of a whole dataset."""
 
+import itertools
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from thinslice.cli.sizes import build_changed, set_option
-from thinslice.cli.workers import workers_option
-from thinslice.output import print_json
+from thinslice.cli.workers import ray_option, workers_option
+from thinslice.output import detail, print_json, volume
+from thinslice.progress import progress
 
 if TYPE_CHECKING:
     from thinslice.extraction.run import Extracted, Outcome
@@ -35,7 +37,7 @@ Examples:
 @click.option("--companion", metavar="NAME", help="MANIFEST is this companion data set of the recipe.")
 @click.option("--store", required=True, type=_PATH, metavar="DIR", help="The feature store; made if it is not there.")
 @workers_option
-@click.option("--ray", "ray_address", metavar="ADDRESS", help="A Ray cluster to compute on; local starts one here.")
+@ray_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def extract(
     manifest: Path,
@@ -61,21 +63,16 @@ def extract(
     specs = _specs(recipe, variant, changes, companion)
     table = load_manifest(manifest)
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    done = itertools.count(1)
+    with progress("extract") as step:
+        step(0, len(table))
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("extract", total=len(table))
+        def on_done(outcome: "Outcome") -> None:
+            step(next(done), len(table))
+            for name, why in outcome.failures:
+                detail(f"failed: {name + ': ' if name else ''}{why}")
 
-        def step(outcome: "Outcome") -> None:
-            bar.advance(task)
-            for _, why in outcome.failures:
-                if not sys.stderr.isatty():
-                    return
-                bar.console.print(f"failed: {why}", markup=False, highlight=False)
-
-        extracted = extract_manifest(table, specs, store, workers, ray_address, step, isolated=True)
+        extracted = extract_manifest(table, specs, store, workers, ray_address, on_done, isolated=True)
     if as_json:
         document: dict[str, Any] = asdict(extracted)
         del document["clips"]
@@ -89,7 +86,8 @@ def extract(
     else:
         _print(extracted, specs, store)
     if extracted.failures:
-        for _, _, feature, why in extracted.failures[:NUM_SHOWN]:
+        shown = 0 if volume().verbose else NUM_SHOWN  # with --verbose they were said when they came
+        for _, _, feature, why in extracted.failures[:shown]:
             click.echo(f"failed: {feature + ': ' if feature else ''}{why}", err=True)
         click.echo(f"{len(extracted.failures):,} failures: {store / FAILURES}", err=True)
         sys.exit(1)

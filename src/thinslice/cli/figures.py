@@ -31,7 +31,7 @@ def figures(run: Path, out: Path, data: Path | None, store: Path | None, device:
         import lightning  # noqa: F401
     except ImportError:
         raise MissingExtraError("figures", "train") from None
-    from thinslice.output import make_folder
+    from thinslice.output import make_folder, say
     from thinslice.systems import rebuild_recipe
     from thinslice.train.inputs import load_run_of
     from thinslice.train.run import RunFolder
@@ -44,4 +44,4 @@ def figures(run: Path, out: Path, data: Path | None, store: Path | None, device:
     clips = load_run_of(recipe, document, data, store)
     make_folder(out)
     for path in recipe.draw_figures(run, clips, device, out):
-        click.echo(f"wrote {path}", err=True)
+        say(f"wrote {path}")

@@ -6,6 +6,7 @@ import click
 
 from thinslice.cli.predict import make_folder
 from thinslice.errors import ManifestError, MissingExtraError, UsageError
+from thinslice.output import say
 
 EPILOG = """\b
 Examples:
@@ -80,7 +81,7 @@ def rate(
             click.echo("the last answer was cut off by a crash; its rater is asked again", err=True)
         click.echo(f"{len(session.answers()):,} answers so far; raters open {address(host, port)}", err=True)
         run(build_rate_app(session, media, known_hosts((host, *allow_host))), listener)
-    click.echo(f"continue with the same command; --export writes the results so far. Answers: {out / FILE}", err=True)
+    say(f"continue with the same command; --export writes the results so far. Answers: {out / FILE}")
 
 
 def _export(out: Path, clips, study) -> None:  # type: ignore[no-untyped-def]
@@ -102,7 +103,7 @@ def _export(out: Path, clips, study) -> None:  # type: ignore[no-untyped-def]
                 err=True,
             )
     scores = "scores.csv, " if (out / SCORES).exists() else ""
-    click.echo(f"wrote {sheet.source}, {scores}reliability.json and raters.csv to {out}", err=True)
+    say(f"wrote {sheet.source}, {scores}reliability.json and raters.csv to {out}")
     if not scores:
         raise UsageError(f"{out}: too few answers for scores; each rater's have to differ from clip to clip")
     print_tables([scores_table(sheet)])

@@ -9,6 +9,7 @@ import click
 
 from thinslice.cli.sizes import build_changed
 from thinslice.cli.table_rows import Scores, average_seeds, compare, measure, scores_in_order
+from thinslice.output import say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,7 +132,7 @@ def _run_row(job: TableJob, system: str, row: str, wanted: str) -> tuple[Row, st
 
     variant, _, checkpoint = row.partition("@")
     recipe = build_changed(system, f"{SMALL}{variant}" if job.is_small else variant, job.changes)
-    click.echo(f"{recipe.name} {recipe.variant}{f' at {checkpoint}' if checkpoint else ''}", err=True)
+    say(f"{recipe.name} {recipe.variant}{f' at {checkpoint}' if checkpoint else ''}")
     data, left_out = load_run_data(recipe, job.data, job.store, job.companions, num_workers=job.num_workers)
     if left_out:
         click.echo(f"{len(left_out):,} clips left out; run.json lists them", err=True)

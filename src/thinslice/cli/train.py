@@ -10,6 +10,7 @@ import click
 
 from thinslice.cli.sizes import build_changed, set_option
 from thinslice.cli.workers import workers_option
+from thinslice.output import say, volume
 
 if TYPE_CHECKING:
     from thinslice.train.recipe import Recipe
@@ -100,7 +101,7 @@ def train(
     run_data, left_out = load_run_data(recipe, data, store, companions, num_workers=workers, isolated=True)
     if is_first:
         counts = ", ".join(f"{len(clips):,} {split}" for split, clips in run_data.splits.items())
-        click.echo(f"{recipe.name} {recipe.variant}: {counts} clips", err=True)
+        say(f"{recipe.name} {recipe.variant}: {counts} clips")
         for entry in left_out[:NUM_SHOWN]:
             click.echo(f"left out: {entry.clip} ({entry.split}): {entry.why}", err=True)
         if left_out:
@@ -115,7 +116,7 @@ def train(
         num_readers=workers if workers > 1 else 0,
         precision=precision,
         resume=resume,
-        progress=sys.stderr.isatty(),
+        progress=sys.stderr.isatty() and not volume().quiet,
         shared_stages=None if shared_stages is None else str(shared_stages),
     )
     folder = run(recipe, run_data, out, settings)
@@ -149,7 +150,7 @@ def _print_scores(folder: Path, recipe: "Recipe") -> None:
     published = published_accuracy(recipe)
     if published and not document.max_steps and not document.data.origin.get("synthetic"):
         click.echo(f"published, average of the five traits: {published}", err=True)
-    click.echo(f"{folder}: next, thinslice export {folder} --out BUNDLE", err=True)
+    say(f"{folder}: next, thinslice export {folder} --out BUNDLE")
 
 
 def describe_scores(scores: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from thinslice.output import say
+
 
 @click.command("vgg-face")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
@@ -29,4 +31,4 @@ def vgg_face(file: Path, colours: str | None) -> None:
         raise MissingExtraError("import vgg-face", "train") from None
     from thinslice.systems.audiovisual_attributes.weights import import_vgg_face
 
-    click.echo(f"wrote {import_vgg_face(file, colours or '')}", err=True)
+    say(f"wrote {import_vgg_face(file, colours or '')}")
