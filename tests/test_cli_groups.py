@@ -226,3 +226,23 @@ def test_the_estimates_are_the_recipes_features() -> None:
     spec = audiovisual_attributes().features["attributes"]
     assert spec.params == {"age": True, "gender": True, "emotion": True, "detector": "landmarker"}
     assert (spec.extractor, spec.version) == ("attributes", 2)
+
+
+def test_targets_of_ones_own_are_calibrated_as_traits_are(data: Path) -> None:
+    for name in ("fi.csv", "test.csv", "validation.csv"):
+        text = (data / name).read_text().replace("openness", "warmth").replace("extraversion", "wit")
+        (data / f"own-{name}").write_text(text)
+    common = ("--by", "gender", "--json")
+    for prefix, more in (("", ()), ("own-", ("--targets", "warmth,wit"))):
+        files = ("--fit", data / f"{prefix}validation.csv", "--labels", data / f"{prefix}fi.csv")
+        code, stdout, stderr = _run(
+            "calibrate", data / f"{prefix}test.csv", *files, *common, *more, "--out", data / f"{prefix}out.csv"
+        )
+        assert code == 0, stderr
+        if not prefix:
+            traits = json.loads(stdout)
+    own = json.loads(stdout)
+    assert list(own["slope"]) == ["warmth", "wit"]
+    assert own["slope"]["wit"] == traits["slope"]["extraversion"]
+    rows = zip(_rows(data / "out.csv"), _rows(data / "own-out.csv"), strict=True)
+    assert all(mine["warmth"] == trait["openness"] for trait, mine in rows)

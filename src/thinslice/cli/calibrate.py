@@ -29,6 +29,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Predictions to fit on, such as the validation clips'.  [default: PREDICTIONS.csv, by folds of speakers]",
 )
 @click.option("--attributes", type=_FILE, metavar="TABLE.csv", help="Column clip and any others, for --by.")
+@click.option("--targets", metavar="NAME,...", help="Columns to calibrate.  [default: the Big Five and interview]")
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Without --fit.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the folds.")
 @click.option(
@@ -41,6 +42,7 @@ def calibrate(
     by: str,
     fit: Path | None,
     attributes: Path | None,
+    targets: str | None,
     folds: int,
     seed: int,
     out: Path,
@@ -57,15 +59,18 @@ def calibrate(
     from thinslice.evaluate.calibration import cross_calibrate, fit_calibration
     from thinslice.evaluate.predictions import read_predictions
     from thinslice.files import write_atomically
+    from thinslice.targets import chosen_targets
+    from thinslice.traits import TARGETS
 
     columns = [name.strip() for name in by.split(",") if name.strip()]
     if not columns:
         raise click.UsageError("--by names no column")
-    clips = read_labelled(labels, attributes=attributes)
+    names = chosen_targets(targets or "", TARGETS)
+    clips = read_labelled(labels, attributes=attributes, targets=names)
     groups = _crossed(clips, columns)
-    file = read_predictions(predictions)
+    file = read_predictions(predictions, names)
     rows, where = _found(file, clips)
-    fitted_on = file if fit is None else read_predictions(fit)
+    fitted_on = file if fit is None else read_predictions(fit, names)
     fit_rows, fit_where = _found(fitted_on, clips)
     arguments = (
         clips.labels[fit_where],
@@ -112,11 +117,10 @@ def _csv(names: Sequence[str], scores: Any, low: Any, high: Any, file: Any) -> s
     import numpy as np
 
     from thinslice.data.table import format_table
-    from thinslice.traits import TARGETS
 
     header, columns = ["clip"], []
     for end, values in (("", scores), ("_low", low), ("_high", high)):
-        for k, target in enumerate(TARGETS):
+        for k, target in enumerate(file.columns):
             if target in file.targets and (not end or np.isfinite(values[:, k]).any()):
                 header.append(target + end)
                 columns.append(values[:, k])
@@ -131,10 +135,13 @@ def _report(fitted: Any, file: Any, rows: Sequence[int], groups: Sequence[str], 
 
     from thinslice.cli.show_table import print_tables
     from thinslice.evaluate.tables import Table
-    from thinslice.traits import TARGETS, TRAITS
+    from thinslice.targets import averaged
+
+    shown = averaged(file.columns)
+    places = [file.columns.index(name) for name in shown]
 
     def named(values: Any) -> dict[str, float]:
-        found = dict(zip(TARGETS, values.tolist(), strict=True))
+        found = dict(zip(file.columns, values.tolist(), strict=True))
         return {name: value for name, value in found.items() if name in file.targets and np.isfinite(value)}
 
     if as_json:
@@ -153,11 +160,11 @@ def _report(fitted: Any, file: Any, rows: Sequence[int], groups: Sequence[str], 
         }
         print_json(document)
         return
-    body = [("(everybody: slope)", "", "", *(f"{value:.2f}" for value in fitted.slope[: len(TRAITS)]))]
+    body = [("(everybody: slope)", "", "", *(f"{value:.2f}" for value in fitted.slope[places]))]
     for name in fitted.centres:
         count = sum(group == name for group in groups)
-        shifts = (f"{value + 0.0:+.4f}" for value in fitted.shifts[name][: len(TRAITS)])
+        shifts = (f"{value + 0.0:+.4f}" for value in fitted.shifts[name][places])
         body.append((name, str(count), str(fitted.num_speakers[name]), *shifts))
-    header = ("group", "clips", "speakers of the fit", *TRAITS)
+    header = ("group", "clips", "speakers of the fit", *shown)
     note = "Shift of a group's mean score beyond everybody's line, after shrinkage."
     print_tables([Table("Calibration", header, tuple(body), note)])
