@@ -488,6 +488,7 @@ class TestShown:
         scores = {"accuracy": 0.85, **accuracies, **{name.replace("accuracy", "r2"): 0.5 for name in accuracies}}
         assert describe_scores(scores) == "accuracy 0.9000, R² 0.500 (average of the five traits); interview 0.6000"
         assert describe_scores({**scores, "r2_openness": None}).startswith("accuracy 0.9000, R² – (")
+        assert describe_scores({**scores, "accuracy_interview": None}).endswith("(average of the five traits)")
         assert describe_scores({"accuracy_warmth": 0.8, "r2_warmth": 0.1}) == "accuracy 0.8000, R² 0.100"
         assert published_accuracy(build_recipe("cr_net", "all")).startswith("0.9188 on FI-V2 test (")
         assert published_accuracy(build_recipe("cr_net", "small_all")) == ""

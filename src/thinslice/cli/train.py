@@ -160,18 +160,20 @@ def describe_scores(scores: Mapping[str, Any]) -> str:
         scores: as in scores.json, with "accuracy_TARGET" and "r2_TARGET" of each target.
     """
     from thinslice.targets import averaged
+    from thinslice.traits import TRAITS
 
     targets = [name.removeprefix("accuracy_") for name in scores if name.startswith("accuracy_")]
     shown = averaged(targets)
-    means = {}
+    means: dict[str, float | None] = {}
     for metric in ("accuracy", "r2"):
         values = [scores.get(f"{metric}_{target}") for target in shown]
-        means[metric] = None if None in values else sum(values) / len(values)
+        known = [value for value in values if value is not None]
+        means[metric] = sum(known) / len(known) if len(known) == len(values) else None
     accuracy = "–" if means["accuracy"] is None else f"{means['accuracy']:.4f}"
     r2 = "–" if means["r2"] is None else f"{means['r2']:.3f}"
-    of = "five traits" if len(shown) == 5 else ", ".join(shown)
+    of = "five traits" if shown == TRAITS else ", ".join(shown)
     text = f"accuracy {accuracy}, R² {r2} (average of the {of})" if len(shown) > 1 else f"accuracy {accuracy}, R² {r2}"
-    beside = [target for target in targets if target not in shown]
+    beside = [target for target in targets if target not in shown and scores[f"accuracy_{target}"] is not None]
     return text + "".join(f"; {target} {scores[f'accuracy_{target}']:.4f}" for target in beside)
 
 
