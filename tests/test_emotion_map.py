@@ -172,6 +172,30 @@ class TestCommand:
         assert absent["mse"]["valence"] == pytest.approx(scores["validation"]["mse"]["valence"])
         assert further_scores(run, {}, tmp_path / "store", "test", on_clips) == on_clips
 
+    def test_pams_own_error_stands_beside_the_fused_ones(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from dataclasses import replace
+
+        import torch
+
+        from test_persemon import SETTINGS, TINY, made_up_data
+        from thinslice.systems.persemon import emotion
+        from thinslice.systems.persemon.recipe import persemon
+        from thinslice.train.export import load_trained
+        from thinslice.train.loop import train
+
+        recipe = persemon("small_joint", **TINY, steps=1)
+        data = replace(made_up_data(6, 40), origin={"manifest": "clips.csv", "store": "store"})
+        folder = train(recipe, data, tmp_path / "run", SETTINGS)
+        clips = data.splits["test"]
+        monkeypatch.setattr(emotion, "load_split", lambda *_: clips)
+        shown = emotion.further_scores(folder.path, {}, tmp_path, "test", {"mse": {"average": 0.5}})
+        model = load_trained(recipe, folder)
+        faces = torch.from_numpy(np.stack([clips.reader(i).read("faces") for i in range(len(clips))]))
+        with torch.no_grad():
+            told = model.scores(faces)[0].numpy()  # type: ignore[operator]
+        assert shown["mse"]["average"] == 0.5
+        assert shown["mse"]["PAM"] == pytest.approx(((told - clips.labels) ** 2).mean(), rel=1e-4)
+
     def test_relationship_is_the_networks_ram(self, run: Path) -> None:
         import torch
 
