@@ -22,6 +22,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -148,8 +149,12 @@ def describe_environment() -> dict[str, Any]:
     return {"python": platform.python_version(), "platform": platform.platform(), "versions": versions}
 
 
+@cache
 def describe_code() -> CodeVersion:
-    """Return which code this is: two runs of one digest ran the same code."""
+    """Return which code this is: two runs of one digest ran the same code.
+
+    It is looked at once in a program, whose code does not change while it runs.
+    """
     root = Path(__file__).resolve().parents[1]
     sha = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
