@@ -5,8 +5,8 @@
 DATA is the folder of First Impressions V2's training split. voice-words is trained on the clips of all speakers but
 those of the age groups below, and scores the clips of these. Then, for each group and number of rated speakers, that
 many speakers are drawn at random, the model is fitted to their clips as `thinslice adapt` does, and all other speakers
-of the group are scored. Prints R², means over the draws, in how many draws the verdict claimed a sure gain, and how
-many of these claims were wrong: the table of docs/own-videos.md.
+of the group are scored. Prints a table of R², means over the draws, in how many of them a sure gain was claimed, and
+how many of these claims were wrong.
 """
 
 import argparse

@@ -339,7 +339,7 @@ def _match(labels: LabelledClips, predictions: PredictionFile) -> _Match:
         else:
             row_of[label] = row
     columns = [labels.targets.index(name) for name in predictions.targets]
-    known = np.isfinite(labels.labels).any(axis=0)
+    known: NDArray[np.bool_] = np.any(np.isfinite(labels.labels), axis=0)
     needed = [k for k in columns if labels.targets != TARGETS or labels.targets[k] != INTERVIEW or known[k]]
     can_score: NDArray[np.bool_] = np.any(np.isfinite(labels.labels[:, needed]), axis=1)
     predicted = np.zeros(len(labels.clips), dtype=bool)
