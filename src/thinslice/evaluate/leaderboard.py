@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -261,7 +261,9 @@ def format_leaderboard(entries: Iterable[Entry]) -> str:
 
 def rounded(entry: Entry, digits: int = 4) -> Entry:
     """Return a row with its scores rounded, as a table for people has them."""
-    numbers = {name: round(value, digits) for name, value in asdict(entry).items() if isinstance(value, float)}
+    numbers: dict[str, Any] = {
+        name: round(value, digits) for name, value in asdict(entry).items() if isinstance(value, float)
+    }
     return replace(entry, **numbers)
 
 
