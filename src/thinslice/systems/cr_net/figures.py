@@ -114,7 +114,7 @@ def _draw_labels(data: RunData, targets: Sequence[str], path: Path) -> Path:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2.2 * len(targets), 2.6), layout="constrained")
-    panels = figure.subplots(1, len(targets), squeeze=False, sharey=True)[0]
+    panels: Any = figure.subplots(1, len(targets), squeeze=False, sharey=True)[0]
     for k, (axes, target) in enumerate(zip(panels, targets, strict=True)):
         for split in (name for name in ("train", "test") if name in data.splits):
             labels = data.splits[split].labels[:, k]
