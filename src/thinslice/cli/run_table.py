@@ -125,7 +125,7 @@ def _run_row(job: TableJob, system: str, row: str, wanted: str) -> tuple[Row, st
     """Train a row with each seed, or take what is finished; return what its runs say, and of which split."""
     from thinslice.errors import UsageError
     from thinslice.train.checkpoints import predict_at
-    from thinslice.train.inputs import load_run_data
+    from thinslice.train.inputs import fill_companions, load_run_data
     from thinslice.train.left_out import count_left_out
     from thinslice.train.loop import train
     from thinslice.train.settings import LoopSettings
@@ -136,6 +136,8 @@ def _run_row(job: TableJob, system: str, row: str, wanted: str) -> tuple[Row, st
     data, left_out = load_run_data(recipe, job.data, job.store, job.companions, num_workers=job.num_workers)
     if left_out:
         click.echo(f"{len(left_out):,} clips left out; run.json lists them", err=True)
+    if recipe.further_scores is not None:  # Of entries that are held out.
+        fill_companions(recipe, job.companions, job.store, job.num_workers)
     split = next((name for name in (wanted, "test", "validation") if len(data.splits.get(name, ()))), "")
     if not split:
         raise UsageError(f"{job.data}: no clip is for testing or validation, so that there is nothing to score")

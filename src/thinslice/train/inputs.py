@@ -101,6 +101,24 @@ def load_run_data(
     return run_data, left_out
 
 
+def fill_companions(recipe: Recipe, companions: Mapping[str, Path], store: Path, num_workers: int = 1) -> None:
+    """Extract what a store lacks of all entries of companions' manifests, also of those that no run learns from.
+
+    Args:
+        recipe: whose companions they are.
+        companions: their manifests.
+        store: the feature store.
+        num_workers: processes that extract.
+
+    Raises:
+        ManifestError: a manifest is wrong.
+        UsageError: features that fail for every entry.
+    """
+    fill = _Filling(store, num_workers, lambda outcome: None, isolated=False)
+    for name, path in companions.items():
+        _open_filled(load_manifest(path), recipe.companions[name].features, fill)
+
+
 @dataclass(frozen=True)
 class _Filling:
     """A store, and how what it lacks is extracted: by `num_workers` processes, or not at all with 0."""
