@@ -282,9 +282,10 @@ def score_all(data: Data, kept: Path | None) -> None:
             compared = card_of(readings[names[0]][2], readings[names[1]][2]).comparison
             found = compared.paired_differences["official"]
             print(f"| {system} | {with_it} | {without} | {difference(found, 'accuracy')} | {difference(found, 'r2')} |")
-    print(f"\n{EMOTION_HEADER}\n{'|---' * 6}|")
-    for name in ("persemon_joint", "persemon_without_coherence"):
-        if (data.out / name / "stages" / "fusion" / "done.json").is_file():
+    joint = [name for name in RUNS if (data.out / name / "stages" / "fusion" / "done.json").is_file()]
+    for name in joint:
+        if RUNS[name].system == "persemon":
+            print(f"\n{EMOTION_HEADER}\n{'|---' * 6}|")
             found = score_pictures(data.out / name, data.emotion, data.store, "test")
             cells = [found[metric][label] for metric in ("mse", "ccc") for label in ("valence", "arousal")]
             cells.append(style_told(data, name))
@@ -308,16 +309,17 @@ def card(labels: Any, training: Any, path: Path, other: Path | None = None) -> A
 
 def line(system: str, reading: str, panel: Any) -> str:
     """Return a row of the table of scores."""
-    cells = [f"{panel.scores['r2'][trait]:.3f}" for trait in TRAITS]
+    cells = [f"{round(panel.scores['r2'][trait], 3) + 0.0:.3f}" for trait in TRAITS]  # No -0.000.
     cells += [with_interval(panel, metric) for metric in ("accuracy", "r2")]
     return f"| {system} | {reading} | " + " | ".join(cells) + " |"
 
 
 def with_interval(panel: Any, metric: str) -> str:
     """Return a mean score with its 95% interval."""
-    low, high = panel.interval(metric, "average")
     digits = 4 if metric == "accuracy" else 3
-    return f"{panel.scores[metric]['average']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    ends = panel.scores[metric]["average"], *panel.interval(metric, "average")
+    mean, low, high = (f"{round(value, digits) + 0.0:.{digits}f}" for value in ends)
+    return f"{mean} ({low} to {high})"
 
 
 def difference(found: Any, metric: str) -> str:
@@ -329,7 +331,7 @@ def difference(found: Any, metric: str) -> str:
 def measured(system: str, reading: str, panel: Any) -> list[str]:
     """Return a reading's rows of src/thinslice/published/measured.csv."""
     start = f'{system},"{reading} (portraits; small)",FI-V2,"train: 20% held out, speakers apart"'
-    command = "python benchmarks/comparison.py score MANIFEST EMOTION STORE OUT"
+    command = "python benchmarks/comparison.py score MANIFEST EMOTION STORE OUT --expressions TABLE.csv"
     return [
         f"{start},{metric},{target},{panel.scores[metric][target]:.4f},{command}"
         for metric in ("accuracy", "r2")

@@ -149,6 +149,7 @@ PAIRS: Final = (
     ("cr_net", "face: with trees", "face: classes and regression"),
     ("audiovisual_attributes", "visual+attributes", "visual"),
     ("cross_modal", "text+video", "video"),
+    ("cross_modal", "text+video", "text"),
     ("cross_modal", "text+video, Siamese", "text+video"),
     ("persemon", "joint: personality branch (PAM)", "personality alone"),
     ("persemon", "joint: both", "joint: personality branch (PAM)"),
