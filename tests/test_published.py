@@ -106,7 +106,7 @@ def test_recipes_describe_themselves_or_need_pytorch(monkeypatch: pytest.MonkeyP
     def make(variant: str = "large", width: int = 8) -> SimpleNamespace:
         inputs = {"frames": "face", "waveform": "sound", "crop": "face"}
         described = {"paper": "Me 2026", "inputs": inputs, "variants": ("small", "large")}
-        return SimpleNamespace(**described, variant=variant, hyperparameters=None, arguments={})
+        return SimpleNamespace(**described, variant=variant, hyperparameters=None, arguments={}, tables={})
 
     def fail() -> SimpleNamespace:
         raise MissingExtraError("training", "train")
@@ -137,6 +137,7 @@ def test_the_command() -> None:
         "inputs",
         "variants",
         "hyperparameters",
+        "readings",
         "published",
         "measured",
     }
