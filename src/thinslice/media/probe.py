@@ -174,8 +174,8 @@ def probe(path: Path) -> MediaInfo:
         name = container.format.name
         said_synthetic = _said_synthetic(container.metadata)
         # The head of an AVI file counts its pictures; its sound may be longer.
-        is_said = bool(container.duration) and not (name == "avi" and audio is not None)
-        duration_s = container.duration / av.time_base if is_said else None
+        stated = None if name == "avi" and audio is not None else container.duration
+        duration_s = stated / av.time_base if stated else None
         fields: dict[str, Any] = {}
         if audio is not None:
             fields |= {

@@ -177,7 +177,7 @@ def _build_model(names: Sequence[str], hyper: Hyperparameters) -> AudiovisualAtt
             audio = AudioNetwork(num_samples(hyper), dense, hyper.dropout, num_outputs)
     if "faces" in names:
         side, _ = _picture(hyper)
-        sizes = {"shrink": hyper.shrink, "norm": hyper.norm, "dropout": hyper.dropout}
+        sizes: dict[str, Any] = {"shrink": hyper.shrink, "norm": hyper.norm, "dropout": hyper.dropout}
         with seeded_by_name("visual"):
             visual = VisualNetwork(VggFace(hyper.width, hyper.hidden, side, 0, **sizes), num_outputs)
     if audio is not None and visual is not None:

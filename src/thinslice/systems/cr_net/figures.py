@@ -62,7 +62,7 @@ def compare_regressors(
     last = recipe.stages[-1]
     assert isinstance(last, FitStage)
     assert isinstance(last.fit, partial)
-    own, *sizes = last.fit.args
+    own, num_trees, max_features = last.fit.args
     place = find_device(device, Processes())
     model = load_trained(recipe, folder).to(place)
     seed = folder.load().seed
@@ -79,7 +79,7 @@ def compare_regressors(
         if name == own:
             estimator: Any = last.load(folder.stage(last.name) / "estimator")
         else:
-            estimator = fit_estimator(name, *sizes, train, training.labels, seed)
+            estimator = fit_estimator(name, num_trees, max_features, train, training.labels, seed)
         found[name] = accuracy(clips.labels, np.clip(estimator.predict(test), 0, 1))
     return found
 

@@ -24,7 +24,7 @@ class WarmAdam(torch.optim.Adam):
         super().__init__(params, **settings)
         self.warmup_steps = warmup_steps
 
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Do a step."""
         done = max((int(state["step"]) for state in self.state.values() if "step" in state), default=0)
         rates = [group["lr"] for group in self.param_groups]
