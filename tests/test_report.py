@@ -456,7 +456,7 @@ BROKEN_WORDS = """() => {
   while (walker.nextNode()) {
     const node = walker.currentNode;
     if (!node.parentElement.closest("td, th, dt, .tabs, .ends")) continue;
-    for (const found of node.data.matchAll(/[^\\s+\\-\\/,]+/g)) {
+    for (const found of node.data.matchAll(/[^\\s+\\-\\/,_]+/g)) {
       if (found[0].includes("\\u00ad")) continue; // has its own places to break at
       const range = document.createRange();
       range.setStart(node, found.index);

@@ -54,6 +54,7 @@ def render_report(predictions: Sequence[Prediction], failures: Sequence[Failure]
 def _template() -> "Template":
     # Imported here: --json never renders a page and must start fast.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup, escape
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -62,4 +63,5 @@ def _template() -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = lambda name: escape(name).replace("_", Markup("_<wbr>"))
     return environment.get_template("report.html.j2")
