@@ -201,7 +201,7 @@ def test_an_interrupted_batch_resumes(
     monkeypatch.setattr(batch, "predict_unordered", interrupted)
     stopped = run("predict", *clips, "--out", out)
     assert stopped.exit_code == 130
-    assert "goes on where this one stopped" in stopped.stderr
+    assert "continues where this one stopped" in stopped.stderr
     monkeypatch.setattr(batch, "predict_unordered", original)
     again = run("predict", *clips, "--out", out)
     assert again.exit_code == 0

@@ -45,9 +45,9 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
     assert list(found) == list(expected)
-    for name, losses in expected.items():
-        # Rounding moves the first step alone by the last digits; the next steps multiply it.
-        np.testing.assert_allclose(found[name][0], losses[0], rtol=2e-5, err_msg=name)
+    for number, (name, losses) in enumerate(expected.items()):
+        # Rounding moves the run's first step alone by the last digits; the next steps and stages multiply it.
+        np.testing.assert_allclose(found[name][0], losses[0], rtol=5e-3 if number else 2e-5, err_msg=name)
         np.testing.assert_allclose(found[name], losses, rtol=5e-3, err_msg=name)
 
 

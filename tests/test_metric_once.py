@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thinslice.cli import table as table_command
+from thinslice.cli import table_rows
 from thinslice.evaluate import metrics
 from thinslice.evaluate.groups import metric_frame
 from thinslice.evaluate.metrics import (
@@ -117,10 +117,10 @@ def test_a_new_metric_is_in_training_histories_tables_of_papers_and_frames() -> 
     clips = _clips(0)
     scores = _file(clips, 0.05, "one.csv").scores
     assert "near" in headline_scores(clips.labels, scores, TARGETS)
-    measured = table_command.measure(clips.labels, scores, clips.labels, TARGETS)
+    measured = table_rows.measure(clips.labels, scores, clips.labels, TARGETS)
     assert measured["near"]["openness"] == pytest.approx(metrics.score(clips.labels, scores)["near"][0])
-    assert table_command.table_metrics()["near"] == "within a tenth"
-    assert "near" in next(iter(table_command.compare("cr_net", {"v": "v"}, {"v": measured})))
+    assert table_rows.table_metrics()["near"] == "within a tenth"
+    assert "near" in next(iter(table_rows.compare("cr_net", {"v": "v"}, {"v": measured})))
     pytest.importorskip("fairlearn", reason="the extra groups is not installed")
     frame = metric_frame(clips.labels, scores, clips.columns["group"], "openness")
     assert "near" in frame.by_group

@@ -89,4 +89,10 @@ def copy_tensors(value: Any) -> Any:
 
 def _save(value: Any, path: Path) -> None:
     with atomic_path(path) as part:
-        torch.save(value, part)
+        try:
+            torch.save(value, part)
+        except RuntimeError:
+            # PyTorch does not say why a file cannot be written; the next bytes do, if the disk is full.
+            with part.open("ab") as file:
+                file.write(bytes(2**20))
+            raise
