@@ -18,8 +18,8 @@ HEADER = (
     "| votes | s | MB |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
 )
 COLUMNS = {
-    "r2_unseen": 3,
-    "r2_seen": 3,
+    "r2_unseen": 4,
+    "r2_seen": 4,
     "accuracy_unseen": 4,
     "accuracy_seen": 4,
     "ccc_unseen": 3,
