@@ -14,12 +14,12 @@ from torch import Tensor
 
 from thinslice.systems.cr_net.network import CRNet, Shape
 from thinslice.systems.cr_net.recipe import class_loss, joint_loss
-from thinslice.systems.cr_net.variants import Kind
+from thinslice.systems.cr_net.variants import CRNetKind
 from thinslice.systems.cr_net.warm_adam import WarmAdam
 
 FRAMES, SIDE, CLIPS, BATCH, RATE, DECAY = 4, 32, 60, 15, 0.002, 0.005
 SHOWN = (0, 1, 2, 3, 5, 10, 20, 30)
-KIND = Kind(streams=("scene",))
+KIND = CRNetKind(streams=("scene",))
 
 
 def made_up_clips() -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from thinslice.data.manifest import Manifest
 from thinslice.evaluate.figures import STYLE, save_figure
 from thinslice.evaluate.leaderboard import (
     KNOWN_SPLITS,
-    Entry,
+    LeaderboardRow,
     Submission,
     make_entry,
     read_leaderboard,
@@ -100,7 +100,7 @@ def make_page() -> None:
     FIGURE.with_suffix(".svg").unlink()
 
 
-def with_tables(page: str, entries: list[Entry]) -> str:
+def with_tables(page: str, entries: list[LeaderboardRow]) -> str:
     """Return the page with its tables made again: one for the official split, one for all others."""
     official = [entry for entry in entries if entry.test_sha256 in KNOWN_SPLITS]
     others = [entry for entry in entries if entry.test_sha256 not in KNOWN_SPLITS]
@@ -112,12 +112,12 @@ def with_tables(page: str, entries: list[Entry]) -> str:
     return page
 
 
-def ranked(entries: list[Entry]) -> list[Entry]:
+def ranked(entries: list[LeaderboardRow]) -> list[LeaderboardRow]:
     """Return rows in the order of the tables: the best on unseen speakers first."""
     return sorted(entries, key=lambda entry: -entry.unseen_r2)
 
 
-def table_of(entries: list[Entry]) -> str:
+def table_of(entries: list[LeaderboardRow]) -> str:
     """Return rows as a Markdown table; their numbers are those of the figure."""
     names = ("", "system", "inputs", "trained on", "R², all clips", "R², unseen speakers", "accuracy: all, unseen")
     lines = [f"| {' | '.join((*names, 'lookup: accuracy, R²'))} |", f"|{'---|' * (len(names) + 1)}"]
@@ -140,7 +140,7 @@ def table_of(entries: list[Entry]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(entries: list[Entry]) -> Any:
+def draw(entries: list[LeaderboardRow]) -> Any:
     """Draw R² on all clips against R² on unseen speakers, with 95% intervals; a system's rows have one colour."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -182,7 +182,7 @@ def draw(entries: list[Entry]) -> Any:
     return figure
 
 
-def _point(axes: Any, entry: Entry, colour: str) -> None:
+def _point(axes: Any, entry: LeaderboardRow, colour: str) -> None:
     axes.errorbar(
         entry.r2,
         entry.unseen_r2,
@@ -198,15 +198,15 @@ def _point(axes: Any, entry: Entry, colour: str) -> None:
     )
 
 
-def _marker(entry: Entry) -> str:
+def _marker(entry: LeaderboardRow) -> str:
     return "o" if entry.test_sha256 in KNOWN_SPLITS else "D"
 
 
-def _fill(entry: Entry, colour: str) -> str:
+def _fill(entry: LeaderboardRow, colour: str) -> str:
     return colour if entry.test_sha256 in KNOWN_SPLITS else "white"
 
 
-def _family(entry: Entry) -> str:
+def _family(entry: LeaderboardRow) -> str:
     """A system without its seed; whoever is not scored on the official test split is marked."""
     name = entry.system.partition(", seed ")[0]
     return name if entry.test_sha256 in KNOWN_SPLITS else f"{name}: seeds, within the training clips"

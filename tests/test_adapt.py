@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from command_line import run
-from thinslice.bundle import Line, load_bundle
+from thinslice.bundle import LinearMap, load_bundle
 from thinslice.errors import UsageError
 from thinslice.evaluate.adaptation import MIN_SPEAKERS, fit_lines, judge
 from thinslice.evaluate.panel import Resampling
@@ -112,7 +112,7 @@ def test_the_new_bundle_predicts_on_its_lines_with_new_intervals(rated: Path) ->
         Predictor(folder).predict_inputs("x", transcript="a great trip") for folder in (old.folder, new.folder)
     )
     for target in TARGETS:
-        line = new.document.lines.get(target, Line())
+        line = new.document.lines.get(target, LinearMap())
         assert after.traits[target].score == pytest.approx(line.intercept + line.slope * before.traits[target].score)
         assert (
             after.traits[target].high - after.traits[target].low

@@ -17,7 +17,7 @@ from thinslice.data.manifest import speaker_of
 from thinslice.data.official import load_official_clips
 from thinslice.errors import ManifestError, OutputError
 from thinslice.evaluate import leaderboard
-from thinslice.evaluate.leaderboard import Entry, format_leaderboard, read_leaderboard, split_digest, submit
+from thinslice.evaluate.leaderboard import LeaderboardRow, format_leaderboard, read_leaderboard, split_digest, submit
 from thinslice.traits import TARGETS, TRAITS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,8 +25,8 @@ SHIPPED = ROOT / "src" / "thinslice" / "published" / "leaderboard.csv"
 NUMBERS = {name: 0.5 for name in ("accuracy", "r2", "ccc", "r2_low", "r2_high") for name in (name, f"unseen_{name}")}
 
 
-def _entry(system: str, **changes: Any) -> Entry:
-    return replace(Entry(system=system, num_clips=9, unseen_num_clips=3, **NUMBERS), **changes)
+def _entry(system: str, **changes: Any) -> LeaderboardRow:
+    return replace(LeaderboardRow(system=system, num_clips=9, unseen_num_clips=3, **NUMBERS), **changes)
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ from thinslice.web import upload as upload_module  # noqa: E402
 from thinslice.web.app import STATIC, ServerSettings, build_app  # noqa: E402
 from thinslice.web.folder import private_folder, sweep, uploads_dir  # noqa: E402
 from thinslice.web.guard import known_hosts  # noqa: E402
-from thinslice.web.line import Line  # noqa: E402
+from thinslice.web.line import WaitingLine  # noqa: E402
 from thinslice.web.openapi import openapi_document  # noqa: E402
 from thinslice.web.refusal import Refusal  # noqa: E402
 from thinslice.web.shelf import KEEP_S, Shelf  # noqa: E402
 from thinslice.web.upload import MAX_WORDS_BYTES, safe_suffix, shown_name  # noqa: E402
-from thinslice.web.workers import Failed, Job, Scored, Worker  # noqa: E402
+from thinslice.web.workers import Failed, ScoredUpload, UploadJob, Worker  # noqa: E402
 
 HOST = {"host": "localhost:7860"}
 
@@ -47,7 +47,7 @@ def prediction(clip: str, transcript: str | None = None) -> Prediction:
 class InProcess:
     """A worker that scores at once, in this process, and notes what it was given."""
 
-    jobs: list[tuple[Job, str | None]] = []  # noqa: RUF012
+    jobs: list[tuple[UploadJob, str | None]] = []  # noqa: RUF012
 
     def __init__(self, bundle: str = "", threads: int = 1, limit_s: float = 1.0) -> None:
         self.gate = threading.Event()
@@ -64,7 +64,7 @@ class InProcess:
         self.gate.wait(10)
         if job.name.startswith("bad"):
             return Failed(f"{job.name}: is text, not video or audio")
-        return Scored(prediction(job.name, words), {})
+        return ScoredUpload(prediction(job.name, words), {})
 
     def close(self) -> None:
         self.gate.set()
@@ -264,9 +264,9 @@ def test_senders_take_turns_and_know_their_place(tmp_path):
     import asyncio
 
     async def places() -> list[str]:
-        line = Line([InProcess()])  # not opened: nobody is served
+        line = WaitingLine([InProcess()])  # not opened: nobody is served
         for client, name in [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1")]:
-            await line.enter(Job(tmp_path, name, None, ""), client)
+            await line.enter(UploadJob(tmp_path, name, None, ""), client)
         return [ticket.job.name for ticket in line.order()]
 
     assert asyncio.run(places()) == ["a1", "b1", "a2", "a3"]
@@ -280,9 +280,9 @@ def test_a_full_line_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(line_module, "MAX_WAITING_EACH", 2)
 
     async def fill() -> None:
-        line = Line([InProcess()])
+        line = WaitingLine([InProcess()])
         for _ in range(3):
-            await line.enter(Job(tmp_path, "a", None, ""), "a")
+            await line.enter(UploadJob(tmp_path, "a", None, ""), "a")
 
     with pytest.raises(Refusal, match="waiting"):
         asyncio.run(fill())
@@ -291,7 +291,7 @@ def test_a_full_line_is_refused(tmp_path, monkeypatch):
 def test_results_are_forgotten_after_a_while():
     now_s = [0.0]
     shelf = Shelf(lambda: now_s[0])
-    token = shelf.keep(Scored(prediction("a"), {}))
+    token = shelf.keep(ScoredUpload(prediction("a"), {}))
     assert shelf.get([token])[0].prediction.clip == "a"
     now_s[0] = KEEP_S + 1
     with pytest.raises(Refusal, match="kept for 15 minutes"):
@@ -324,16 +324,16 @@ def test_a_worker_scores_tells_its_stages_and_survives_what_a_clip_does(sound, t
     worker = Worker("voice-words", threads=1, limit_s=100.0)
     stages: list[str] = []
     try:
-        scored = worker.score(Job(sound, "talk.wav", words, "voice-words"), stages.append)
-        assert isinstance(scored, Scored)
+        scored = worker.score(UploadJob(sound, "talk.wav", words, "voice-words"), stages.append)
+        assert isinstance(scored, ScoredUpload)
         assert scored.prediction.clip == "talk.wav"
         assert stages == ["words", "voice", "model"]
-        failed = worker.score(Job(tmp_path / "clip.mp4", "mine.mp4", words, "voice-words"), stages.append)
+        failed = worker.score(UploadJob(tmp_path / "clip.mp4", "mine.mp4", words, "voice-words"), stages.append)
         assert isinstance(failed, Failed)
         assert failed.error.startswith("mine.mp4: is empty")
         assert str(tmp_path) not in failed.error
         worker._limit_s = 0.0
-        late = worker.score(Job(sound, "slow.wav", words, "voice-words"), stages.append)
+        late = worker.score(UploadJob(sound, "slow.wav", words, "voice-words"), stages.append)
         assert isinstance(late, Failed)
         assert "took longer" in late.error
         assert worker._child is None  # ended, not left behind

@@ -93,7 +93,7 @@ class Score(Document, omit_defaults=True):
     r2: dict[str, float] = msgspec.field(default_factory=dict)
 
 
-class Comparison(Document):
+class GraphComparison(Document):
     """How well the exported graph agrees with the network it came from."""
 
     largest_difference: float
@@ -149,7 +149,7 @@ class Card(Document, omit_defaults=True):
     digests: dict[str, str] = msgspec.field(default_factory=dict)
     source_sha256: str = ""
     code_version: str = ""
-    compared_with_pytorch: Comparison | None = None
+    compared_with_pytorch: GraphComparison | None = None
     notes: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def r2_for(self, used: Sequence[str]) -> float | None:
@@ -160,7 +160,7 @@ class Card(Document, omit_defaults=True):
         return None
 
 
-class Line(Document, kw_only=True):
+class LinearMap(Document, kw_only=True):
     """Where a model's score ends up: intercept + slope * score, cut to [0, 1]."""
 
     intercept: float = 0.0
@@ -196,7 +196,7 @@ class BundleDocument(Document, kw_only=True):
     intervals: dict[str, dict[str, tuple[float, float]]]
     percentiles: dict[str, tuple[float, ...]]
     card: Card
-    lines: dict[str, Line] = msgspec.field(default_factory=dict)
+    lines: dict[str, LinearMap] = msgspec.field(default_factory=dict)
 
     def check(self) -> None:
         """Raise ValueError, with one line on why, where the parts do not belong together."""

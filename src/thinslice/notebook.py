@@ -14,7 +14,7 @@ _CELL = "padding:2px 8px;text-align:left;vertical-align:middle;border:0;backgrou
 _SOFT = "opacity:.7;font-size:85%"
 
 
-class Scored(Protocol):
+class ShownPrediction(Protocol):
     """A score with its 80% interval, all in [0, 1]."""
 
     @property
@@ -30,7 +30,7 @@ class Scored(Protocol):
         """Upper end."""
 
 
-def clip_html(clip: str, traits: Mapping[str, Scored], about: str, warnings: Sequence[str]) -> str:
+def clip_html(clip: str, traits: Mapping[str, ShownPrediction], about: str, warnings: Sequence[str]) -> str:
     """Return one clip's scores, each on its scale.
 
     Args:
@@ -54,7 +54,7 @@ def clip_html(clip: str, traits: Mapping[str, Scored], about: str, warnings: Seq
     )
 
 
-def table_html(clips: Sequence[tuple[str, Mapping[str, Scored]]], failures: Sequence[tuple[str, str]]) -> str:
+def table_html(clips: Sequence[tuple[str, Mapping[str, ShownPrediction]]], failures: Sequence[tuple[str, str]]) -> str:
     """Return many clips, a row each, the first `MAX_ROWS` of them.
 
     Args:
@@ -81,11 +81,11 @@ def table_html(clips: Sequence[tuple[str, Mapping[str, Scored]]], failures: Sequ
     )
 
 
-def _cell(name: str, traits: Mapping[str, Scored]) -> str:
+def _cell(name: str, traits: Mapping[str, ShownPrediction]) -> str:
     return f"{traits[name].score:.2f}{_scale(name, traits[name])}" if name in traits else "–"
 
 
-def _scale(name: str, score: Scored) -> str:
+def _scale(name: str, score: ShownPrediction) -> str:
     low, high, at = (100 * min(1.0, max(0.0, value)) for value in (score.low, score.high, score.score))
     spoken = f"{name} {score.score:.2f}, 80% interval {score.low:.2f} to {score.high:.2f}"
     ticks = "".join(f'<line x1="{x}%" x2="{x}%" y1="5" y2="11" stroke="{_LINE}"/>' for x in (0, 25, 50, 75, 100))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from thinslice.assets.catalogue import ASSETS, Asset, AssetFile, Wheel
 from thinslice.assets.folders import asset_cache_dir, bundle_dir, cache_dir, matplotlib_dir
-from thinslice.assets.locate import FOLDERS_ENV, Found, locate
+from thinslice.assets.locate import FOLDERS_ENV, FoundAsset, locate
 from thinslice.assets.verify import forget_stamps
 from thinslice.errors import AssetError
 
@@ -15,7 +15,7 @@ __all__ = [
     "FOLDERS_ENV",
     "Asset",
     "AssetFile",
-    "Found",
+    "FoundAsset",
     "Wheel",
     "asset_files",
     "bundle_dir",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-def get_asset(name: str, folder: Path | None = None) -> Found:
+def get_asset(name: str, folder: Path | None = None) -> FoundAsset:
     """Make an asset present: find it, else take it from a folder if one is given, else download it.
 
     Args:

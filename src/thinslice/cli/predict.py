@@ -20,7 +20,7 @@ from thinslice.types import Failure, Prediction, failures_csv, predictions_csv, 
 
 if TYPE_CHECKING:
     from thinslice.infer.batch import Batch
-    from thinslice.infer.inputs_table import Row
+    from thinslice.infer.inputs_table import InputRow
     from thinslice.infer.predictor import Predictor
 
 Result = Prediction | Failure
@@ -125,7 +125,7 @@ def predict(
     sys.exit(1 if failures else 0)
 
 
-def _rows(table: Path) -> "list[Row | Failure]":
+def _rows(table: Path) -> "list[InputRow | Failure]":
     from thinslice.infer.inputs_table import read_inputs
 
     return read_inputs(table)
@@ -190,7 +190,7 @@ def _num_explained(num_clips: int, out: Path | None, as_json: bool) -> int:
 
 
 def _score(
-    found: "Sequence[str | Row | Failure]", batch: "Batch", predictor: "Predictor", out: Path | None
+    found: "Sequence[str | InputRow | Failure]", batch: "Batch", predictor: "Predictor", out: Path | None
 ) -> list[Result]:
     """Score what an earlier, interrupted run with the same settings has not scored yet; results in order."""
     from thinslice.infer.batch import predict_unordered
@@ -201,7 +201,7 @@ def _score(
         versions = [(member.bundle.name, member.bundle.document.version) for member in predictor.members]
         journal = Journal(out / JOURNAL, {"thinslice": __version__, "bundles": versions, **batch.options})
     done: dict[int, Result] = {}
-    todo: list[tuple[int, str | Row]] = []
+    todo: list[tuple[int, str | InputRow]] = []
     for place, clip in enumerate(found):
         if isinstance(clip, Failure):
             done[place] = clip
@@ -221,7 +221,7 @@ def _score(
     return [done[place] for place in range(len(found))]
 
 
-def _has_media(clip: "str | Row") -> bool:
+def _has_media(clip: "str | InputRow") -> bool:
     return isinstance(clip, str) or clip.pictures is not None
 
 

@@ -56,7 +56,7 @@ class TableJob:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """What a row's runs say.
 
     Attributes:
@@ -121,7 +121,7 @@ def run_table(job: TableJob, system: str, number: str) -> dict[str, Any]:
     }
 
 
-def _run_row(job: TableJob, system: str, row: str, wanted: str) -> tuple[Row, str]:
+def _run_row(job: TableJob, system: str, row: str, wanted: str) -> tuple[TableRow, str]:
     """Train a row with each seed, or take what is finished; return what its runs say, and of which split."""
     from thinslice.errors import UsageError
     from thinslice.train.checkpoints import predict_at
@@ -163,7 +163,7 @@ def _run_row(job: TableJob, system: str, row: str, wanted: str) -> tuple[Row, st
         scores = _score(job, recipe, data, folder.path, split, predicted)
         training = data.splits["train"].labels
         found.append(count_left_out(scores, job.data, left_out, split, clips, predicted, training))
-    return Row(found, clips.clips, clips.labels, predictions, recipe.outputs), split
+    return TableRow(found, clips.clips, clips.labels, predictions, recipe.outputs), split
 
 
 def _score(job: TableJob, recipe: "Recipe", data: "RunData", run: Path, split: str, predicted: "np.ndarray") -> Scores:
@@ -173,7 +173,7 @@ def _score(job: TableJob, recipe: "Recipe", data: "RunData", run: Path, split: s
     return recipe.further_scores(run, job.companions, job.store, split, scores)
 
 
-def _differences(row: Row, first: Row, speakers: Mapping[str, str]) -> dict[str, Any]:
+def _differences(row: TableRow, first: TableRow, speakers: Mapping[str, str]) -> dict[str, Any]:
     """Return metric -> target -> how far a row is ahead of the first, on the clips of both."""
     import numpy as np
 

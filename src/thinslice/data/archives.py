@@ -33,7 +33,7 @@ _MEMORY_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchiveMember:
     """A file in an archive.
 
     Attributes:
@@ -59,7 +59,7 @@ def base_name(name: str) -> str:
     return PurePosixPath(name.replace("\\", "/")).name
 
 
-def list_members(archive: Path, password: str | None, problems: list[str], shown: str = "") -> list[Member]:
+def list_members(archive: Path, password: str | None, problems: list[str], shown: str = "") -> list[ArchiveMember]:
     """List the files of an archive and of the archives in it.
 
     Args:
@@ -71,12 +71,12 @@ def list_members(archive: Path, password: str | None, problems: list[str], shown
     Returns:
         Members in the order of the archive; folders, links and operating systems' hidden files left out.
     """
-    members: list[Member] = []
+    members: list[ArchiveMember] = []
     _collect(archive, (), False, password, problems, shown or str(archive), members)
     return members
 
 
-def read_member(member: Member, password: str | None, max_bytes: int, shown: str = "") -> bytes:
+def read_member(member: ArchiveMember, password: str | None, max_bytes: int, shown: str = "") -> bytes:
     """Return the content of a file in an archive.
 
     Raises:
@@ -95,12 +95,12 @@ def read_member(member: Member, password: str | None, max_bytes: int, shown: str
 
 
 def extract_members(
-    members: Sequence[Member],
+    members: Sequence[ArchiveMember],
     folder: Path,
     password: str | None,
     problems: list[str],
-    on_done: Callable[[Member], None] = lambda member: None,
-) -> dict[Member, Path]:
+    on_done: Callable[[ArchiveMember], None] = lambda member: None,
+) -> dict[ArchiveMember, Path]:
     """Write files of archives into one folder, each whole or not at all; what is already there is not written again.
 
     Args:
@@ -111,7 +111,7 @@ def extract_members(
         on_done: called after each file.
 
     Returns:
-        Member -> extracted file.
+        ArchiveMember -> extracted file.
 
     Raises:
         ManifestError: not enough space, or the folder cannot be made.
@@ -131,7 +131,7 @@ def extract_members(
     needed = sum(member.size for member in todo)
     if needed > free:
         raise ManifestError(f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free")
-    groups: dict[tuple[Path, tuple[str, ...]], list[Member]] = {}
+    groups: dict[tuple[Path, tuple[str, ...]], list[ArchiveMember]] = {}
     for member in todo:
         groups.setdefault((member.archive, member.chain[:-1]), []).append(member)
     for (path, chain), group in groups.items():
@@ -163,7 +163,7 @@ def _collect(
     password: str | None,
     problems: list[str],
     shown: str,
-    members: list[Member],
+    members: list[ArchiveMember],
 ) -> None:
     try:
         with _clear_errors(shown), _opened_zip(path, chain, password) as archive:
@@ -175,7 +175,7 @@ def _collect(
         locked = encrypted or bool(info.flag_bits & 0x1)
         inner = (*chain, info.filename)
         if not info.filename.lower().endswith(".zip"):
-            members.append(Member(path, inner, info.file_size, locked))
+            members.append(ArchiveMember(path, inner, info.file_size, locked))
         elif len(inner) >= MAX_DEPTH:
             problems.append(f"{shown}/{info.filename}: archives nested deeper than {MAX_DEPTH} are not looked into")
         else:
@@ -258,7 +258,7 @@ class _Window(io.RawIOBase):
         return data
 
 
-def _extract(archive: zipfile.ZipFile, member: Member, target: Path, password: str | None) -> None:
+def _extract(archive: zipfile.ZipFile, member: ArchiveMember, target: Path, password: str | None) -> None:
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with archive.open(member.chain[-1], pwd=_bytes(password)) as source, open(part, "wb") as file:
@@ -269,7 +269,7 @@ def _extract(archive: zipfile.ZipFile, member: Member, target: Path, password: s
             part.unlink()
 
 
-def _safe_name(member: Member) -> str:
+def _safe_name(member: ArchiveMember) -> str:
     """Name of the extracted file: no folder of the archive's choosing, nothing a file system would take amiss."""
     name = member.name
     if name in ("", ".", "..") or any(ord(char) < 32 or char in ':*?"<>|' for char in name):

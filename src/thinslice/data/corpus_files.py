@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from thinslice.data.archives import Member, list_members, read_member
+from thinslice.data.archives import ArchiveMember, list_members, read_member
 from thinslice.data.manifest import MEDIA_SUFFIXES
 from thinslice.errors import ManifestError
 from thinslice.media.pictures import PICTURE_SUFFIXES, RATE_FILE, TIMES_FILE
@@ -31,7 +31,7 @@ class CorpusFile:
 
     where: str
     path: Path | None = None
-    member: Member | None = None
+    member: ArchiveMember | None = None
     is_frames: bool = False
 
     @property

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from thinslice.data.archives import Member, base_name, extract_members
+from thinslice.data.archives import ArchiveMember, base_name, extract_members
 from thinslice.data.corpus_files import CorpusFile, MediaIndex, checked_folder, scan_folder, stem_of
 from thinslice.data.label_files import LabelFile, NotLabelsError, parse_labels_csv, parse_pickle, split_of
 from thinslice.data.manifest import (
@@ -405,7 +405,7 @@ def _paths(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the path of each clip's media, extracting what lies in archives if asked, and what stays in archives."""
     paths = dict.fromkeys(keys, "")
-    packed: dict[str, Member] = {}
+    packed: dict[str, ArchiveMember] = {}
     in_archives: dict[str, str] = {}
     for key in keys:
         file = media[key]
@@ -418,7 +418,7 @@ def _paths(
         return paths, in_archives
     total, done = sum(member.size for member in packed.values()), 0
 
-    def step(member: Member) -> None:
+    def step(member: ArchiveMember) -> None:
         nonlocal done
         done += member.size
         on_extracted(done, total)

@@ -27,7 +27,7 @@ import numpy as np
 
 from thinslice.evaluate import bootstrap
 from thinslice.evaluate.bootstrap import Draws
-from thinslice.evaluate.card import Ends, Shares
+from thinslice.evaluate.card import Ends, GroupShares
 from thinslice.evaluate.metrics import Floats, clip_sums, sum_names
 from thinslice.evaluate.panel import Resampling, by_target, intervals_by_target
 from thinslice.traits import TARGETS
@@ -47,7 +47,7 @@ def attribute_shares(
     groups: Sequence[str],
     resampling: Resampling,
     targets: Sequence[str] = TARGETS,
-) -> Shares:
+) -> GroupShares:
     """Return the shares of this module's header, with intervals over speakers.
 
     Args:
@@ -74,7 +74,7 @@ def attribute_shares(
             ci95[name] = intervals_by_target(Draws(point[name], samples[name], left_out[name]), targets)
     by_chance = _by_chance(summands, index, level, num_speakers, len(names), resampling.seed)
     by_group = ("labels_on_group", "predictions_on_group", "group_given_model")
-    return Shares(
+    return GroupShares(
         scores={name: by_target(point[name], targets) for name in SHARES},
         ci95=ci95,
         chance={name: by_target(by_chance[name], targets) for name in by_group},

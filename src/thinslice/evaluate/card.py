@@ -117,7 +117,7 @@ class Gap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shares(Scores):
+class GroupShares(Scores):
     """How much a column explains (`thinslice.evaluate.attribute_share`); `chance`: share -> values by luck."""
 
     chance: Mapping[str, Values]
@@ -138,7 +138,7 @@ class GroupScores:
     groups: Mapping[str, GroupPanel]
     gap: Mapping[str, Mapping[str, Gap]] | None
     balanced: Scores | None
-    share: Shares | None
+    share: GroupShares | None
     warnings: tuple[str, ...]
 
 

@@ -41,7 +41,7 @@ KNOWN_SPLITS: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class LeaderboardRow:
     """One row; scores are averages over the targets, None where they are not known.
 
     Attributes:
@@ -146,7 +146,7 @@ def make_entry(
     labels: LabelledClips,
     training: Sequence[LabelledClips],
     predictions: bytes,
-) -> Entry:
+) -> LeaderboardRow:
     """Return a scorecard as a row.
 
     Args:
@@ -176,7 +176,7 @@ def make_entry(
     splits = dict.fromkeys(split for part in training for split in dict.fromkeys(part.columns.get("split", ())))
     low, high = _interval(whole)
     unseen_low, unseen_high = _interval(unseen)
-    return Entry(
+    return LeaderboardRow(
         system=submission.system,
         inputs=submission.inputs,
         repository=submission.repository,
@@ -202,7 +202,7 @@ def make_entry(
     )
 
 
-def submit(entry: Entry, path: Path) -> bool:
+def submit(entry: LeaderboardRow, path: Path) -> bool:
     """Add a row to a table, or put it in the place of the same system's; other rows stay as they are.
 
     Returns:
@@ -222,7 +222,7 @@ def submit(entry: Entry, path: Path) -> bool:
     return bool(places)
 
 
-def read_leaderboard(path: str | os.PathLike[str]) -> list[Entry]:
+def read_leaderboard(path: str | os.PathLike[str]) -> list[LeaderboardRow]:
     """Read a table.
 
     Raises:
@@ -233,7 +233,7 @@ def read_leaderboard(path: str | os.PathLike[str]) -> list[Entry]:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{source}: cannot be read as a leaderboard ({error})") from None
-    known = {entry.name: str(entry.type) for entry in fields(Entry)}
+    known = {entry.name: str(entry.type) for entry in fields(LeaderboardRow)}
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     entries = []
     try:
@@ -249,17 +249,17 @@ def read_leaderboard(path: str | os.PathLike[str]) -> list[Entry]:
     return entries
 
 
-def format_leaderboard(entries: Iterable[Entry]) -> str:
+def format_leaderboard(entries: Iterable[LeaderboardRow]) -> str:
     """Return a table as CSV text; `read_leaderboard` reads back the same."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [entry.name for entry in fields(Entry)], lineterminator="\n")
+    writer = csv.DictWriter(text, [entry.name for entry in fields(LeaderboardRow)], lineterminator="\n")
     writer.writeheader()
     for entry in entries:
         writer.writerow({name: "" if value is None else value for name, value in asdict(entry).items()})
     return text.getvalue()
 
 
-def rounded(entry: Entry, digits: int = 4) -> Entry:
+def rounded(entry: LeaderboardRow, digits: int = 4) -> LeaderboardRow:
     """Return a row with its scores rounded, as a table for people has them."""
     numbers: dict[str, Any] = {
         name: round(value, digits) for name, value in asdict(entry).items() if isinstance(value, float)
@@ -291,7 +291,7 @@ def _why_not(submission: Submission, card: Scorecard) -> str:
     return ""
 
 
-def _entry(row: Mapping[str, str], known: Mapping[str, str]) -> Entry:
+def _entry(row: Mapping[str, str], known: Mapping[str, str]) -> LeaderboardRow:
     values: dict[str, str | int | float | None] = {}
     for name, cell in row.items():
         kind = known[name]
@@ -301,7 +301,7 @@ def _entry(row: Mapping[str, str], known: Mapping[str, str]) -> Entry:
             values[name] = None
         else:
             values[name] = int(cell) if "int" in kind else float(cell)
-    return Entry(**values)  # type: ignore[arg-type]
+    return LeaderboardRow(**values)  # type: ignore[arg-type]
 
 
 def _average(panel: Panel, metric: str) -> float:

@@ -12,10 +12,10 @@ from thinslice.evaluate.card import (
     Extremes,
     GroupComparison,
     GroupScores,
+    GroupShares,
     Interval,
     Scorecard,
     Scores,
-    Shares,
     Values,
     VoteScore,
 )
@@ -325,7 +325,7 @@ def _group(column: str, entry: GroupScores) -> Table:
     return Table(f"By {column}", header, tuple(rows), "\n".join(notes))
 
 
-def _share(column: str, share: Shares) -> str:
+def _share(column: str, share: GroupShares) -> str:
     def shown(name: str) -> str:
         by_chance = share.chance.get(name)
         value = _with_interval(share, name, "average")

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from thinslice import __version__
-from thinslice.bundle import Bundle, Line, Score, save_bundle
+from thinslice.bundle import Bundle, LinearMap, Score, save_bundle
 from thinslice.evaluate.adaptation import ADAPTED, AS_IT_IS, Lines, Verdict
 from thinslice.evaluate.panel import AVERAGE
 from thinslice.voice_words.conformal import conformal_offsets
@@ -47,11 +47,13 @@ def write_adapted(
         UsageError: the folder holds something else, or cannot be written.
     """
     old = bundle.document
-    kept = {target: old.lines.get(target, Line()) for target in bundle.outputs}
+    kept = {target: old.lines.get(target, LinearMap()) for target in bundle.outputs}
     if lines is not None:
         ends = zip(bundle.outputs, lines.intercept.tolist(), lines.slope.tolist(), strict=True)
         kept = {
-            target: Line(intercept=round(a + b * kept[target].intercept, 6), slope=round(b * kept[target].slope, 6))
+            target: LinearMap(
+                intercept=round(a + b * kept[target].intercept, 6), slope=round(b * kept[target].slope, 6)
+            )
             for target, a, b in ends
         }
     intervals = {combination: dict(entry) for combination, entry in old.intervals.items()}
@@ -71,7 +73,7 @@ def write_adapted(
     document = msgspec.structs.replace(
         old,
         name=name or f"{old.name}-adapted",
-        lines={target: line for target, line in kept.items() if line != Line()},
+        lines={target: line for target, line in kept.items() if line != LinearMap()},
         intervals=intervals,
         percentiles=percentiles,
         card=_card(bundle, lines is not None, most, verdict, source, digest),

@@ -11,7 +11,7 @@ import numpy as np
 
 from thinslice.cluster import Shared
 from thinslice.errors import ThinsliceError, UsageError, one_line, printable
-from thinslice.infer.inputs_table import Row
+from thinslice.infer.inputs_table import InputRow
 from thinslice.infer.predictor import Predictor
 from thinslice.jobs import run_jobs
 from thinslice.media.spool import Clip, name_of, read_clip
@@ -76,7 +76,7 @@ def predict_batch(
 
 
 def predict_unordered(
-    clips: Sequence[tuple[int, Clip | Row]], batch: Batch
+    clips: Sequence[tuple[int, Clip | InputRow]], batch: Batch
 ) -> Iterator[tuple[int, Prediction | Failure]]:
     """Score (place, clip) pairs and yield (place, result) as soon as each is done.
 
@@ -98,7 +98,9 @@ def predict_unordered(
     prepare = partial(
         _start_worker, name, 1 if on_ray or batch.workers > 1 else None, batch.options, os.getcwd() if on_ray else None
     )
-    jobs = [(clip if isinstance(clip, Row) else read_clip(clip), batch.is_explained(place)) for place, clip in clips]
+    jobs = [
+        (clip if isinstance(clip, InputRow) else read_clip(clip), batch.is_explained(place)) for place, clip in clips
+    ]
     for index, result in run_jobs(prepare, jobs, batch.workers, batch.ray_address, _shared(clips)):
         place, clip = clips[index]
         yield place, _died(_name(clip), result) if isinstance(result, Died) else result
@@ -106,21 +108,21 @@ def predict_unordered(
 
 def _start_worker(
     bundle: str | Path, threads: int | None, options: Mapping[str, Any], folder: str | None
-) -> Callable[[tuple[Clip | Row, bool]], Prediction | Failure]:
+) -> Callable[[tuple[Clip | InputRow, bool]], Prediction | Failure]:
     if folder is not None:
         os.chdir(folder)  # Paths are as the caller wrote them.
     return partial(_predict_one, Predictor(bundle, threads), options)
 
 
-def _shared(clips: Sequence[tuple[int, Clip | Row]]) -> Shared:
+def _shared(clips: Sequence[tuple[int, Clip | InputRow]]) -> Shared:
     """Return what a cluster's nodes must see: the working folder, and the folder of the first file."""
-    given = (clip.pictures if isinstance(clip, Row) else clip for _, clip in clips)
+    given = (clip.pictures if isinstance(clip, InputRow) else clip for _, clip in clips)
     first = next((os.path.abspath(path) for path in given if isinstance(path, str | os.PathLike)), None)
     return Shared(reads=(os.getcwd(), *((os.path.dirname(first),) if first and os.path.exists(first) else ())))
 
 
-def _name(clip: Clip | Row) -> str:
-    return clip.clip if isinstance(clip, Row) else name_of(clip)
+def _name(clip: Clip | InputRow) -> str:
+    return clip.clip if isinstance(clip, InputRow) else name_of(clip)
 
 
 def _died(name: str, died: Died) -> Failure:
@@ -128,12 +130,12 @@ def _died(name: str, died: Died) -> Failure:
 
 
 def _predict_one(
-    predictor: Predictor, options: Mapping[str, Any], job: tuple[Clip | Row, bool]
+    predictor: Predictor, options: Mapping[str, Any], job: tuple[Clip | InputRow, bool]
 ) -> Prediction | Failure:
     clip, explained = job
     name = _name(clip)
     try:
-        if isinstance(clip, Row):
+        if isinstance(clip, InputRow):
             return _predict_row(predictor, options, clip)
         return predictor.predict(clip, **(options if explained else {**options, "explain": False, "pictures": False}))
     except UsageError:
@@ -148,7 +150,7 @@ def _predict_one(
     return Failure(printable(name), one_line(why))
 
 
-def _predict_row(predictor: Predictor, options: Mapping[str, Any], row: Row) -> Prediction:
+def _predict_row(predictor: Predictor, options: Mapping[str, Any], row: InputRow) -> Prediction:
     return predictor.predict_inputs(
         row.clip,
         None if row.voice_profile is None else np.array(row.voice_profile),

@@ -16,7 +16,7 @@ PICTURES_COLUMN = "pictures"
 
 
 @dataclass(frozen=True)
-class Row:
+class InputRow:
     """One row: the inputs of a clip.
 
     Attributes:
@@ -32,7 +32,7 @@ class Row:
     pictures: str | None
 
 
-def read_inputs(path: Path) -> list[Row | Failure]:
+def read_inputs(path: Path) -> list[InputRow | Failure]:
     """Read a CSV of precomputed inputs; a row that makes no sense is a `Failure` in its place.
 
     Columns: `clip`, optional `transcript`, optional 26 voice-profile columns (all or none), optional `pictures`: a
@@ -42,7 +42,7 @@ def read_inputs(path: Path) -> list[Row | Failure]:
     Raises:
         ManifestError: the file is no such table.
     """
-    rows: list[Row | Failure] = []
+    rows: list[InputRow | Failure] = []
     try:
         check_ordinary(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -63,7 +63,7 @@ def read_inputs(path: Path) -> list[Row | Failure]:
                     rows.append(Failure(clip, str(error)))
                     continue
                 where_pictures = str(path.parent / pictures) if pictures else None
-                rows.append(Row(clip, voice, cells.get(TRANSCRIPT_COLUMN), where_pictures))
+                rows.append(InputRow(clip, voice, cells.get(TRANSCRIPT_COLUMN), where_pictures))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ManifestError(f"{path}: cannot be read as a UTF-8 CSV file ({reason})") from None

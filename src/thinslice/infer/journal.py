@@ -10,7 +10,7 @@ from typing import Any
 from thinslice.documents import Document, format_document, parse_document
 from thinslice.errors import MediaError
 from thinslice.files import append_line
-from thinslice.infer.inputs_table import Row
+from thinslice.infer.inputs_table import InputRow
 from thinslice.media.identity import media_stamp
 from thinslice.types import Prediction
 
@@ -36,11 +36,11 @@ class Journal:
                     entry = parse_document(line, JournalLine)
                     self._known[entry.key] = entry.prediction
 
-    def get(self, clip: str | Row, explained: bool = True) -> Prediction | None:
+    def get(self, clip: str | InputRow, explained: bool = True) -> Prediction | None:
         """Return the finished prediction of a clip, unchanged since, or of the same row; else None."""
         return self._known.get(self._key(clip, explained))
 
-    def add(self, clip: str | Row, prediction: Prediction, explained: bool = True) -> None:
+    def add(self, clip: str | InputRow, prediction: Prediction, explained: bool = True) -> None:
         """Append the finished prediction of a file or row; it is on disk when this returns.
 
         Raises:
@@ -53,8 +53,8 @@ class Journal:
         """Remove the file: the batch is complete and its results are written."""
         self._path.unlink(missing_ok=True)
 
-    def _key(self, clip: str | Row, explained: bool) -> str:
-        path = clip.pictures if isinstance(clip, Row) else clip
+    def _key(self, clip: str | InputRow, explained: bool) -> str:
+        path = clip.pictures if isinstance(clip, InputRow) else clip
         state = "none"
         if path is not None:
             try:
@@ -62,7 +62,7 @@ class Journal:
                 state = f"{size} {mtime_ns}"
             except (OSError, MediaError):
                 state = "absent"
-        if isinstance(clip, Row):
+        if isinstance(clip, InputRow):
             clip = repr(clip)
         text = f"{clip}\n{state}\n{explained}\n{self._settings}"
         return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from thinslice.bundle import Bundle, Line
+from thinslice.bundle import Bundle, LinearMap
 from thinslice.traits import SCORE_RANGE
 from thinslice.types import CueShare, Explanation, WordShare
 
@@ -22,7 +22,7 @@ class AdaptedMember:
     def score(self, features: Mapping[str, np.ndarray], words: Any) -> tuple[np.ndarray, tuple[str, ...]]:
         """Return the scores of one clip."""
         scores, used = self._member.score(features, words)
-        lines = [self._lines.get(name, Line()) for name in self.bundle.outputs]
+        lines = [self._lines.get(name, LinearMap()) for name in self.bundle.outputs]
         moved = [line.intercept + line.slope * value for line, value in zip(lines, scores, strict=True)]
         return np.clip(moved, *SCORE_RANGE), used
 
@@ -33,7 +33,7 @@ class AdaptedMember:
             return None
         baseline = {}
         for name, value in found.baseline.items():
-            line = self._lines.get(name, Line())
+            line = self._lines.get(name, LinearMap())
             baseline[name] = line.intercept + line.slope * value
         return replace(
             found,
@@ -44,4 +44,4 @@ class AdaptedMember:
         )
 
     def _scaled(self, shares: Mapping[str, float]) -> dict[str, float]:
-        return {name: value * self._lines.get(name, Line()).slope for name, value in shares.items()}
+        return {name: value * self._lines.get(name, LinearMap()).slope for name, value in shares.items()}

@@ -30,7 +30,7 @@ _BESIDE: Final = (".txt", ".srt", ".vtt")
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundMedia:
     """What was found under the names given.
 
     Attributes:
@@ -42,7 +42,7 @@ class Found:
     left_out: tuple[str, ...] = ()
 
 
-def find_clips(names: Iterable[str]) -> Found:
+def find_clips(names: Iterable[str]) -> FoundMedia:
     """Return the clips that files, folders and patterns stand for; a file is taken as it is named, whatever it is."""
     clips: list[str | Failure] = []
     left_out: list[str] = []
@@ -60,7 +60,7 @@ def find_clips(names: Iterable[str]) -> Found:
             continue
         clips += inside
         left_out += others
-    return Found(tuple(clips), tuple(left_out))
+    return FoundMedia(tuple(clips), tuple(left_out))
 
 
 def _in_folder(folder: str) -> tuple[list[str], list[str]]:

@@ -14,7 +14,7 @@ from thinslice.files import locked
 FILE = "answers.jsonl"
 
 
-class Entry(Document):
+class Answer(Document):
     """One thing that a rater did.
 
     Attributes:
@@ -53,12 +53,12 @@ class AnswerFile:
         torn: bytes of a last line that a crash cut off; they were removed.
     """
 
-    def __init__(self, file: BinaryIO, entries: list[Entry], torn: int) -> None:
+    def __init__(self, file: BinaryIO, entries: list[Answer], torn: int) -> None:
         self._file = file
         self.entries = entries
         self.torn = torn
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: Answer) -> None:
         """Write an entry; when this returns it is on the disk.
 
         Raises:
@@ -83,7 +83,7 @@ class AnswerFile:
             self._file.seek(end)
 
 
-def read_answers(path: Path) -> tuple[list[Entry], int]:
+def read_answers(path: Path) -> tuple[list[Answer], int]:
     """Return the entries of a file, and the bytes of its last line if that was cut off.
 
     Raises:
@@ -94,7 +94,7 @@ def read_answers(path: Path) -> tuple[list[Entry], int]:
     entries = []
     for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
         try:
-            entries.append(parse_document(line, Entry))
+            entries.append(parse_document(line, Answer))
         except ValueError as error:
             raise UsageError(f"{path}, line {number}: damaged ({error}); take the line out to go on") from None
     return entries, len(torn)

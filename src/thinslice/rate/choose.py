@@ -8,7 +8,7 @@ import numpy as np
 
 from thinslice.evaluate.pairs import Policy, plan_round
 from thinslice.evaluate.votes import build_votes
-from thinslice.rate.answers import Entry
+from thinslice.rate.answers import Answer
 
 Pair = tuple[str, str]
 
@@ -30,7 +30,7 @@ class PairChooser:
         self._round = 0
 
     def next(
-        self, answers: Sequence[Entry], seen: Collection[frozenset[str]], open_pairs: Collection[frozenset[str]]
+        self, answers: Sequence[Answer], seen: Collection[frozenset[str]], open_pairs: Collection[frozenset[str]]
     ) -> Pair | None:
         """Return the next pair for a rater; None where there is none left for them.
 
@@ -54,7 +54,7 @@ class PairChooser:
                 return self._queue.pop(place)
         return None
 
-    def _plan(self, answers: Sequence[Entry], skip: Collection[frozenset[str]]) -> None:
+    def _plan(self, answers: Sequence[Answer], skip: Collection[frozenset[str]]) -> None:
         choices = [[np.nan if value is None else value for value in entry.answers] for entry in answers]
         rows = [(entry.clips[0], entry.clips[1]) for entry in answers]
         votes = build_votes(
@@ -77,7 +77,7 @@ class ClipChooser:
         self._clips = tuple(clips)
         self._random = random.Random(seed)
 
-    def next(self, answers: Sequence[Entry], seen: Collection[str], open_clips: Collection[str]) -> str | None:
+    def next(self, answers: Sequence[Answer], seen: Collection[str], open_clips: Collection[str]) -> str | None:
         """Return the next clip for a rater; None where they have rated all.
 
         Args:

@@ -16,7 +16,7 @@ from thinslice.evaluate.ratings import Ratings
 from thinslice.evaluate.scores import ScoreSheet, score_rated, score_votes
 from thinslice.evaluate.votes import Votes, build_votes
 from thinslice.files import write_atomically
-from thinslice.rate.answers import Entry
+from thinslice.rate.answers import Answer
 from thinslice.rate.questions import Study
 from thinslice.rate.session import standing
 
@@ -53,12 +53,12 @@ class Rater:
         return self.told < MIN_TOLD or 2 * self.told_right >= self.told
 
 
-def judge_raters(entries: Sequence[Entry], study: Study) -> list[Rater]:
+def judge_raters(entries: Sequence[Answer], study: Study) -> list[Rater]:
     """Return how each rater answered, by code."""
     return [_judge(code, mine, study) for code, mine in sorted(standing(entries).items()) if mine]
 
 
-def _judge(code: str, mine: Sequence[Entry], study: Study) -> Rater:
+def _judge(code: str, mine: Sequence[Answer], study: Study) -> Rater:
     earnest = [entry for entry in mine if not entry.check]
     told = [entry for entry in mine if entry.check.startswith("told")]
     wanted = {"left": 1.0, "right": -1.0, "low": study.scale.low, "high": study.scale.high}
@@ -77,7 +77,7 @@ def _judge(code: str, mine: Sequence[Entry], study: Study) -> Rater:
     )
 
 
-def _repeats_agreed(mine: Sequence[Entry], earnest: Sequence[Entry], study: Study) -> float:
+def _repeats_agreed(mine: Sequence[Answer], earnest: Sequence[Answer], study: Study) -> float:
     """Return the share of answers that a repeat gave again: the same clip, or within a step of the scale."""
     before = {frozenset(entry.clips): entry for entry in earnest}
     same = []
@@ -92,7 +92,7 @@ def _repeats_agreed(mine: Sequence[Entry], earnest: Sequence[Entry], study: Stud
     return sum(same) / len(same) if same else float("nan")
 
 
-def collect(entries: Sequence[Entry], study: Study, clips: Sequence[str]) -> Votes | Ratings:
+def collect(entries: Sequence[Answer], study: Study, clips: Sequence[str]) -> Votes | Ratings:
     """Return the answers of careful raters as votes or ratings; checks and repeats do not count.
 
     Raises:
@@ -113,7 +113,7 @@ def collect(entries: Sequence[Entry], study: Study, clips: Sequence[str]) -> Vot
     return _ratings(counted, values, study)
 
 
-def _ratings(counted: Sequence[Entry], values: np.ndarray, study: Study) -> Ratings:
+def _ratings(counted: Sequence[Answer], values: np.ndarray, study: Study) -> Ratings:
     """Return ratings of traits: the mean of each trait's items, reversed ones turned round."""
     scale = study.scale
     turned = [question.reversed for question in study.questions]
@@ -137,7 +137,7 @@ def _ratings(counted: Sequence[Entry], values: np.ndarray, study: Study) -> Rati
     )
 
 
-def export(entries: Sequence[Entry], study: Study, manifest: Manifest, folder: Path) -> tuple[ScoreSheet, list[Rater]]:
+def export(entries: Sequence[Answer], study: Study, manifest: Manifest, folder: Path) -> tuple[ScoreSheet, list[Rater]]:
     """Write votes.csv or ratings.csv, scores.csv, reliability.json and raters.csv.
 
     Args:

@@ -41,7 +41,7 @@ class Scale(Document):
     step: float = 1.0
 
 
-class Words(Document):
+class PageWords(Document):
     """All other texts of the page, for other languages; {n} and {goal} are filled in."""
 
     code: str = "Your code"
@@ -103,7 +103,7 @@ class Study(Document):
     break_every: int = 25
     watch_s: float = 3.0
     raters: tuple[str, ...] = ()
-    words: Words = msgspec.field(default_factory=Words)
+    words: PageWords = msgspec.field(default_factory=PageWords)
 
 
 def load_study(name_or_file: str) -> Study:

@@ -11,13 +11,13 @@ from typing import Any
 
 from thinslice.errors import UsageError
 from thinslice.evaluate.pairs import Policy
-from thinslice.rate.answers import AnswerFile, Entry
+from thinslice.rate.answers import Answer, AnswerFile
 from thinslice.rate.choose import ClipChooser, PairChooser
 from thinslice.rate.questions import Study
 from thinslice.rate.tokens import clip_token, sign, verify
 
 CODE = re.compile(r"[A-Za-z0-9_-]{1,32}")
-Kept = defaultdict[str, list[Entry]]
+Kept = defaultdict[str, list[Answer]]
 """Rater -> the answers that count, in the order in which they came."""
 
 
@@ -28,7 +28,7 @@ class Task:
     Attributes:
         token: its name, which proves that we made it.
         clips: the two clips, left and right, or the one.
-        check: as in `Entry`.
+        check: as in `Answer`.
         number: how many this rater has answered before.
     """
 
@@ -87,9 +87,9 @@ class Session:
         self.check_rater(rater)
         with self._lock:
             if not self.consented(rater):
-                self._record(Entry(kind="consent", rater=rater, at=_now()))
+                self._record(Answer(kind="consent", rater=rater, at=_now()))
 
-    def answers(self, rater: str | None = None) -> list[Entry]:
+    def answers(self, rater: str | None = None) -> list[Answer]:
         """Return the answers that count, of all raters or one: those not taken back, checks and repeats included."""
         kept = [self._kept.get(rater, [])] if rater is not None else self._kept.values()
         return [entry for entries in kept for entry in entries]
@@ -128,7 +128,7 @@ class Session:
         with self._lock:
             if any(entry.task == token for entry in self.answers(rater)):
                 return
-            entry = Entry(
+            entry = Answer(
                 kind="answer",
                 rater=rater,
                 at=_now(),
@@ -151,16 +151,16 @@ class Session:
             if not mine:
                 return None
             last = mine[-1]
-            self._record(Entry(kind="undo", rater=rater, at=_now(), task=last.task))
+            self._record(Answer(kind="undo", rater=rater, at=_now(), task=last.task))
             task = self._task(rater, last.clips, last.check, len(mine) - 1)
             self._open[rater] = task
             return task
 
-    def _record(self, entry: Entry) -> None:
+    def _record(self, entry: Answer) -> None:
         self._file.append(entry)
         self._fold(entry)
 
-    def _fold(self, entry: Entry) -> None:
+    def _fold(self, entry: Answer) -> None:
         if entry.kind == "consent":
             self._agreed.add(entry.rater)
         fold(self._kept, entry)
@@ -192,7 +192,7 @@ class Session:
         clip = self._singles.next(everybody, {entry.clips[0] for entry in earnest}, [clips[0] for clips in others])
         return self._task(rater, (clip,), "", len(mine)) if clip is not None else None
 
-    def _check_due(self, mine: Sequence[Entry]) -> tuple[tuple[str, ...], str] | None:
+    def _check_due(self, mine: Sequence[Answer]) -> tuple[tuple[str, ...], str] | None:
         """Return clips and kind of the attention check or repeat that is due, by turns."""
         every = self.study.check_every
         earnest = [entry for entry in mine if not entry.check]
@@ -224,7 +224,7 @@ class Session:
         return {"task": task.token, "media": media, "told": told, "num_done": num_done, "goal": goal}
 
 
-def fold(kept: Kept, entry: Entry) -> None:
+def fold(kept: Kept, entry: Answer) -> None:
     """Add an answer to those that count, or take the rater's last one back."""
     if entry.kind == "answer":
         kept[entry.rater].append(entry)
@@ -232,7 +232,7 @@ def fold(kept: Kept, entry: Entry) -> None:
         kept[entry.rater].pop()
 
 
-def standing(entries: Sequence[Entry]) -> Kept:
+def standing(entries: Sequence[Answer]) -> Kept:
     """Return the answers in a file that were not taken back, by rater."""
     kept: Kept = defaultdict(list)
     for entry in entries:

@@ -22,7 +22,7 @@ class Cell(NamedTuple):
     side: str
 
 
-class Row(NamedTuple):
+class AccountRow(NamedTuple):
     """One line of the account from the baseline to the score; `kind` is "end", "input" or "cue"."""
 
     kind: str
@@ -34,7 +34,7 @@ class Row(NamedTuple):
 class Moved(NamedTuple):
     """What moved the scores: the account by inputs and cues, and what the cues' names mean."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[AccountRow, ...]
     mostly: str
     scale: str
     glossary: tuple[tuple[str, str], ...]
@@ -54,7 +54,7 @@ def build_account(
     largest = max((abs(finite(shares.get(name, 0.0))) for *_, shares in lines for name in names), default=0.0)
     rows = [_end_row("baseline", explanation.baseline, names)]
     rows += [
-        Row(kind, shown(name), level, tuple(_cell(shares.get(target, 0.0), target, largest) for target in names))
+        AccountRow(kind, shown(name), level, tuple(_cell(shares.get(target, 0.0), target, largest) for target in names))
         for kind, name, level, shares in lines
     ]
     rows.append(_end_row("score", {name: traits[name].score for name in names}, names))
@@ -90,9 +90,9 @@ def _sum(parts: Sequence[Any], names: Sequence[str]) -> dict[str, float]:
     return {name: math.fsum(finite(part.shares.get(name, 0.0)) for part in parts) for name in names}
 
 
-def _end_row(name: str, values: Mapping[str, float], names: Sequence[str]) -> Row:
+def _end_row(name: str, values: Mapping[str, float], names: Sequence[str]) -> AccountRow:
     cells = [Cell(target[0], f"{values[target]:.3f}" if target in values else "", 0, 0, "") for target in names]
-    return Row("end", name, "", tuple(cells))
+    return AccountRow("end", name, "", tuple(cells))
 
 
 def _cell(value: float, target: str, largest: float) -> Cell:

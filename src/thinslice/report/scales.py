@@ -19,7 +19,7 @@ class Target(NamedTuple):
     note: str
 
 
-class Scale(NamedTuple):
+class ScaleView(NamedTuple):
     """One score on its scale. Positions are percent of the scale's width."""
 
     target: Target
@@ -44,7 +44,7 @@ def target_of(name: str) -> Target:
     return Target(name=name, key=key_of(name), low_pole=low, high_pole=high, note=REVERSED.get(name, ""))
 
 
-def build_scale(target: Target, score: TraitScore, mean: float | None, num_clips: int | None) -> Scale:
+def build_scale(target: Target, score: TraitScore, mean: float | None, num_clips: int | None) -> ScaleView:
     """Place a score, its interval and the baseline on a scale from 0 to 1."""
     low, high = percent(score.low), percent(score.high)
     place = percentile_words(score.percentile, num_clips)
@@ -54,7 +54,7 @@ def build_scale(target: Target, score: TraitScore, mean: float | None, num_clips
         f"80% interval {interval}"
     )
     spoken += f", baseline {mean:.2f}" if mean is not None else ""
-    return Scale(
+    return ScaleView(
         target=target,
         score=f"{score.score:.2f}",
         interval=interval,

@@ -29,7 +29,7 @@ class TopWords(NamedTuple):
     total: str
 
 
-class Transcript(NamedTuple):
+class TranscriptView(NamedTuple):
     """The words of a clip; `scale` is the share that the darkest colour stands for, "" where nothing is coloured."""
 
     pieces: tuple[Piece, ...]
@@ -38,7 +38,7 @@ class Transcript(NamedTuple):
     top: tuple[TopWords, ...]
 
 
-def build_transcript(prediction: Prediction, targets: Sequence[Target], max_words: int) -> Transcript | None:
+def build_transcript(prediction: Prediction, targets: Sequence[Target], max_words: int) -> TranscriptView | None:
     """Cut a transcript into coloured pieces; None where there is none.
 
     All targets share one scale of colour, so that a target which the words hardly moved looks pale.
@@ -61,7 +61,7 @@ def build_transcript(prediction: Prediction, targets: Sequence[Target], max_word
         pieces.append(_piece(word, text[word.start : at], names, largest))
     if at < end:
         pieces.append(Piece(printable(text[at:end])))
-    return Transcript(
+    return TranscriptView(
         pieces=tuple(pieces),
         cut=cut,
         scale=f"{largest:.3f}" if largest >= SMALLEST_SHARE / 10 else "",

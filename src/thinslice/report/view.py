@@ -11,9 +11,9 @@ from thinslice.report.account import Moved, build_account
 from thinslice.report.cards import CardView, build_cards
 from thinslice.report.images import Image, build_images
 from thinslice.report.overview import Overview, build_overview
-from thinslice.report.scales import Scale, Target, build_scale, key_of, target_of
+from thinslice.report.scales import ScaleView, Target, build_scale, key_of, target_of
 from thinslice.report.timeline import Timeline, build_timeline
-from thinslice.report.transcript import Transcript, build_transcript
+from thinslice.report.transcript import TranscriptView, build_transcript
 from thinslice.report.wording import (
     INTERVIEW_CAUTION,
     clip_name,
@@ -48,11 +48,11 @@ class Clip(NamedTuple):
     inputs: str
     honest: str
     targets: tuple[Target, ...]
-    scales: tuple[Scale, ...]
-    interview: Scale | None
+    scales: tuple[ScaleView, ...]
+    interview: ScaleView | None
     chosen: str
     moved: Moved | None
-    transcript: Transcript | None
+    transcript: TranscriptView | None
     timeline: Timeline | None
     pictures: tuple[Image, ...]
     pictures_left_out: str

@@ -50,7 +50,7 @@ class RunFacts(Document, kw_only=True):
     origin: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class Session(Document, kw_only=True):
+class RunSession(Document, kw_only=True):
     """One start or resumption of a run.
 
     Attributes:
@@ -98,7 +98,7 @@ class RunDocument(Document, kw_only=True):
     seed: int
     max_steps: int | None
     code: CodeVersion
-    sessions: tuple[Session, ...] = ()
+    sessions: tuple[RunSession, ...] = ()
     status: str = "started"
 
 

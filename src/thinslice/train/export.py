@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from thinslice import __version__
 from thinslice.arrays import format_arrays
-from thinslice.bundle import BundleDocument, BundleInput, Card, Comparison, Score, check_place, save_bundle
+from thinslice.bundle import BundleDocument, BundleInput, Card, GraphComparison, Score, check_place, save_bundle
 from thinslice.errors import UsageError
 from thinslice.features.extractor import find_extractor
 from thinslice.features.spec import FeatureSpec
@@ -294,7 +294,7 @@ def write_bundle(
     if recipe.absent:
         neutral = {name: np.full_like(samples[0][name], value) for name, value in recipe.absent.items()}
         files["neutral.npz"] = format_arrays(neutral)
-    compared = Comparison(largest_difference=worst, num_clips=len(samples))
+    compared = GraphComparison(largest_difference=worst, num_clips=len(samples))
     document = BundleDocument(
         name=name,
         version=version,

@@ -9,7 +9,7 @@ from thinslice.errors import UsageError
 from thinslice.files import LOCK
 from thinslice.train.context import RunContext
 from thinslice.train.data import RunData
-from thinslice.train.documents import RunDocument, RunFacts, Session
+from thinslice.train.documents import RunDocument, RunFacts, RunSession
 from thinslice.train.processes import wait_for_all
 from thinslice.train.recipe import Recipe, Stage
 from thinslice.train.run import check_same, describe_labels, new_document, new_session
@@ -52,7 +52,7 @@ def open_run(context: RunContext) -> RunDocument:
         origin=dict(data.facts),
     )
     document = new_document(recipe, facts, context.seed, settings.max_steps)
-    sessions: tuple[Session, ...] = ()
+    sessions: tuple[RunSession, ...] = ()
     if folder.exists():
         old = folder.load()
         check_same(old, document, folder.path)

@@ -41,7 +41,7 @@ from thinslice.train.documents import (
     RunDocument,
     RunFacts,
     RunScores,
-    Session,
+    RunSession,
     SplitScores,
     StageEnd,
     upgrade_run,
@@ -198,9 +198,9 @@ def check_same(old: RunDocument, new: RunDocument, path: Path) -> None:
             )
 
 
-def new_session(device: str, settings: Mapping[str, Any], began: str, origin: Mapping[str, str]) -> Session:
-    """Return the entry of one start or resumption, see `Session`."""
-    return Session(
+def new_session(device: str, settings: Mapping[str, Any], began: str, origin: Mapping[str, str]) -> RunSession:
+    """Return the entry of one start or resumption, see `RunSession`."""
+    return RunSession(
         began=began,
         command=(os.path.basename(sys.argv[0]), *sys.argv[1:]),
         device=device,

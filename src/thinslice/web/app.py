@@ -25,12 +25,12 @@ from thinslice.infer.example import example_clip
 from thinslice.web import results
 from thinslice.web.bundles import allowed_bundle, offered_bundles
 from thinslice.web.guard import Guard
-from thinslice.web.line import Line, Ticket
+from thinslice.web.line import Ticket, WaitingLine
 from thinslice.web.openapi import docs_page, openapi_document
 from thinslice.web.refusal import Refusal
 from thinslice.web.shelf import Shelf
 from thinslice.web.upload import Upload, receive_upload
-from thinslice.web.workers import Failed, Job, Scored, Worker
+from thinslice.web.workers import Failed, ScoredUpload, UploadJob, Worker
 
 STATIC = Path(__file__).with_name("static")
 STREAM = "application/x-ndjson"
@@ -77,7 +77,7 @@ def build_app(
         workers = [
             make_worker(settings.bundle, settings.threads, settings.limit_s) for _ in range(settings.num_workers)
         ]
-        app.state.line = Line(workers)
+        app.state.line = WaitingLine(workers)
         app.state.shelf = Shelf()
         app.state.num_uploads = 0
         await app.state.line.open()
@@ -138,7 +138,7 @@ async def _example(request: Request) -> Response:
 
 
 async def _health(request: Request) -> Response:
-    line: Line = request.app.state.line
+    line: WaitingLine = request.app.state.line
     return JSONResponse(
         {
             "status": "ok",
@@ -203,17 +203,17 @@ def _gone(state: Any, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _job(upload: Upload, default: str, explain: bool) -> Job:
+def _job(upload: Upload, default: str, explain: bool) -> UploadJob:
     if upload.clip is None:
         raise Refusal(400, "no clip; send the media file in the field clip")
     bundle = allowed_bundle(upload.bundle, default)
-    return Job(upload.clip, upload.name, upload.words, bundle, explain)
+    return UploadJob(upload.clip, upload.name, upload.words, bundle, explain)
 
 
-async def _result(request: Request, line: Line, ticket: Ticket) -> Scored | Failed:
+async def _result(request: Request, line: WaitingLine, ticket: Ticket) -> ScoredUpload | Failed:
     """Wait for a result; a caller that goes away leaves the line."""
 
-    async def news() -> Scored | Failed:
+    async def news() -> ScoredUpload | Failed:
         while True:
             entry = await ticket.news.get()
             if not isinstance(entry, dict):

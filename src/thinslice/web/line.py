@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thinslice.web.refusal import Refusal
-from thinslice.web.workers import Failed, Job, Scored, Worker
+from thinslice.web.workers import Failed, ScoredUpload, UploadJob, Worker
 
 MAX_WAITING = 200
 MAX_WAITING_EACH = 64
@@ -22,12 +22,12 @@ class Ticket:
     Attributes:
         job: what to do.
         client: who sent it, for fairness.
-        news: what happened, in order: {"position": int}, {"stage": str}, then a `Scored` or `Failed`.
+        news: what happened, in order: {"position": int}, {"stage": str}, then a `ScoredUpload` or `Failed`.
     """
 
-    job: Job
+    job: UploadJob
     client: str
-    news: asyncio.Queue[dict[str, Any] | Scored | Failed] = field(default_factory=asyncio.Queue)
+    news: asyncio.Queue[dict[str, Any] | ScoredUpload | Failed] = field(default_factory=asyncio.Queue)
     _position: int = 0
 
     def place(self, position: int) -> None:
@@ -37,7 +37,7 @@ class Ticket:
             self.news.put_nowait({"position": position})
 
 
-class Line:
+class WaitingLine:
     """A fair line before a number of workers.
 
     Args:
@@ -66,7 +66,7 @@ class Line:
             ticket.news.put_nowait(Failed("the server was stopped; send it again later"))
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def enter(self, job: Job, client: str) -> Ticket:
+    async def enter(self, job: UploadJob, client: str) -> Ticket:
         """Join the line; Refusal 429 where it, or this client's part of it, is full."""
         mine = sum(ticket.client == client for ticket in self.waiting)
         if len(self.waiting) >= MAX_WAITING or mine >= MAX_WAITING_EACH:

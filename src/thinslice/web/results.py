@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from thinslice.targets import poles_of
 from thinslice.types import predictions_csv
-from thinslice.web.workers import Scored
+from thinslice.web.workers import ScoredUpload
 
 MAX_TOKENS = 100
 REPORT_POLICY = (
@@ -19,7 +19,7 @@ REPORT_POLICY = (
 """A report brings its own style and runs no script; only our page may frame it."""
 
 
-def for_page(scored: Scored, token: str) -> dict[str, Any]:
+def for_page(scored: ScoredUpload, token: str) -> dict[str, Any]:
     """Return a result as the page draws it.
 
     Args:
@@ -66,8 +66,8 @@ async def forget(request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _kept(request: Request) -> list[Scored]:
-    kept: list[Scored] = request.app.state.shelf.get(_tokens(request))
+def _kept(request: Request) -> list[ScoredUpload]:
+    kept: list[ScoredUpload] = request.app.state.shelf.get(_tokens(request))
     return kept
 
 
@@ -80,7 +80,7 @@ def _download(request: Request, name: str) -> dict[str, str]:
     return {"content-disposition": f'attachment; filename="{name}"'} if "download" in request.query_params else {}
 
 
-def _render(kept: list[Scored]) -> str:
+def _render(kept: list[ScoredUpload]) -> str:
     from thinslice.report.html import render_report
 
     cards = {name: card for scored in kept for name, card in scored.cards.items()}

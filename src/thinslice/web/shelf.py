@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 
 from thinslice.web.refusal import Refusal
-from thinslice.web.workers import Scored
+from thinslice.web.workers import ScoredUpload
 
 KEEP_S = 900.0
 MAX_BYTES = 64 << 20
 
 
 class Shelf:
-    """Scored clips under names that cannot be guessed.
+    """ScoredUpload clips under names that cannot be guessed.
 
     Args:
         now_s: the clock, seconds.
@@ -24,14 +24,14 @@ class Shelf:
         self._now_s = now_s
         self._kept: dict[str, tuple[float, bytes]] = {}
 
-    def keep(self, scored: Scored) -> str:
+    def keep(self, scored: ScoredUpload) -> str:
         """Keep a result; return its name. The oldest go where there are too many."""
         token = secrets.token_urlsafe(16)
         self._kept[token] = (self._now_s(), scored.pack())
         self._clear()
         return token
 
-    def get(self, tokens: list[str]) -> list[Scored]:
+    def get(self, tokens: list[str]) -> list[ScoredUpload]:
         """Return results in the order asked for; Refusal 404 where one is no longer there."""
         self._clear()
         missing = [token for token in tokens if token not in self._kept]

@@ -22,7 +22,7 @@ NUM_BUNDLES = 3
 
 
 @dataclass(frozen=True)
-class Job:
+class UploadJob:
     """One clip to score.
 
     Attributes:
@@ -41,7 +41,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredUpload:
     """A scored clip: the prediction, and the cards of the bundles that made it."""
 
     prediction: Prediction
@@ -84,7 +84,7 @@ class Worker:
         if child.pipe.poll(START_S):
             child.pipe.recv()
 
-    def score(self, job: Job, on_stage: Callable[[str], None]) -> Scored | Failed:
+    def score(self, job: UploadJob, on_stage: Callable[[str], None]) -> ScoredUpload | Failed:
         """Score one clip; blocks until it is done, the limit is over or the process died.
 
         Args:
@@ -144,7 +144,7 @@ def _work(pipe: Connection, bundle: str, threads: int) -> None:
 
 
 def _score(
-    job: Job, predictors: dict[str, Any], threads: int, on_stage: Callable[[str], None]
+    job: UploadJob, predictors: dict[str, Any], threads: int, on_stage: Callable[[str], None]
 ) -> tuple[str, str | bytes]:
     from dataclasses import replace
 
@@ -158,7 +158,7 @@ def _score(
         predictor = predictors[job.bundle]
         prediction = predictor.predict(job.clip, transcript=job.words, explain=job.explain, on_stage=on_stage)
         warnings = tuple(_renamed(line, job) for line in prediction.warnings)
-        return "done", Scored(replace(prediction, clip=job.name, warnings=warnings), predictor.cards).pack()
+        return "done", ScoredUpload(replace(prediction, clip=job.name, warnings=warnings), predictor.cards).pack()
     except ThinsliceError as error:
         return "failed", _renamed(str(error), job)
     except MemoryError:
@@ -168,6 +168,6 @@ def _score(
         return "failed", _renamed(f"{job.name}: unexpected {type(error).__name__}: {line}; please report this", job)
 
 
-def _renamed(line: str, job: Job) -> str:
+def _renamed(line: str, job: UploadJob) -> str:
     """Return a message with the sender's name of the clip in place of ours."""
     return line.replace(str(job.clip), job.name).replace(job.clip.name, job.name).replace(f"{job.clip.parent}/", "")

@@ -36,7 +36,7 @@ from thinslice.systems.cr_net.network import (
     load_imagenet,
 )
 from thinslice.systems.cr_net.trees import fit_estimator, load_estimator, save_estimator
-from thinslice.systems.cr_net.variants import KINDS, READINGS, SIZES, TABLES, VARIANTS, Kind
+from thinslice.systems.cr_net.variants import KINDS, READINGS, SIZES, TABLES, VARIANTS, CRNetKind
 from thinslice.systems.cr_net.warm_adam import WarmAdam
 from thinslice.targets import chosen_targets
 from thinslice.train.readings import (
@@ -168,7 +168,7 @@ def _names(hyperparameter: str, given: str) -> tuple[str, ...]:
     return names
 
 
-def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
+def _build(variant: str, kind: CRNetKind, hyper: Hyperparameters) -> Recipe:
     outputs = chosen_targets(hyper.targets, TARGETS)
     shape = Shape(
         streams=kind.streams,
@@ -325,7 +325,7 @@ def stream_scores(stream: str, model: nn.Module, inputs: Mapping[str, Tensor]) -
     return scores
 
 
-def _stages(kind: Kind, hyper: Hyperparameters) -> tuple[Stage | FitStage, ...]:
+def _stages(kind: CRNetKind, hyper: Hyperparameters) -> tuple[Stage | FitStage, ...]:
     """Of each stream its classes alone, then classes and regression together; at last the trees.
 
     Streams share nothing, so that each has stages of its own, which variants that have the same stream share.
@@ -349,7 +349,7 @@ def _stages(kind: Kind, hyper: Hyperparameters) -> tuple[Stage | FitStage, ...]:
     return tuple(stages)
 
 
-def _stream_stages(name: str, kind: Kind, hyper: Hyperparameters) -> list[Stage]:
+def _stream_stages(name: str, kind: CRNetKind, hyper: Hyperparameters) -> list[Stage]:
     """Return the stages of one stream, named "classes_" and "joint_" before its name."""
     settings: dict[str, Any] = {"lr": hyper.learning_rate, "weight_decay": hyper.weight_decay}
     schedule = partial(StepLR, step_size=hyper.decay_epochs, gamma=0.1)

@@ -14,7 +14,7 @@ ALL_LOSSES: Final = ("l1", "l2", "bell")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class CRNetKind:
     """What distinguishes a variant.
 
     Attributes:
@@ -38,35 +38,37 @@ _INFLATED: Final[Mapping[str, Scalar]] = {"stacked": "", "inflated": "scene,face
 _SINGLE: Final[Mapping[str, Scalar]] = {"stacked": ""}
 
 
-def _kinds() -> dict[str, Kind]:
+def _kinds() -> dict[str, CRNetKind]:
     three = ("scene", "face", "audio_text")
     kinds = {
-        "all": Kind(streams=three),
-        "without_text": Kind(streams=("scene", "face", "audio")),
-        "face_scene": Kind(streams=("scene", "face")),
-        **{name: Kind(streams=(name,)) for name in ("face", "scene", "audio", "text", "audio_text")},
-        "all_random_forest": Kind(streams=three, regressor="random_forest"),
-        "all_svr": Kind(streams=three, regressor="svr"),
-        "all_network": Kind(streams=three, regressor=None),
-        "3d": Kind(streams=three, changes=_INFLATED),
-        "single": Kind(streams=three, changes=_SINGLE),
+        "all": CRNetKind(streams=three),
+        "without_text": CRNetKind(streams=("scene", "face", "audio")),
+        "face_scene": CRNetKind(streams=("scene", "face")),
+        **{name: CRNetKind(streams=(name,)) for name in ("face", "scene", "audio", "text", "audio_text")},
+        "all_random_forest": CRNetKind(streams=three, regressor="random_forest"),
+        "all_svr": CRNetKind(streams=three, regressor="svr"),
+        "all_network": CRNetKind(streams=three, regressor=None),
+        "3d": CRNetKind(streams=three, changes=_INFLATED),
+        "single": CRNetKind(streams=three, changes=_SINGLE),
     }
     for name in ("face", "scene"):
-        kinds[f"{name}_3d"] = Kind(streams=(name,), changes=_INFLATED)
-        kinds[f"{name}_single"] = Kind(streams=(name,), changes=_SINGLE)
+        kinds[f"{name}_3d"] = CRNetKind(streams=(name,), changes=_INFLATED)
+        kinds[f"{name}_single"] = CRNetKind(streams=(name,), changes=_SINGLE)
     for name in ("face", "scene", "audio_text"):
         stream = (name,)
-        kinds[f"{name}_l1_l2"] = Kind(streams=stream, losses=("l1", "l2"))
+        kinds[f"{name}_l1_l2"] = CRNetKind(streams=stream, losses=("l1", "l2"))
         for losses in (("l1",), ("l2",), ("l1", "l2"), ("bell",), ALL_LOSSES):
-            kinds["_".join([name, "plain", *losses])] = Kind(streams=stream, head="plain", losses=losses)
-        kinds[f"{name}_expectation"] = Kind(streams=stream, head="expectation", losses=(), regressor=None)
-        kinds[f"{name}_expectation_reg"] = Kind(streams=stream, head="expectation", losses=("l1", "l2"), regressor=None)
+            kinds["_".join([name, "plain", *losses])] = CRNetKind(streams=stream, head="plain", losses=losses)
+        kinds[f"{name}_expectation"] = CRNetKind(streams=stream, head="expectation", losses=(), regressor=None)
+        kinds[f"{name}_expectation_reg"] = CRNetKind(
+            streams=stream, head="expectation", losses=("l1", "l2"), regressor=None
+        )
         for count in (7, 10):
-            kinds[f"{name}_{count}"] = Kind(streams=stream, num_classes=count)
+            kinds[f"{name}_{count}"] = CRNetKind(streams=stream, num_classes=count)
     return kinds
 
 
-KINDS: Final[Mapping[str, Kind]] = _kinds()
+KINDS: Final[Mapping[str, CRNetKind]] = _kinds()
 SIZES: Final = (*KINDS, *(f"small_{name}" for name in KINDS))
 READINGS: Final[Mapping[str, Reading]] = {
     "tiled_words": Reading(

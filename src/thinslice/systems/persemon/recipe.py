@@ -35,7 +35,7 @@ from thinslice.systems.persemon.network import (
     PersEmoN,
 )
 from thinslice.systems.persemon.sphereface import NUM_FEATURES, UNITS, WIDTHS, parameter_names
-from thinslice.systems.persemon.variants import AUTHORS, KINDS, READINGS, SIZES, TABLES, VARIANTS, Kind, Output
+from thinslice.systems.persemon.variants import AUTHORS, KINDS, READINGS, SIZES, TABLES, VARIANTS, Output, PersemonKind
 from thinslice.systems.persemon.weights import need_sphereface, start_from_sphereface
 from thinslice.targets import chosen_targets
 from thinslice.train.imported import IMPORTED
@@ -173,7 +173,7 @@ def persemon(variant: str = "joint", **hyperparameters: Any) -> Recipe:
     return _build(variant, kind, chosen)
 
 
-def _build(variant: str, kind: Kind, hyper: Hyperparameters) -> Recipe:
+def _build(variant: str, kind: PersemonKind, hyper: Hyperparameters) -> Recipe:
     num_parts = _num_parts(variant, kind)
     face = {"reference": "sphereface_112x96", "detector": hyper.detector}
     companion = Companion(
@@ -227,7 +227,7 @@ def _heads(hyper: Hyperparameters) -> Heads:
     )
 
 
-def _num_parts(variant: str, kind: Kind) -> int:
+def _num_parts(variant: str, kind: PersemonKind) -> int:
     """Return K; small variants have two fifths of the paper's."""
     return kind.num_parts * 2 // 5 if variant.startswith("small_") else kind.num_parts
 
@@ -273,7 +273,7 @@ def predict_scores(output: Output, model: nn.Module, inputs: Mapping[str, Tensor
     return {"pam": personality, "ram": relationship}.get(output, model.fuse(personality, relationship))
 
 
-def networks_loss(kind: Kind, hyper: Hyperparameters, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+def networks_loss(kind: PersemonKind, hyper: Hyperparameters, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Return lambda 1, 2, 4 and 5's part of equation 13, and its terms: all but the classifier's own loss.
 
     The classifier is looked through, not changed. The features are left in the batch for `classifier_loss`, which so
@@ -326,7 +326,7 @@ def classifier_loss(hyper: Hyperparameters, model: nn.Module, batch: Batch) -> d
     return {"loss": hyper.classifier_weight * loss, "accuracy": right / 2}
 
 
-def _stages(kind: Kind, num_parts: int, hyper: Hyperparameters) -> tuple[Stage, ...]:
+def _stages(kind: PersemonKind, num_parts: int, hyper: Hyperparameters) -> tuple[Stage, ...]:
     """Everything at once, then the search for the weight of PAM beside RAM.
 
     Deviations: which iteration's weights are used is not printed; here the last's.
@@ -363,7 +363,7 @@ def _stages(kind: Kind, num_parts: int, hyper: Hyperparameters) -> tuple[Stage, 
 
 
 def _bias_options(
-    kind: Kind, units: tuple[int, ...], hyper: Hyperparameters, trains: tuple[str, ...]
+    kind: PersemonKind, units: tuple[int, ...], hyper: Hyperparameters, trains: tuple[str, ...]
 ) -> dict[str, dict[str, float]]:
     """Return rates and decays of biases in the authors' definition: twice the rate, decay in PAM, EAM, RAM alone."""
     biases = {f"fem.{name}": 0.0 for name in parameter_names(units, hyper.residual_biases) if name.endswith("bias")}

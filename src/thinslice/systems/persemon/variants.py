@@ -21,7 +21,7 @@ Output = Literal["pam", "ram", "fused"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class PersemonKind:
     """What distinguishes a variant.
 
     Attributes:
@@ -45,20 +45,20 @@ class Kind:
     pretrained: bool = True
 
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "joint": Kind(),
-    "joint_pam": Kind(output="pam"),
-    "joint_ram": Kind(output="ram"),
-    "emotion": Kind(personality=False, relationship=False, coherence=False, output="pam"),
-    "personality": Kind(emotion=False, relationship=False, coherence=False, output="pam"),
-    "without_ram": Kind(relationship=False, output="pam"),
-    "without_coherence": Kind(coherence=False),
-    "max": Kind(consensus="max"),
-    "lstm": Kind(consensus="lstm"),
-    "k5": Kind(num_parts=5),
-    "k20": Kind(num_parts=20),
-    "authors": Kind(),
-    "fresh": Kind(pretrained=False),
+KINDS: Final[Mapping[str, PersemonKind]] = {
+    "joint": PersemonKind(),
+    "joint_pam": PersemonKind(output="pam"),
+    "joint_ram": PersemonKind(output="ram"),
+    "emotion": PersemonKind(personality=False, relationship=False, coherence=False, output="pam"),
+    "personality": PersemonKind(emotion=False, relationship=False, coherence=False, output="pam"),
+    "without_ram": PersemonKind(relationship=False, output="pam"),
+    "without_coherence": PersemonKind(coherence=False),
+    "max": PersemonKind(consensus="max"),
+    "lstm": PersemonKind(consensus="lstm"),
+    "k5": PersemonKind(num_parts=5),
+    "k20": PersemonKind(num_parts=20),
+    "authors": PersemonKind(),
+    "fresh": PersemonKind(pretrained=False),
 }
 """Variants: the paper's system, what its modules say alone (Table 4), its ablations, the authors' own definition, and
 one from fresh weights."""
