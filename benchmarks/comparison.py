@@ -13,7 +13,7 @@ keeps with --scores: each clip's scores by a model that has not seen its speaker
 
 import argparse
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -81,6 +81,11 @@ class WithConstants:
     def digest(self) -> str:
         """Return what identifies the values."""
         return f"{self.features.digest()}+{'+'.join(self.constants)}"
+
+    def only(self, features: Sequence[str]) -> FeatureReader:
+        """Return a reader of some of the features."""
+        kept = {name: value for name, value in self.constants.items() if name in features}
+        return WithConstants(self.features.only([name for name in features if name not in kept]), kept)
 
 
 @dataclass(frozen=True)

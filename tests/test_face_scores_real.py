@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from thinslice.explain.face_heat import blurred, face_heat
 from thinslice.features.face_portraits import extract_face_portraits
@@ -72,6 +73,16 @@ def test_what_says_nothing_about_the_person_hardly_counts(predictor: Predictor, 
             differences.setdefault(name, []).append(np.abs(changed - base))
     means = {name: float(np.mean(values)) for name, values in differences.items()}
     assert {name: value for name, value in means.items() if value >= TOLERANCES[name]} == {}
+
+
+def test_a_dark_face_is_warned_of(two_clips: list[Path], tmp_path: Path) -> None:
+    for name, is_warned in (("brightness x 0.7", False), ("dark: brightness x 0.25", True)):
+        folder = tmp_path / name
+        folder.mkdir()
+        Image.fromarray(PICTURES[name](frames_of(two_clips[0])[0])).save(folder / "0.png")
+        source = Source(folder)
+        extract_face_portraits(source)
+        assert any("darker than" in line for line in source.warnings) is is_warned
 
 
 def test_codec_and_frame_rate_hardly_count(predictor: Predictor, two_clips: list[Path], tmp_path: Path) -> None:
