@@ -37,6 +37,7 @@ COMMANDS = {
     "explain": "thinslice.cli.explain:explain",
     "assets": "thinslice.cli.assets:assets",
     "doctor": "thinslice.cli.doctor:doctor",
+    "conform": "thinslice.cli.conform:conform",
     "import": "thinslice.cli.import_:import_",
     "rate": "thinslice.cli.rate:rate",
     "web": "thinslice.cli.web:web",

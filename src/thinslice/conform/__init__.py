@@ -1,0 +1,1 @@
+"""Conformity: thinslice's networks, losses and features beside independent implementations, with equal weights."""
