@@ -21,7 +21,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from thinslice.systems.deep_impression.recipe import deep_impression, mae_loss
+from thinslice.systems.deep_impression.recipe import deep_impression
 from thinslice.train.data import ArrayReader, ClipData, Plan, Sampled, TrainingSet
 from thinslice.train.history import History
 from thinslice.train.stage import StageModule, freeze
@@ -72,7 +72,7 @@ def bare(recipe: Any, held: Held, device: torch.device) -> float:
         if step == 3:
             began = now(device)
         batch = to(batch, device)
-        loss = mae_loss(model, batch)
+        loss = update.loss(model, batch)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()

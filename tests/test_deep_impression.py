@@ -309,7 +309,25 @@ class TestRecipe:
         assert again.features == recipe.features
         assert {figure.target for figure in recipe.published} >= set(TRAITS)
 
+    def test_a_reading_changes_one_thing(self) -> None:
+        down = deep_impression("reading_rounds_down", width=4).build_model()
+        assert isinstance(down, DeepImpression)
+        assert [down.sound.pool.ceil_mode, down.pictures.pool.ceil_mode] == [False, False]
+        own, squared = (deep_impression(name, width=4) for name in ("dnn", "reading_squared"))
+        model = own.build_model().eval()
+        inputs = {"waveform": torch.randn(2, 4000), "frames": torch.rand(2, 1, 64, 64, 3)}
+        batch = {"inputs": inputs, "labels": torch.rand(2, 5)}
+        with torch.no_grad():
+            errors = model(**inputs) - batch["labels"]
+            absolute, square = (recipe.stages[0].updates[0].loss(model, batch).item() for recipe in (own, squared))
+        assert absolute == pytest.approx(errors.abs().mean().item())
+        assert square == pytest.approx(errors.square().mean().item())
+        scales = [deep_impression(name).arguments["head_scale"] for name in ("small_dnn", "small_reading_he_head")]
+        assert scales == [0.1, 1.0]
+
     def test_wrong_hyperparameters_are_named(self) -> None:
+        with pytest.raises(UsageError, match="loss=cubed; take absolute or squared"):
+            deep_impression(loss="cubed")
         with pytest.raises(UsageError, match="no variant 'deep'"):
             deep_impression("deep")
         with pytest.raises(UsageError, match="no hyperparameter depth"):

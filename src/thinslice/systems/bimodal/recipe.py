@@ -25,6 +25,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from thinslice.assets import asset_files
 from thinslice.errors import UsageError
+from thinslice.features.short_term_audio import EPSILON
 from thinslice.features.spec import FeatureSpec
 from thinslice.layers.losses import mean_squared_error
 from thinslice.systems.bimodal.graph import build_bimodal_graph
@@ -32,6 +33,7 @@ from thinslice.systems.bimodal.network import Bimodal3DCNN, BimodalLSTM, build_b
 from thinslice.systems.bimodal.torch7_weights import Architecture, BimodalWeights, read_bimodal
 from thinslice.systems.bimodal.weights import FACE_PARAMS, SOUND_PARAMS
 from thinslice.targets import chosen_targets
+from thinslice.train.readings import TABLE, Reading, apply_reading, check_variant, reading_variants, readings_table
 from thinslice.train.recipe import (
     Arrays,
     Batch,
@@ -39,14 +41,37 @@ from thinslice.train.recipe import (
     Mode,
     Recipe,
     Stage,
+    Tables,
     TrainingClips,
     Update,
     set_hyperparameters,
 )
 from thinslice.traits import TRAITS
 
-VARIANTS: Final = ("lstm", "3dcnn", "lstm-finetune", "3dcnn-finetune")
-"""Either network from fresh weights, and from the authors' trained ones."""
+KINDS: Final = ("lstm", "3dcnn", "lstm-finetune", "3dcnn-finetune")
+SMALL_PREFIX: Final = "small_"
+SIZES: Final = (*KINDS, *(SMALL_PREFIX + kind for kind in KINDS[:2]))
+READINGS: Final[Mapping[str, Reading]] = {
+    "undamped": Reading(
+        says="momentum without dampening, as PyTorch's SGD: steps ten times as long as Torch7's",
+        changes={"dampening": 0.0},
+    ),
+    "averaged": Reading(
+        says="squared errors averaged over steps and traits, as PyTorch's loss and DeepPersonality, not summed",
+        changes={"averaged": True},
+    ),
+    "library_eps": Reading(
+        says="today's pyAudioAnalysis's epsilon, 2.2e-16; the version of 2016 had 1e-8",
+        changes={"epsilon": EPSILON},
+    ),
+}
+"""Readings of "lstm"."""
+
+VARIANTS: Final = (*SIZES, *reading_variants(READINGS))
+"""Either network from fresh weights, and from the authors' trained ones; from fresh weights with a schedule for CPUs
+and small corpora, which is ours; and the readings of the first."""
+
+TABLES: Final[Tables] = {TABLE: readings_table("lstm", "as the authors' code", READINGS)}
 
 PAPER: Final = "Subramaniam, Patel, Mishra, Balasubramanian, Mittal: Bi-modal First Impressions, ECCV 2016 workshops"
 
@@ -86,6 +111,9 @@ class Hyperparameters:
         epochs: passes over the training clips at most; None for 440 (lstm) and 600 (3dcnn), in fine-tuning 20.
         batch_size: clips per step.
         learning_rate: of the first step; None for 0.05, in fine-tuning 0.0015.
+        dampening: of the momentum, see `_update`.
+        averaged: whether squared errors are averaged over a clip's steps and traits, not summed.
+        epsilon: of the features of sound, see `thinslice.features.short_term_audio`.
         start_from: in fine-tuning, the Torch7 file to start from; None for the asset `bimodal`.
         targets: columns of the manifest to be predicted, joined by ","; "" for the paper's.
     """
@@ -94,8 +122,15 @@ class Hyperparameters:
     epochs: int | None = None
     batch_size: int = 128
     learning_rate: float | None = None
+    dampening: float = 0.9
+    averaged: bool = False
+    epsilon: float = float(SOUND_PARAMS["epsilon"])
     start_from: str | None = None
     targets: str = ""
+
+
+SMALL: Final = Hyperparameters(epochs=30, batch_size=16)
+"""The networks are small already; the schedule is for some hundred clips."""
 
 
 def bimodal(variant: str = "lstm", **hyperparameters: Any) -> Recipe:
@@ -109,11 +144,13 @@ def bimodal(variant: str = "lstm", **hyperparameters: Any) -> Recipe:
         UsageError: an unknown variant or hyperparameter, fewer faces than prediction looks at, or a file to start from
             where nothing starts from one. The file itself is read when training begins.
     """
-    if variant not in VARIANTS:
-        raise UsageError(f"bimodal has no variant {variant!r}; there are {', '.join(VARIANTS)}")
-    chosen = set_hyperparameters("bimodal", Hyperparameters(), hyperparameters)
-    architecture: Architecture = "lstm" if variant.startswith("lstm") else "3dcnn"
-    is_finetuning = variant.endswith("-finetune")
+    check_variant("bimodal", variant, SIZES, READINGS)
+    sized, changes = apply_reading(variant, "lstm", READINGS)
+    chosen = SMALL if sized.startswith(SMALL_PREFIX) else Hyperparameters()
+    chosen = set_hyperparameters("bimodal", chosen, {**changes, **hyperparameters})
+    kind = sized.removeprefix(SMALL_PREFIX)
+    architecture: Architecture = "lstm" if kind.startswith("lstm") else "3dcnn"
+    is_finetuning = kind.endswith("-finetune")
     if chosen.start_from is not None and not is_finetuning:
         raise UsageError(f"bimodal: {variant} starts from fresh weights; to start from a file: {architecture}-finetune")
     outputs = chosen_targets(chosen.targets, TRAITS)
@@ -123,7 +160,7 @@ def bimodal(variant: str = "lstm", **hyperparameters: Any) -> Recipe:
         raise UsageError(f"bimodal: faces_per_part is {FACE_PARAMS['draws']} or more, not {chosen.faces_per_part}")
     features = {
         "pictures": FeatureSpec(extractor="aligned_faces", params=FACE_PARAMS),
-        "sound": FeatureSpec(extractor="short_term_audio", params=SOUND_PARAMS),
+        "sound": FeatureSpec(extractor="short_term_audio", params={**SOUND_PARAMS, "epsilon": chosen.epsilon}),
     }
     if chosen.faces_per_part > FACE_PARAMS["draws"]:
         # One part of many draws is a row of single pictures in the order of time, which can be read one by one.
@@ -135,6 +172,7 @@ def bimodal(variant: str = "lstm", **hyperparameters: Any) -> Recipe:
         arguments={"variant": variant, **asdict(chosen)},
         hyperparameters=chosen,
         variants=VARIANTS,
+        tables=TABLES,
         paper=PAPER,
         inputs={"pictures": "face", "sound": "sound"},
         outputs=outputs,
@@ -176,15 +214,18 @@ def predict_scores(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     return _score_steps(model, inputs).mean((1, 2))
 
 
-def squared_error(model: nn.Module, batch: Batch) -> Tensor:
+def squared_error(model: nn.Module, batch: Batch, averaged: bool = False) -> Tensor:
     """Return the squared errors of all traits, of the LSTM at all six steps, summed for a clip, as a mean over clips.
+
+    With `averaged` they are averaged for a clip, too.
 
     Source: ``src/3_loss.lua`` (no average over outputs) and ``src/4_train.lua`` (the gradient divided by the number
     of clips in the batch). A label that is not known counts as the mean of the known ones.
     """
     scores = _score_steps(model, batch["inputs"]).flatten(1, 2)
     labels = batch["labels"][:, None].expand_as(scores)
-    return mean_squared_error(scores, labels) * (scores.shape[1] * scores.shape[2])
+    mean = mean_squared_error(scores, labels)
+    return mean if averaged else mean * (scores.shape[1] * scores.shape[2])
 
 
 def _score_steps(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -208,17 +249,19 @@ def _decayed(step: int) -> float:
     return 1 / (1 + DECAY * step)
 
 
-def _update(learning_rate: float) -> Update:
+def _update(learning_rate: float, hyper: Hyperparameters) -> Update:
     # Torch7's SGD dampens by the momentum unless told otherwise, PyTorch's does not: without it, every step would be
     # ten times as long as the authors'.
-    optimiser = partial(torch.optim.SGD, lr=learning_rate, momentum=0.9, dampening=0.9, weight_decay=5e-4)
-    return Update(loss=squared_error, optimiser=optimiser, schedule=torch7_decay, per_step=True)
+    optimiser = partial(torch.optim.SGD, lr=learning_rate, momentum=0.9, dampening=hyper.dampening, weight_decay=5e-4)
+    return Update(
+        loss=partial(squared_error, averaged=hyper.averaged), optimiser=optimiser, schedule=torch7_decay, per_step=True
+    )
 
 
 def _scratch_stage(architecture: Architecture, hyper: Hyperparameters) -> Stage:
     return Stage(
         name="network",
-        updates=(_update(0.05 if hyper.learning_rate is None else hyper.learning_rate),),
+        updates=(_update(0.05 if hyper.learning_rate is None else hyper.learning_rate, hyper),),
         batch_size=hyper.batch_size,
         epochs=hyper.epochs or PUBLISHED_EPOCHS[architecture],
         validate_every=10,
@@ -229,7 +272,7 @@ def _finetune_stage(architecture: Architecture, hyper: Hyperparameters) -> Stage
     """The authors' training, gone on with on other clips, more slowly."""
     return Stage(
         name="finetune",
-        updates=(_update(FINETUNING_RATE if hyper.learning_rate is None else hyper.learning_rate),),
+        updates=(_update(FINETUNING_RATE if hyper.learning_rate is None else hyper.learning_rate, hyper),),
         batch_size=hyper.batch_size,
         epochs=hyper.epochs or 20,
         prepare=partial(start_from_published, architecture, hyper.start_from),

@@ -114,12 +114,16 @@ class FiveNetworks(nn.Module):
 
     Args:
         shared: the network that is trained first.
+        widths: its.
+        round_up: its.
     """
 
-    def __init__(self, shared: DeepImpression, widths: tuple[int, ...] = WIDTHS) -> None:
+    def __init__(self, shared: DeepImpression, widths: tuple[int, ...] = WIDTHS, round_up: bool = True) -> None:
         super().__init__()
         self.shared = shared
-        self.single = nn.ModuleList(DeepImpression(widths, 1) for _ in range(shared.head.out_features))
+        self.single = nn.ModuleList(
+            DeepImpression(widths, 1, round_up=round_up) for _ in range(shared.head.out_features)
+        )
 
     @torch.no_grad()
     def copy_shared(self) -> None:

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
-from thinslice.layers.losses import mean_absolute_error
+from thinslice.layers.losses import mean_absolute_error, mean_squared_error
 from thinslice.systems.deep_impression.network import RATE_HZ, DeepImpression, FiveNetworks, RecurrentImpression
 from thinslice.targets import chosen_targets
+from thinslice.train.readings import TABLE, Reading, apply_reading, check_variant, reading_variants, readings_table
 from thinslice.train.recipe import (
     Arrays,
     Batch,
@@ -37,14 +38,32 @@ from thinslice.train.recipe import (
 from thinslice.traits import TRAITS
 
 KINDS: Final = ("dnn", "5xdnn", "dnn_rnn", "sound", "pictures")
-VARIANTS: Final = (*KINDS, "small", *(f"small_{kind}" for kind in KINDS))
+SIZES: Final = (*KINDS, "small", *(f"small_{kind}" for kind in KINDS))
+READINGS: Final[Mapping[str, Reading]] = {
+    "rounds_down": Reading(
+        says="pooling drops what is left at an edge, as ResNet-18, which the paper names, and other libraries",
+        changes={"round_up": False},
+    ),
+    "squared": Reading(
+        says="squared error, as DeepPersonality trains this network; the paper says absolute",
+        changes={"loss": "squared"},
+    ),
+    "he_head": Reading(
+        says="the last layer starts as the authors' code draws it; only the small size differs",
+        changes={"head_scale": 1.0},
+    ),
+}
+"""Readings of "dnn"."""
+
+VARIANTS: Final = (*SIZES, *reading_variants(READINGS))
 """The challenge model, the two models of section 4, two ablations, which are ours, and all of these at a size for CPUs;
-"small" is "small_dnn"."""
+"small" is "small_dnn"; and the readings of the challenge model."""
 
 TABLES: Final[Tables] = {
     "1": {"dnn@third": "300 epochs", "dnn@two_thirds": "600 epochs", "dnn": "900 epochs"},
     "2": {"dnn": "900 epochs"},
     "3": {"dnn": "900 epochs", "5xdnn": "5xDNN", "dnn_rnn": "DNN+RNN"},
+    TABLE: readings_table("dnn", "as the authors' code", READINGS),
 }
 """Table of the paper -> variant, at a checkpoint where that is not the end -> its name in published.csv."""
 
@@ -70,6 +89,8 @@ class Hyperparameters:
         learning_rate: Adam's.
         head_scale: factor on the last layer's first weights. With 1, He's, many outputs start where tanh is flat, which
             hundreds of epochs get over and some dozens do not.
+        round_up: whether pooling keeps what is left at an edge, see `network`.
+        loss: "absolute" error or "squared".
         targets: columns of the manifest to be predicted, joined by ","; "" for the paper's.
     """
 
@@ -85,6 +106,8 @@ class Hyperparameters:
     epochs: int = 900
     learning_rate: float = 2e-4
     head_scale: float = 1.0
+    round_up: bool = True
+    loss: str = "absolute"
     targets: str = ""
 
 
@@ -117,20 +140,24 @@ def deep_impression(variant: str = "dnn", **hyperparameters: Any) -> Recipe:
         **hyperparameters: those that differ from the variant's own, see `Hyperparameters`.
 
     Raises:
-        UsageError: an unknown variant or hyperparameter, or a crop that is larger than the frame.
+        UsageError: an unknown variant, hyperparameter or loss, or a crop that is larger than the frame.
     """
-    if variant not in VARIANTS:
-        raise UsageError(f"deep_impression has no variant {variant!r}; there are {', '.join(VARIANTS)}")
+    check_variant("deep_impression", variant, SIZES, READINGS)
+    sized, changes = apply_reading(variant, "dnn", READINGS)
     chosen = set_hyperparameters(
-        "deep_impression", SMALL if variant.startswith("small") else Hyperparameters(), hyperparameters
+        "deep_impression",
+        SMALL if sized.startswith("small") else Hyperparameters(),
+        {**changes, **hyperparameters},
     )
+    if chosen.loss not in LOSSES:
+        raise UsageError(f"deep_impression: loss={chosen.loss}; take {' or '.join(LOSSES)}")
     if chosen.crop > min(chosen.frame_width, chosen.frame_height):
         raise UsageError(f"deep_impression: a crop of {chosen.crop} does not fit into the frame")
-    return _build(variant, chosen)
+    return _build(variant, sized, chosen)
 
 
-def _build(variant: str, hyper: Hyperparameters) -> Recipe:
-    kind = variant.removeprefix("small").removeprefix("_") or "dnn"
+def _build(variant: str, sized: str, hyper: Hyperparameters) -> Recipe:
+    kind = sized.removeprefix("small").removeprefix("_") or "dnn"
     with_sound, with_pictures = kind != "pictures", kind != "sound"
     specs = {
         "waveform": FeatureSpec(extractor="waveform", params={"rate_hz": RATE_HZ}),
@@ -147,9 +174,10 @@ def _build(variant: str, hyper: Hyperparameters) -> Recipe:
     used = [name for name, wanted in (("waveform", with_sound), ("frames", with_pictures)) if wanted]
     widths = tuple(hyper.width * factor for factor in (1, 2, 4, 8))
     outputs = chosen_targets(hyper.targets, TRAITS)
-    network = partial(_network, widths, len(outputs), with_sound, with_pictures, hyper.head_scale)
+    parts = {"with_sound": with_sound, "with_pictures": with_pictures, "round_up": hyper.round_up}
+    network = partial(_network, widths, len(outputs), parts, hyper.head_scale)
     makes: dict[str, Callable[[], nn.Module]] = {
-        "5xdnn": partial(_five_networks, network, widths),
+        "5xdnn": partial(_five_networks, network, widths, hyper.round_up),
         "dnn_rnn": partial(_recurrent, network),
     }
     stages = {"5xdnn": _five_stages, "dnn_rnn": _recurrent_stages}.get(kind, _stages)(hyper)
@@ -173,10 +201,8 @@ def _build(variant: str, hyper: Hyperparameters) -> Recipe:
     )
 
 
-def _network(
-    widths: tuple[int, ...], num_outputs: int, with_sound: bool, with_pictures: bool, head_scale: float
-) -> DeepImpression:
-    network = DeepImpression(widths, num_outputs, with_sound=with_sound, with_pictures=with_pictures)
+def _network(widths: tuple[int, ...], num_outputs: int, parts: Mapping[str, bool], head_scale: float) -> DeepImpression:
+    network = DeepImpression(widths, num_outputs, **parts)
     with torch.no_grad():
         network.head.weight *= head_scale
     return network
@@ -237,9 +263,15 @@ class Crops:
         return clip.read("frames", ((np.arange(self.num_frames) + 0.5) * count / self.num_frames).astype(np.int64))
 
 
-def mae_loss(model: nn.Module, batch: Batch) -> Tensor:
-    """Return the mean absolute error of a network's scores (section 2.2)."""
-    return mean_absolute_error(model(**batch["inputs"]), batch["labels"])
+LOSSES: Final[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {
+    "absolute": mean_absolute_error,
+    "squared": mean_squared_error,
+}
+"""The first is the paper's (section 2.2)."""
+
+
+def _loss(kind: str, model: nn.Module, batch: Batch) -> Tensor:
+    return LOSSES[kind](model(**batch["inputs"]), batch["labels"])
 
 
 def _adam(learning_rate: float) -> Any:
@@ -252,7 +284,11 @@ def _step_schedule(epochs: int) -> Any:
 
 def _stages(hyper: Hyperparameters) -> tuple[Stage, ...]:
     """Everything at once; the rate is divided by 10 after each third; the challenge model is the last epoch's."""
-    update = Update(loss=mae_loss, optimiser=_adam(hyper.learning_rate), schedule=_step_schedule(hyper.epochs // 3))
+    update = Update(
+        loss=partial(_loss, hyper.loss),
+        optimiser=_adam(hyper.learning_rate),
+        schedule=_step_schedule(hyper.epochs // 3),
+    )
     third = hyper.epochs // 3
     stage = Stage(
         name="network",
@@ -266,8 +302,8 @@ def _stages(hyper: Hyperparameters) -> tuple[Stage, ...]:
     return (stage,)
 
 
-def _part_loss(part: str, model: nn.Module, batch: Batch) -> Tensor:
-    return mae_loss(model.get_submodule(part), batch)
+def _part_loss(kind: str, part: str, model: nn.Module, batch: Batch) -> Tensor:
+    return _loss(kind, model.get_submodule(part), batch)
 
 
 def _part_predict(part: str, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -275,13 +311,13 @@ def _part_predict(part: str, model: nn.Module, inputs: Mapping[str, Tensor]) -> 
     return scores
 
 
-def _trait_loss(trait: int, model: nn.Module, batch: Batch) -> Tensor:
+def _trait_loss(kind: str, trait: int, model: nn.Module, batch: Batch) -> Tensor:
     network = model.get_submodule(f"single.{trait}")
-    return mean_absolute_error(network(**batch["inputs"]), batch["labels"][:, trait : trait + 1])
+    return LOSSES[kind](network(**batch["inputs"]), batch["labels"][:, trait : trait + 1])
 
 
-def _five_networks(network: Any, widths: tuple[int, ...]) -> FiveNetworks:
-    return FiveNetworks(network(), widths)
+def _five_networks(network: Any, widths: tuple[int, ...], round_up: bool) -> FiveNetworks:
+    return FiveNetworks(network(), widths, round_up)
 
 
 def _copy_shared(model: nn.Module, data: TrainingClips) -> None:
@@ -296,11 +332,11 @@ def _five_stages(hyper: Hyperparameters) -> tuple[Stage, ...]:
     rates that the challenge model had then. The five share their batches, which changes nothing for each.
     """
     third, rate = hyper.epochs // 3, hyper.learning_rate
-    shared = Update(loss=partial(_part_loss, "shared"), optimiser=_adam(rate), trains=("shared",))
+    shared = Update(loss=partial(_part_loss, hyper.loss, "shared"), optimiser=_adam(rate), trains=("shared",))
     singles = tuple(
         Update(
             name=trait,
-            loss=partial(_trait_loss, index),
+            loss=partial(_trait_loss, hyper.loss, index),
             optimiser=_adam(rate / 10),
             schedule=_step_schedule(third),
             trains=(f"single.{index}",),
@@ -338,14 +374,14 @@ def _features_per_second(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict
     return {"features": model.features_per_second(inputs["waveform"][0], inputs["frames"][0])[None]}
 
 
-def _recurrent_loss(model: nn.Module, batch: Batch) -> Tensor:
-    """Return the mean absolute error at every second of every clip (section 4)."""
+def _recurrent_loss(model: nn.Module, batch: Batch, kind: str = "absolute") -> Tensor:
+    """Return the mean error at every second of every clip (section 4)."""
     assert isinstance(model, RecurrentImpression)
     features, lengths = batch["inputs"]["features"], batch["inputs"]["features_length"]
     scores = model.score_steps(features)
     known = torch.arange(scores.shape[1], device=scores.device)[None] < lengths[:, None]
     labels = batch["labels"][:, None].expand_as(scores)
-    return mean_absolute_error(scores, labels.masked_fill(~known[..., None], torch.nan))
+    return LOSSES[kind](scores, labels.masked_fill(~known[..., None], torch.nan))
 
 
 def _recurrent_predict(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -361,12 +397,14 @@ def _recurrent_stages(hyper: Hyperparameters) -> tuple[Stage, ...]:
     """
     (first,) = _stages(hyper)
     network = Update(
-        loss=partial(_part_loss, "network"),
+        loss=partial(_part_loss, hyper.loss, "network"),
         optimiser=_adam(hyper.learning_rate),
         schedule=_step_schedule(hyper.epochs // 3),
         trains=("network",),
     )
-    recurrent = Update(loss=_recurrent_loss, optimiser=_adam(hyper.learning_rate), trains=("lstm", "linear"))
+    recurrent = Update(
+        loss=partial(_recurrent_loss, kind=hyper.loss), optimiser=_adam(hyper.learning_rate), trains=("lstm", "linear")
+    )
     return (
         Stage(
             name="network",
