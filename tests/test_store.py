@@ -16,6 +16,7 @@ pa = pytest.importorskip("pyarrow", reason="the extra train is not installed")
 
 from thinslice.errors import UsageError  # noqa: E402
 from thinslice.features.extractor import find_extractor  # noqa: E402
+from thinslice.features.jpeg import decode_by_pillow, decode_pictures, encode_pictures  # noqa: E402
 from thinslice.features.spec import FeatureSpec  # noqa: E402
 from thinslice.features.store import FeatureStore, StoreReader, is_pictures, open_reader  # noqa: E402
 
@@ -66,6 +67,20 @@ def test_any_entries_are_those_of_numpy(store: FeatureStore, shape: tuple[int, .
     np.testing.assert_array_equal(store.read(MEDIA, SPEC), array)
 
 
+def test_a_tuple_picks_entries_of_the_first_axes(store: FeatureStore) -> None:
+    pictures = np.stack([picture(16, 24, k) for k in range(6)]).reshape(2, 3, 16, 24, 3)
+    numbers = np.random.default_rng(0).normal(size=(2, 3, 4))
+    for array in (pictures, numbers):
+        store.write(MEDIA, SPEC, array)
+        whole = store.read(MEDIA, SPEC)
+        pairs = np.array([1, 0, -1, 1]), np.array([0, 2, 1, 0])
+        np.testing.assert_array_equal(store.read(MEDIA, SPEC, pairs), whole[pairs])
+        np.testing.assert_array_equal(store.read(MEDIA, SPEC, (pairs[0],)), whole[pairs[0]])
+        for wrong in ((np.array([0]), np.array([3])), (np.array([0, 1]), np.array([0])), (np.zeros(1, int),) * 4):
+            with pytest.raises(IndexError):
+                store.read(MEDIA, SPEC, wrong)
+
+
 @pytest.mark.parametrize("index", [9, -10, [0, 9], 1.5])
 def test_entries_that_are_not_there(store: FeatureStore, index: object) -> None:
     store.write(MEDIA, SPEC, np.zeros((9, 2)))
@@ -85,6 +100,23 @@ def test_pictures_come_back_nearly(store: FeatureStore, lead: tuple[int, ...]) -
         np.testing.assert_array_equal(store.read(MEDIA, SPEC, 1), back[1])
         np.testing.assert_array_equal(store.read(MEDIA, SPEC, [1, 0]), back[[1, 0]])
         np.testing.assert_array_equal(store.read(MEDIA, SPEC, slice(1, None)), back[1:])
+
+
+def test_both_decoders_give_the_same_values() -> None:
+    pytest.importorskip("simplejpeg", reason="the extra train is not installed")
+    noise = np.random.default_rng(0).integers(0, 256, (3, 37, 50, 3), dtype=np.uint8)
+    for pictures in (noise, np.stack([picture(37, 50, k) for k in range(3)])):
+        files = encode_pictures(pictures)
+        back = decode_pictures(files, (37, 50, 3))
+        for file, own in zip(files, back, strict=True):
+            by_pillow = np.empty_like(own)
+            decode_by_pillow(file, by_pillow)
+            np.testing.assert_array_equal(own, by_pillow)
+        for damaged in (files[0][:100], b"no picture", encode_pictures(pictures[:, :30])[0]):
+            with pytest.raises(ValueError):
+                decode_pictures([damaged], (37, 50, 3))
+            with pytest.raises(ValueError):
+                decode_by_pillow(damaged, np.empty((37, 50, 3), np.uint8))
 
 
 def test_a_picture_takes_a_fraction_of_its_raw_size(store: FeatureStore) -> None:

@@ -12,11 +12,11 @@ nothing wrong behind, and several processes, also on several machines, may write
 """
 
 import hashlib
-import io
 import json
+import mmap
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +28,7 @@ import numpy as np
 
 from thinslice.errors import MediaError, MissingExtraError, UsageError
 from thinslice.features.extractor import find_extractor
+from thinslice.features.jpeg import decode_pictures, encode_pictures
 from thinslice.features.spec import FeatureSpec
 from thinslice.files import write_atomically
 from thinslice.media.identity import media_sha256, media_stamp
@@ -35,17 +36,17 @@ from thinslice.media.identity import media_sha256, media_stamp
 FORMAT: Final = 1
 """Version of the layout; part of every feature's file."""
 
-JPEG_QUALITY: Final = 90
-"""Quality at which pictures are kept, chroma not subsampled; 44 dB on First Impressions clips at 456x256."""
-
 STALE_S: Final = 24 * 3600
 """An unfinished file this old belongs to nobody any more, seconds."""
 
-Index = int | slice | Sequence[int] | np.ndarray | None
-"""Entries of the first axis: one (the axis goes), a range, several in any order, or all."""
+Index = int | slice | list[int] | np.ndarray | tuple[np.ndarray, ...] | None
+"""Entries of the first axis: one (the axis goes), a range, several in any order, or all. As NumPy does, a tuple of
+equally long rows of numbers picks entries of as many first axes: one from each."""
 
 _MIN_SIDE: Final = 8
 _META: Final = b"thinslice"
+_MOST_OPEN: Final = 8
+"""Files that a reader keeps open."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class FeatureStore:
     def path(self, media_sha256: str, spec: FeatureSpec) -> Path:
         """Return where a feature lies, or would lie."""
         key = spec.key(media_sha256)
-        return self.root / "features" / key[:2] / f"{key}.arrow"
+        return Path(f"{self.root}/features/{key[:2]}/{key}.arrow")
 
     def has(self, media_sha256: str, spec: FeatureSpec) -> bool:
         """Return whether a feature is there, complete."""
@@ -114,7 +115,7 @@ class FeatureStore:
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
             raise UsageError(f"{spec.extractor}: an array of {array.dtype} cannot be stored, only numbers can")
         if is_pictures(array):
-            coding, column = "jpeg", pa.array(_encode(array), pa.binary())
+            coding, column = "jpeg", pa.array(encode_pictures(array), pa.binary())
             digest = hashlib.sha256()
             for value in column:
                 digest.update(value.as_py())
@@ -147,7 +148,7 @@ class FeatureStore:
             UsageError: it is not there, or damaged.
             MissingExtraError: pyarrow is not installed.
         """
-        return self._open(media_sha256, spec)[0]
+        return self.open(media_sha256, spec)[0]
 
     def shape(self, media_sha256: str, spec: FeatureSpec) -> tuple[int, ...]:
         """Return a feature's shape; raises as `about`."""
@@ -169,30 +170,7 @@ class FeatureStore:
             IndexError: an entry that it does not have.
             MissingExtraError: pyarrow is not installed.
         """
-        stored, column = self._open(media_sha256, spec)
-        shape = stored.shape
-        inner = 3 if stored.coding == "jpeg" else 0  # Axes of one row of the column.
-        outer = shape[: len(shape) - inner]
-        if index is None:
-            return _rows(stored, column, 0, len(column)).reshape(shape)
-        if not outer:
-            raise IndexError(f"{spec.extractor}: a single entry cannot be indexed")
-        step = int(np.prod(outer[1:]))
-        if isinstance(index, slice):
-            start, stop, stride = index.indices(shape[0])
-            if stride == 1:
-                stop = max(stop, start)
-                return _rows(stored, column, start * step, stop * step).reshape(stop - start, *shape[1:])
-            index = np.arange(start, stop, stride)
-        wanted = np.asarray(index)
-        if wanted.ndim > 1 or (wanted.size and wanted.dtype.kind not in "iu"):
-            raise IndexError(f"{spec.extractor}: an index is a number, a slice, or a row of numbers")
-        places = np.where(wanted < 0, wanted + shape[0], wanted).reshape(-1).astype(np.int64)
-        if ((places < 0) | (places >= shape[0])).any():
-            raise IndexError(f"{spec.extractor}: entry {index!r} of {shape[0]}")
-        parts = [_rows(stored, column, place * step, (place + 1) * step) for place in places.tolist()]
-        joined = np.concatenate(parts) if parts else np.empty(0, stored.dtype)
-        return joined.reshape((*wanted.shape, *shape[1:]))
+        return pick(spec.extractor, *self.open(media_sha256, spec), index)
 
     def remember(self, clip: str, path: str | os.PathLike[str], media_sha256: str) -> None:
         """Note that a clip's name stands for a media file, so that it need not be hashed, nor even be there, again.
@@ -270,12 +248,15 @@ class FeatureStore:
                 records.append(json.loads(path.read_text(encoding="utf-8", errors="surrogateescape")))
         return records
 
-    def _open(self, media_sha256: str, spec: FeatureSpec) -> tuple[StoredFeature, Any]:
-        """Return what is known of a feature and its column, memory-mapped."""
+    def open(self, media_sha256: str, spec: FeatureSpec) -> tuple[StoredFeature, Any]:
+        """Return what is known of a feature and its column, memory-mapped, for `pick`; raises as `about`."""
         pa = _pyarrow()
         path = self.path(media_sha256, spec)
         try:
-            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            # Not pyarrow's own memory map: it reads in other threads, which takes five times as long.
+            with path.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            reader = pa.ipc.open_file(pa.py_buffer(mapped))
             about = json.loads(reader.schema.metadata[_META])
             column = reader.get_batch(0).column(0)
         except FileNotFoundError:
@@ -305,7 +286,7 @@ def origin_sha256(spec: FeatureSpec, media_sha256: str | None, transcript: str |
 class StoreReader:
     """The features of a set of clips, for a training loop and its worker processes: it can be pickled and shared.
 
-    Nothing is kept open: a read costs one memory map, which is small beside decoding a picture.
+    Few files are kept open, those of the clip that is being read: a sample asks for a shape, then for entries.
 
     Args:
         root: the store's folder.
@@ -322,6 +303,10 @@ class StoreReader:
         self.store = FeatureStore(root)
         self.features = dict(features)
         self.origins = dict(origins)
+        self._opened: dict[tuple[str, str], tuple[StoredFeature, Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_opened": {}}  # Memory maps do not travel.
 
     def __len__(self) -> int:
         return len(self.origins)
@@ -333,11 +318,23 @@ class StoreReader:
 
     def read(self, clip: str, feature: str, index: Index = None) -> np.ndarray:
         """Return a clip's feature or entries of its first axis; as `FeatureStore.read`."""
-        return self.store.read(self.origins[clip][feature], self.features[feature], index)
+        return pick(self.features[feature].extractor, *self._open(clip, feature), index)
 
     def shape(self, clip: str, feature: str) -> tuple[int, ...]:
         """Return the shape of a clip's feature, without reading it; raises as `FeatureStore.about`."""
-        return self.store.shape(self.origins[clip][feature], self.features[feature])
+        return self._open(clip, feature)[0].shape
+
+    def about(self, clip: str, feature: str) -> StoredFeature:
+        """Return what is known of a clip's feature, without reading it; raises as `FeatureStore.about`."""
+        return self._open(clip, feature)[0]
+
+    def _open(self, clip: str, feature: str) -> tuple[StoredFeature, Any]:
+        found = self._opened.get((clip, feature))
+        if found is None:
+            if len(self._opened) >= _MOST_OPEN:
+                self._opened.clear()
+            found = self._opened[clip, feature] = self.store.open(self.origins[clip][feature], self.features[feature])
+        return found
 
     def only(self, features: Iterable[str]) -> "StoreReader":
         """Return a reader of some of the features; it raises KeyError for others."""
@@ -406,33 +403,69 @@ def open_reader(
     return StoreReader(root, features, found), absent
 
 
-def _rows(stored: StoredFeature, column: Any, start: int, stop: int) -> np.ndarray:
+def pick(name: str, stored: StoredFeature, column: Any, index: Index) -> np.ndarray:
+    """Return an opened feature or entries of its first axes, as a new array.
+
+    Args:
+        name: of the extractor, for messages.
+        stored: what is known of the feature.
+        column: its rows.
+        index: as NumPy indexes the first axis.
+
+    Raises:
+        IndexError: an entry that it does not have.
+        ValueError: a picture that is damaged.
+    """
+    shape = stored.shape
+    outer = shape[:-3] if stored.coding == "jpeg" else shape  # The axes of the column's rows.
+    if index is None:
+        return _rows(stored, column, slice(0, len(column))).reshape(shape)
+    if not outer:
+        raise IndexError(f"{name}: a single entry cannot be indexed")
+    step = int(np.prod(outer[1:]))
+    if isinstance(index, slice):
+        start, stop, stride = index.indices(shape[0])
+        if stride == 1:
+            stop = max(stop, start)
+            return _rows(stored, column, slice(start * step, stop * step)).reshape(stop - start, *shape[1:])
+        index = np.arange(start, stop, stride)
+    places, picked = _places(name, index, outer)
+    return _rows(stored, column, places).reshape((*picked, *shape[len(outer) :]))
+
+
+def _places(name: str, index: Any, outer: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Return the rows of a column that an index of its array picks, and the shape that they have together.
+
+    Args:
+        name: of the extractor, for messages.
+        index: of the first axis, or a tuple of one for each of the first axes.
+        outer: the array's axes whose entries are rows.
+    """
+    axes = [np.asarray(axis) for axis in (index if isinstance(index, tuple) else (index,))]
+    for axis in axes:
+        if axis.ndim > 1 or axis.shape != axes[0].shape or (axis.size and axis.dtype.kind not in "iu"):
+            raise IndexError(f"{name}: an index is a number, a slice, a row of numbers, or a tuple of such rows")
+    if len(axes) > len(outer):
+        raise IndexError(f"{name}: {len(axes)} indices, of an array whose entries have {len(outer)}")
+    place = np.zeros(axes[0].size, np.int64)
+    for axis, size in zip(axes, outer, strict=False):
+        own = axis.reshape(-1).astype(np.int64)
+        own = np.where(own < 0, own + size, own)
+        if ((own < 0) | (own >= size)).any():
+            raise IndexError(f"{name}: entry {index!r} of {size}")
+        place = place * size + own
+    inner = outer[len(axes) :]
+    step = int(np.prod(inner))
+    return (place[:, None] * step + np.arange(step)).reshape(-1), (*axes[0].shape, *inner)
+
+
+def _rows(stored: StoredFeature, column: Any, rows: slice | np.ndarray) -> np.ndarray:
     """Return rows of a column as a new array: flat numbers, or pictures (n, height, width, 3)."""
-    rows = column.slice(start, stop - start)
     if stored.coding == "jpeg":
-        out = np.empty((stop - start, *stored.shape[-3:]), np.uint8)
-        for place, value in enumerate(rows):
-            out[place] = _decode(value.as_buffer())
-        return out
-    values = rows.to_numpy(zero_copy_only=True)
-    return values.astype(stored.dtype, copy=True)
-
-
-def _encode(pictures: np.ndarray) -> list[bytes]:
-    from PIL import Image
-
-    out = []
-    for picture in pictures.reshape(-1, *pictures.shape[-3:]):
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
-        out.append(buffer.getvalue())
-    return out
-
-
-def _decode(data: Any) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(data)))
+        chosen = range(rows.start, rows.stop) if isinstance(rows, slice) else rows.tolist()
+        return decode_pictures([column[row].as_buffer() for row in chosen], stored.shape[-3:])
+    values = column.to_numpy(zero_copy_only=True)[rows]
+    return np.array(values, stored.dtype)
 
 
 def _pyarrow() -> Any:

@@ -252,7 +252,8 @@ class SparseFaces:
             return {"faces": clip.read("faces")}
         if mode == "validation":
             return {"faces": clip.read("faces", draws // 2)[None]}
-        faces = clip.read("faces")[rng.integers(draws, size=self.num_parts), np.arange(self.num_parts)]
+        drawn = rng.integers(draws, size=self.num_parts)
+        faces = clip.read("faces", (drawn, np.arange(self.num_parts)))
         return {"faces": _mirrored(faces, rng)[None]}
 
 
