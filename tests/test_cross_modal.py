@@ -35,7 +35,8 @@ from thinslice.layers.losses import cr_net_regression_loss  # noqa: E402
 from thinslice.layers.metric_losses import PUBLISHED, Similarity  # noqa: E402
 from thinslice.media.source import Source  # noqa: E402
 from thinslice.systems import RECIPES  # noqa: E402
-from thinslice.systems.cross_modal.look import Augmentation, Look, colour_matrix, shift_colours  # noqa: E402
+from thinslice.systems.cross_modal.augment import change_frames, colour_matrices, shift_colours  # noqa: E402
+from thinslice.systems.cross_modal.look import Augmentation, Look  # noqa: E402
 from thinslice.systems.cross_modal.network import (  # noqa: E402
     AudioNetwork,
     CrossModal,
@@ -360,13 +361,18 @@ def test_crop_is_one_for_all_frames_and_central_in_tests():
     assert torch.allclose(network(whole), network(whole[:, :, 2:34, 8:40]), atol=1e-6)
 
 
+def changed(frames, augmentation, seed, space="hsv"):
+    changes = torch.from_numpy(augmentation.draw(np.random.default_rng(seed)))[None]
+    return change_frames(torch.from_numpy(frames)[None], changes, space)[0].numpy()
+
+
 def test_augmentation_stays_within_its_ranges():
     rng = np.random.default_rng(0)
     frames = rng.integers(60, 200, size=(2, 16, 16, 3)).astype(np.uint8)
     frames[1] = frames[0]
     seen = {"same": 0, "flipped": 0}
     for seed in range(200):
-        out = Augmentation()(frames, np.random.default_rng(seed))
+        out = changed(frames, Augmentation(), seed)
         assert out.dtype == np.float32
         assert out.min() >= 0
         assert out.max() <= 255
@@ -376,10 +382,7 @@ def test_augmentation_stays_within_its_ranges():
     # Each of five changes is left out half of the time: of 200 about 6 are left alone, and about 6 only flipped.
     assert 1 <= seen["same"] <= 15
     assert 1 <= seen["flipped"] <= 15
-    light = [
-        np.median(Augmentation(0, 0.2, 1, 1)(frames, np.random.default_rng(seed)).mean() - frames.mean())
-        for seed in range(100)
-    ]
+    light = [np.median(changed(frames, Augmentation(0, 0.2, 1, 1), seed).mean() - frames.mean()) for seed in range(100)]
     assert -51.01 <= min(light) < -30
     assert 30 < max(light) <= 51.01
 
@@ -394,9 +397,21 @@ def test_hue_and_saturation_are_those_of_hsv(turn, saturation):
     for pixel in pixels / 255:
         hue, colour, value = colorsys.rgb_to_hsv(*pixel)
         expected.append(colorsys.hsv_to_rgb((hue + turn) % 1, min(colour * saturation, 1), value))
-    found = shift_colours(pixels.astype(np.float32).reshape(4, 10, 3), turn, saturation)
-    assert found.dtype == np.float32
+    pictures = torch.from_numpy(pixels.astype(np.float32)).reshape(4, 10, 3)
+    found = shift_colours(pictures, *(torch.tensor([[[number]]], dtype=torch.float64) for number in (turn, saturation)))
+    assert found.dtype == torch.float32
     np.testing.assert_allclose(found.reshape(-1, 3), 255 * np.array(expected), atol=1e-3)
+
+
+@pytest.mark.parametrize("space", ["hsv", "yiq"])
+def test_each_clip_of_a_batch_is_changed_by_itself(space):
+    rng = np.random.default_rng(0)
+    frames = torch.from_numpy(rng.integers(0, 256, size=(6, 2, 8, 8, 3)).astype(np.uint8))
+    changes = torch.from_numpy(np.stack([Augmentation().draw(rng) for _ in range(6)]))
+    together = change_frames(frames, changes, space)
+    for clip in range(6):
+        alone = change_frames(frames[clip : clip + 1], changes[clip : clip + 1], space)
+        assert torch.allclose(together[clip], alone[0], atol=1e-4)
 
 
 def test_readings_change_one_thing_each_and_are_a_table():
@@ -420,12 +435,14 @@ def test_readings_change_one_thing_each_and_are_a_table():
 
 def test_colours_turn_about_grey():
     grey = np.full((1, 3), 120.0, np.float32)
-    assert np.allclose(grey @ colour_matrix(0.15, 1.2), grey, atol=1e-3)
-    assert np.allclose(colour_matrix(0, 1), np.eye(3), atol=1e-5)
-    assert np.allclose(colour_matrix(1, 1), np.eye(3), atol=1e-5)
-    turned = np.array([[200.0, 100.0, 100.0]]) @ colour_matrix(0.15, 1)
+    pairs = [(0.15, 1.2), (0, 1), (1, 1), (0.15, 1), (0, 1.2)]
+    both, same, whole, turning, stretching = colour_matrices(*torch.tensor(pairs, dtype=torch.float64).t()).numpy()
+    assert np.allclose(grey @ both, grey, atol=1e-3)
+    assert np.allclose(same, np.eye(3), atol=1e-5)
+    assert np.allclose(whole, np.eye(3), atol=1e-5)
+    turned = np.array([[200.0, 100.0, 100.0]]) @ turning
     assert turned[0, 1] > turned[0, 2]  # red goes towards green
-    stretched = np.array([[150.0, 100.0, 100.0]]) @ colour_matrix(0, 1.2)
+    stretched = np.array([[150.0, 100.0, 100.0]]) @ stretching
     assert np.ptp(stretched) == pytest.approx(60, abs=0.1)
 
 

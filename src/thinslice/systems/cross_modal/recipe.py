@@ -34,8 +34,9 @@ from thinslice.layers.metric_losses import (
 )
 from thinslice.layers.named_seeds import seeded_by_name
 from thinslice.layers.resnet import LayoutName
+from thinslice.systems.cross_modal.augment import Space, change_frames
 from thinslice.systems.cross_modal.figures import draw_figures
-from thinslice.systems.cross_modal.look import Augmentation, Look
+from thinslice.systems.cross_modal.look import CHANGES, Look
 from thinslice.systems.cross_modal.network import (
     FUSED,
     HIDDEN,
@@ -132,7 +133,7 @@ class Hyperparameters:
         late_epochs: at most, of each stage after them; not printed.
         patience: epochs without a better validation accuracy after which a stage ends; not printed.
         stops_early: which modalities' stages do, beside the last ones: the paper says it of "audio" alone.
-        colours: where hue and saturation are changed, see `thinslice.systems.cross_modal.look.Augmentation`.
+        colours: where hue and saturation are changed, see `thinslice.systems.cross_modal.augment`.
         unit_length: whether the Siamese loss compares embeddings by their cosine; else by their dot product, as the
             paper's words.
         alpha: weight in the exponent of its positive pairs; not printed, as the next three.
@@ -171,7 +172,7 @@ class Hyperparameters:
     late_epochs: int = 50
     patience: int = 10
     stops_early: Literal["audio", "all"] = "audio"
-    colours: Literal["hsv", "yiq"] = "hsv"
+    colours: Space = "hsv"
     unit_length: bool = PUBLISHED.unit_length
     alpha: float = PUBLISHED.alpha
     beta: float = PUBLISHED.beta
@@ -290,17 +291,13 @@ def cross_modal(variant: str = "cross-modal", **hyperparameters: Any) -> Recipe:
         inputs={INPUTS[modality]: LABELS[modality] for modality in modalities},
         outputs=chosen_targets(chosen.targets, TRAITS),
         features={name: specs[name] for name in names},
-        sample=_look(tuple(names), chosen),
+        sample=Look(tuple(names), chosen.side),
         build_model=partial(_build_model, modalities, ours, chosen),
         stages=tuple(stages),
         absent={name: ABSENT[name] for name in names} if len(names) > 1 else {},
         bundle_features={name: _strict(specs[name]) for name in names},
         limits="Sees whole frames and reads the words: scene, clothing and topic count as much as the person.",
     )
-
-
-def _look(names: tuple[str, ...], hyper: Hyperparameters) -> Look:
-    return Look(names, hyper.side, Augmentation(space=hyper.colours))
 
 
 def _strict(spec: FeatureSpec) -> FeatureSpec:
@@ -334,11 +331,13 @@ def regression_loss(predictions: Tensor, labels: Tensor) -> dict[str, Tensor]:
     return cr_net_regression_loss(predictions, labels, ("l1", "l2", "bell"))
 
 
-def _loss_alone(modality: str, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+def _loss_alone(modality: str, colours: Space, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     assert isinstance(model, CrossModal)
-    given = batch["inputs"][INPUTS[modality]]
+    inputs, given = batch["inputs"], batch["inputs"][INPUTS[modality]]
     # What a clip without this input is like, this network cannot learn.
     labels = batch["labels"].masked_fill(~find_present(modality, given)[:, None], torch.nan)
+    if CHANGES in inputs:
+        given = change_frames(given, inputs[CHANGES], colours)
     return regression_loss(model.score_alone(modality, given), labels)
 
 
@@ -440,13 +439,13 @@ def _alone(modality: str, hyper: Hyperparameters) -> Stage:
     parts = (f"networks.{modality}", f"heads.{modality}")
     return Stage(
         name=modality,
-        updates=(_update(partial(_loss_alone, modality), parts, modality, hyper, epochs),),
+        updates=(_update(partial(_loss_alone, modality, hyper.colours), parts, modality, hyper, epochs),),
         batch_size=batch,
         epochs=epochs,
         patience=hyper.patience if modality == "audio" or hyper.stops_early == "all" else None,
         parts=parts,
         features=(INPUTS[modality],),
-        sample=_look((INPUTS[modality],), hyper),
+        sample=Look((INPUTS[modality],), hyper.side),
         predict=partial(_predict_alone, modality),
         prepare=set_range if modality == "audio" else None,
     )
