@@ -8,16 +8,14 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from thinslice.errors import UsageError
 from thinslice.features.store import Index
-from thinslice.processes import end_with_parent
 from thinslice.train.recipe import Arrays, Batch, ClipReader, Mode, Sample
 
 
@@ -357,25 +355,3 @@ class ScoringSet(Dataset[Arrays]):
 
     def __getitem__(self, index: int) -> Arrays:
         return sample_clip(self.source.data, index, self.source.sample, self.mode, self.seed, self.mode)
-
-
-def build_loader(
-    dataset: Dataset[Any], order: Sampler[Any] | Sequence[int], num_readers: int, pin_memory: bool = False
-) -> "DataLoader[Any]":
-    """Return a loader of what a data set makes of each entry of `order`; batches are made by the data set itself."""
-    workers: dict[str, Any] = {"persistent_workers": True, "prefetch_factor": 4} if num_readers else {}
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=order,
-        num_workers=num_readers,
-        pin_memory=pin_memory,
-        worker_init_fn=partial(_one_thread) if num_readers else None,
-        **workers,
-    )
-
-
-def _one_thread(worker: int) -> None:
-    end_with_parent()
-    # Workers work side by side: each of them taking all cores would slow down the training itself.
-    torch.set_num_threads(1)

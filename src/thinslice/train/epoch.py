@@ -12,7 +12,7 @@ from thinslice.train.context import RunContext
 from thinslice.train.data import Sampled
 from thinslice.train.history import History
 from thinslice.train.recipe import Predict, Stage
-from thinslice.train.scoring import apply_to_clips, headline_scores
+from thinslice.train.scoring import Loader, apply_to_clips, build_scoring_loader, headline_scores
 from thinslice.train.stage import StageModule
 from thinslice.train.system import as_scores
 
@@ -36,6 +36,7 @@ class EpochScorer:
         self.history = history
         self.writer = writer
         self.path = context.folder.stage(stage.name)
+        self._loader: Loader | None = None  # Its processes stay from epoch to epoch.
 
     def start(self, module: StageModule) -> None:
         """Score the weights that the stage starts with, as epoch 0."""
@@ -70,6 +71,10 @@ class EpochScorer:
             module.trainer.save_checkpoint(self.path / "last.ckpt", weights_only=False)
         return bool(progress["ended"])
 
+    def close(self) -> None:
+        """Let the processes go that read validation clips."""
+        self._loader = None
+
     def _save_weights(self, module: StageModule, name: str) -> None:
         if module.global_rank == 0:
             self.writer.write_torch(dict(module.model.state_dict()), self.path / f"{name}.pt")
@@ -87,12 +92,15 @@ class EpochScorer:
 
     def _scores(self, module: StageModule) -> dict[str, float]:
         assert self.validation is not None
+        if self._loader is None:
+            self._loader = build_scoring_loader(self.validation, "validation", **self.context.sharing)
         rows = apply_to_clips(
             module.model,
             self.validation,
             "validation",
             partial(as_scores, self.predict),
             autocast=module.trainer.precision_plugin.forward_context,
+            loader=self._loader,
             **self.context.sharing,
         )
         predicted = np.stack([row["scores"] for row in rows]).astype(np.float64)

@@ -18,12 +18,13 @@ from torch import nn
 
 from thinslice.train.background import BackgroundWriter, CheckpointsBehind
 from thinslice.train.context import RunContext
-from thinslice.train.data import ArrayReader, Batches, Sampled, TrainingSet, build_loader
+from thinslice.train.data import ArrayReader, Batches, Sampled, TrainingSet
 from thinslice.train.division import Division, divide
 from thinslice.train.documents import StageEnd
 from thinslice.train.epoch import EpochScorer
 from thinslice.train.history import History
 from thinslice.train.processes import wait_for_all
+from thinslice.train.readers import build_loader, bytes_of
 from thinslice.train.recipe import Arrays, ClipReader, FitStage, Mode, Predict, Stage
 from thinslice.train.run import save_json
 from thinslice.train.scoring import apply_to_clips
@@ -79,9 +80,9 @@ def _train_stage(context: RunContext, stage: Stage, model: nn.Module) -> nn.Modu
     if context.processes.rank == 0:
         history = _open_history(context, stage, state["steps_done"] if checkpoint.is_file() else -1)
 
-    sources, predict = _stage_sources(context, stage, model)
+    sources, predict = find_sources(context, stage, model)
     division = divide(stage, model, context.processes, context.device, settings.batch_size_per_device)
-    loader = _stage_loader(context, stage, sources, state["num_epochs"], division)
+    loader = build_stage_loader(context, stage, sources, state["num_epochs"], division)
     limits = [limit for limit in (stage.steps, settings.max_steps) if limit is not None]
     with BackgroundWriter() as writer:
         scorer = EpochScorer(context, stage, sources, predict, history, writer)
@@ -97,10 +98,11 @@ def _train_stage(context: RunContext, stage: Stage, model: nn.Module) -> nn.Modu
         )
         # A run that was killed after its last epoch's checkpoint has nothing left to train.
         if not state["progress"].get("ended") and (module.max_steps is None or state["steps_done"] < module.max_steps):
-            trainer = _build_trainer(context, stage, division, writer)
-            _fit(trainer, module, loader, checkpoint if checkpoint.is_file() else None)
+            trainer = build_trainer(context, stage, division, writer)
+            fit(trainer, module, loader, checkpoint if checkpoint.is_file() else None)
         else:
             module.steps_done, module.progress = state["steps_done"], state["progress"]
+        scorer.close()
     if history is not None:
         history.close()
     model = module.model.cpu()
@@ -118,7 +120,8 @@ def _train_stage(context: RunContext, stage: Stage, model: nn.Module) -> nn.Modu
     return model
 
 
-def _fit(trainer: L.Trainer, module: StageModule, loader: Any, checkpoint: Path | None) -> None:
+def fit(trainer: L.Trainer, module: StageModule, loader: Any, checkpoint: Path | None) -> None:
+    """Run a trainer, on from a checkpoint where there is one; Ctrl-C stays KeyboardInterrupt."""
     with warnings.catch_warnings():
         # Frozen parts are meant to be in evaluation mode, and workers are the user's choice.
         for message in (".*in eval mode at the start of training.*", ".*does not have many workers.*"):
@@ -133,7 +136,7 @@ def _fit(trainer: L.Trainer, module: StageModule, loader: Any, checkpoint: Path 
             raise
 
 
-def _stage_sources(context: RunContext, stage: Stage, model: nn.Module) -> tuple[dict[str, Sampled], Predict]:
+def find_sources(context: RunContext, stage: Stage, model: nn.Module) -> tuple[dict[str, Sampled], Predict]:
     """Return each split's clips as the stage sees them, and how it predicts."""
     recipe = context.recipe
     sample, predict = stage.sample or recipe.sample, stage.predict or recipe.predict
@@ -161,7 +164,7 @@ class _AllOf:
         return {name: clip.read(name) for name in self.names}
 
 
-def _stage_loader(
+def build_stage_loader(
     context: RunContext, stage: Stage, sources: Mapping[str, Sampled], epoch: int, division: Division
 ) -> "torch.utils.data.DataLoader[Any]":
     """Return the loader of this process's passes."""
@@ -186,7 +189,15 @@ def _stage_loader(
         seed=context.seed,
         stage=stage.name,
     )
-    return build_loader(dataset, batches, settings.num_readers, pin_memory=context.device.type == "cuda")
+    num_bytes = 0
+    if settings.num_readers:
+        parts = [(dataset.clips, stage.batch_size)]
+        parts += [(own, recipe.companions[name].batch_size) for name, own in dataset.companions.items()]
+        divided = division.num_shares * division.num_passes
+        num_bytes = sum(bytes_of(source, "train") * -(-count // divided) for source, count in parts)
+    return build_loader(
+        dataset, batches, settings.num_readers, pin_memory=context.device.type == "cuda", num_bytes=num_bytes
+    )
 
 
 def fit_stage(context: RunContext, stage: FitStage, model: nn.Module) -> None:
@@ -219,7 +230,8 @@ class _Bar(RichProgressBar):
         return f"{self._stage.name}: epoch {current_epoch + 1}{of}"
 
 
-def _build_trainer(context: RunContext, stage: Stage, division: Division, writer: BackgroundWriter) -> L.Trainer:
+def build_trainer(context: RunContext, stage: Stage, division: Division, writer: BackgroundWriter) -> L.Trainer:
+    """Return Lightning's trainer of a stage."""
     processes = context.processes
     strategy: Strategy
     if processes.count > 1:

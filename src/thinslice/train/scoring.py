@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from thinslice.evaluate.metrics import HISTORY, metrics_in, score
-from thinslice.train.data import Sampled, ScoringSet, build_loader
+from thinslice.train.data import Sampled, ScoringSet
+from thinslice.train.readers import build_loader, bytes_of
 from thinslice.train.recipe import Mode
 
+Loader = DataLoader[Any]
 Compute = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
@@ -26,6 +30,7 @@ def apply_to_clips(
     rank: int = 0,
     num_processes: int = 1,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+    loader: Loader | None = None,
 ) -> list[dict[str, np.ndarray]]:
     """Run a network over all clips, one at a time, so that no clip's result depends on another or on padding.
 
@@ -43,12 +48,15 @@ def apply_to_clips(
         rank: this process.
         num_processes: how many there are.
         autocast: makes the context to compute in.
+        loader: made by `build_scoring_loader` of the same clips, whose processes serve again; None for one of its own.
 
     Returns:
         For each clip what `compute` gave, without the batch axis, float32.
     """
-    indices = list(range(rank, len(source.data), num_processes))
-    loader = build_loader(ScoringSet(source, mode, seed), indices, num_readers, pin_memory=device.type == "cuda")
+    if loader is None:
+        loader = build_scoring_loader(
+            source, mode, seed=seed, device=device, num_readers=num_readers, rank=rank, num_processes=num_processes
+        )
     results: list[dict[str, np.ndarray]] = []
     with evaluating(model), torch.no_grad():
         for sample in loader:
@@ -65,6 +73,27 @@ def apply_to_clips(
     shares: list[list[dict[str, np.ndarray]]] = [[] for _ in range(num_processes)]
     torch.distributed.all_gather_object(shares, results)
     return [shares[index % num_processes][index // num_processes] for index in range(len(source.data))]
+
+
+def build_scoring_loader(
+    source: Sampled,
+    mode: Mode,
+    *,
+    seed: int,
+    device: torch.device,
+    num_readers: int = 0,
+    rank: int = 0,
+    num_processes: int = 1,
+) -> Loader:
+    """Return what reads this process's share of the clips, one at a time; arguments as `apply_to_clips`."""
+    indices = list(range(rank, len(source.data), num_processes))
+    return build_loader(
+        ScoringSet(source, mode, seed),
+        indices,
+        min(num_readers, len(indices)),
+        pin_memory=device.type == "cuda",
+        num_bytes=bytes_of(source, mode) if num_readers and indices else 0,
+    )
 
 
 @contextmanager
