@@ -95,6 +95,7 @@ FLAGS = {
         "--targets",
         "--companion",
         "--shared-stages",
+        "--decoded",
         "--resume",
         "--device",
         "--batch-size-per-device",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from thinslice.cli.decoded import read_decoded
 from thinslice.cli.sizes import build_changed
 from thinslice.cli.table_rows import Scores, average_seeds, compare, measure, scores_in_order
 from thinslice.output import say
@@ -39,6 +40,7 @@ class TableJob:
         max_steps: of each stage; None for no limit.
         num_seeds: 0, 1 and so on; None for each recipe's own seed alone.
         num_workers: clips side by side.
+        decoded: folder of a decoded copy to read from; None to read the store.
     """
 
     data: Path
@@ -53,6 +55,7 @@ class TableJob:
     max_steps: int | None = None
     num_seeds: int | None = None
     num_workers: int = 1
+    decoded: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ def _run_row(job: TableJob, system: str, row: str, wanted: str) -> tuple[TableRo
     recipe = build_changed(system, f"{SMALL}{variant}" if job.is_small else variant, job.changes)
     say(f"{recipe.name} {recipe.variant}{f' at {checkpoint}' if checkpoint else ''}")
     data, left_out = load_run_data(recipe, job.data, job.store, job.companions, num_workers=job.num_workers)
+    data = read_decoded(data, job.decoded, job.num_workers)
     if left_out:
         click.echo(f"{len(left_out):,} clips left out; run.json lists them", err=True)
     if recipe.further_scores is not None:  # Of entries that are held out.

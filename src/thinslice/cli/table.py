@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from thinslice.cli.decoded import decoded_option
 from thinslice.cli.sizes import set_option
 from thinslice.cli.workers import workers_option
 from thinslice.output import print_json
@@ -46,6 +47,7 @@ Examples:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--max-steps", type=click.IntRange(1), metavar="N", help="For a trial: steps of each stage at most.")
 @workers_option
+@decoded_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def table(
     name: str,
@@ -61,6 +63,7 @@ def table(
     device: str,
     max_steps: int | None,
     workers: int,
+    decoded: Path | None,
     as_json: bool,
 ) -> None:
     """Run the variants of table TABLE of the paper of NAME on MANIFEST, and print them beside the published figures.
@@ -102,6 +105,7 @@ def table(
         max_steps=max_steps,
         num_seeds=seeds,
         num_workers=workers,
+        decoded=decoded,
     )
     if every:
         _run_all(job, as_json)

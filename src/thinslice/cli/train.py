@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from thinslice.cli.decoded import decoded_option, read_decoded
 from thinslice.cli.sizes import build_changed, set_option
 from thinslice.cli.workers import workers_option
 from thinslice.output import say, volume
@@ -46,6 +47,7 @@ Examples:
     help="A companion data set of the recipe; repeatable.",
 )
 @click.option("--shared-stages", type=_PATH, metavar="DIR", help="Take finished stages from DIR, and keep them there.")
+@decoded_option
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN; without one there, begin.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
@@ -68,6 +70,7 @@ def train(
     targets: str | None,
     companion: tuple[str, ...],
     shared_stages: Path | None,
+    decoded: Path | None,
     resume: bool,
     device: str,
     batch_size_per_device: int | None,
@@ -108,6 +111,7 @@ def train(
             by_split = Counter(entry.split for entry in left_out)
             where = ", ".join(f"{count:,} {split}" for split, count in by_split.items())
             click.echo(f"{len(left_out):,} clips left out ({where}); run.json lists them", err=True)
+    run_data = read_decoded(run_data, decoded, workers)
     settings = LoopSettings(
         device=device,
         seed=seed,

@@ -1,0 +1,1 @@
+"""How fast a training runs on a machine, and what it waits for."""
