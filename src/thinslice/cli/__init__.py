@@ -32,6 +32,7 @@ COMMANDS = {
     "extract": "thinslice.cli.extract:extract",
     "train": "thinslice.cli.train:train",
     "table": "thinslice.cli.table:table",
+    "benchmark": "thinslice.cli.benchmark:benchmark",
     "figures": "thinslice.cli.figures:figures",
     "export": "thinslice.cli.export:export",
     "explain": "thinslice.cli.explain:explain",

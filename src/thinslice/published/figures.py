@@ -1,8 +1,8 @@
 """Published figures of systems, with their source, beside what was measured here.
 
-Three tables ship with the package: `systems.csv` (what each system is), `published.csv` (figures as the papers print
+Tables that ship with the package: `systems.csv` (what each system is), `published.csv` (figures as the papers print
 them, also where their averages do not follow from their traits) and `measured.csv` (figures of this project, each with
-the command that repeats it).
+the command that repeats it); `speed.csv` is how fast training was on which machine.
 """
 
 import csv
@@ -66,6 +66,42 @@ def load_published() -> list[Figure]:
 def load_measured() -> list[Figure]:
     """Return the figures measured by this project; `source` is the command that repeats each."""
     return _figures("measured.csv", "command")
+
+
+@dataclass(frozen=True)
+class TrainingSpeed:
+    """How fast one stage of a recipe trained on one machine.
+
+    Attributes:
+        machine: what it was.
+        recipe: the system.
+        is_small: whether at its small size.
+        stage: its name, or what the names of several like it begin with.
+        clips_per_s: of the loop, reading from a feature store.
+        held_clips_per_s: of the same loop on one batch that lay on the device.
+    """
+
+    machine: str
+    recipe: str
+    is_small: bool
+    stage: str
+    clips_per_s: float
+    held_clips_per_s: float
+
+
+def load_speeds() -> list[TrainingSpeed]:
+    """Return how fast recipes trained on other machines, for `thinslice benchmark`; docs/training.md says how."""
+    return [
+        TrainingSpeed(
+            machine=row["machine"],
+            recipe=row["recipe"],
+            is_small=row["size"] == "small",
+            stage=row["stage"],
+            clips_per_s=float(row["clips_per_s"]),
+            held_clips_per_s=float(row["held_clips_per_s"]),
+        )
+        for row in _rows("speed.csv")
+    ]
 
 
 def load_about() -> dict[str, About]:

@@ -1,4 +1,4 @@
-"""A store of features to measure speed with: of the shapes that extractors give, pictures as detailed as real ones.
+"""A store of features to measure speed with: of the shapes that extractors give, pictures no less detailed than real ones.
 
 Nobody is seen or heard in them: pictures are smooth noise, numbers are noise. They prove speed, never accuracy.
 """
@@ -24,7 +24,7 @@ NUM_MEDIA: Final = 4
 """Different ones; clips take turns with them, so that a store of hundreds of clips is filled in seconds."""
 
 _DETAIL: Final = 10
-"""Pixels from one independent colour to the next: a JPEG of quality 90 is then about as large as a real one."""
+"""Pixels from one independent colour to the next: a JPEG file of quality 90 is then no smaller than a real one."""
 
 _Shape = Callable[[Mapping[str, Any]], tuple[int, ...]]
 
