@@ -19,6 +19,7 @@ from thinslice.media.source import Source
 from thinslice.traits import TRAITS
 
 SCORED_S = 8.0
+SIZES = (0.5, 0.35, 0.25)
 
 
 def face_score(predictor: Predictor, path: Path, **window: float) -> np.ndarray:
@@ -41,14 +42,17 @@ def unpack_portraits(archives: Path, clips: list[str], out: Path) -> dict[str, P
     return found
 
 
-def same_frames(video: Path, portraits: Path, out: Path) -> Path:
-    """Write the video's frames of which there are portraits; frame 1 is the first."""
+def same_frames(video: Path, portraits: Path, out: Path, size: float = 1.0) -> Path:
+    """Write the video's frames of which there are portraits, scaled to `size`; frame 1 is the first."""
     out.mkdir()
     source = Source(video)
     rate_hz = source.info.frame_rate_hz
     numbers = sorted(int(path.stem) for path in portraits.glob("*.jpg"))
     for number, frame in zip(numbers, source.frames([(n - 0.5) / rate_hz for n in numbers]), strict=True):
-        Image.fromarray(frame.image).save(out / f"{number:05d}.png", compress_level=1)
+        picture = Image.fromarray(frame.image)
+        if size < 1:
+            picture = picture.resize((round(picture.width * size), round(picture.height * size)), Image.Resampling.BOX)
+        picture.save(out / f"{number:05d}.png", compress_level=1)
     return out
 
 
@@ -64,6 +68,10 @@ def compare(predictor: Predictor, data: Path) -> dict[str, list[np.ndarray]]:
             base = face_score(predictor, portraits[video.name])
             frames = same_frames(video, portraits[video.name], Path(folder) / f"{video.stem}.frames")
             found.setdefault("the same frames of the video", []).append(face_score(predictor, frames) - base)
+            for size in SIZES:
+                small = same_frames(video, portraits[video.name], Path(folder) / f"{video.stem}.{size}", size)
+                name = f"the same frames, {size:g} of their size"
+                found.setdefault(name, []).append(face_score(predictor, small) - base)
             found.setdefault("the video, as predict looks at it", []).append(face_score(predictor, video) - base)
             length_s = Source(video).duration_s
             if length_s > SCORED_S + 2:
