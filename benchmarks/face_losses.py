@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from thinslice.evaluate.metrics import accuracy, r2
+from face_scores import report
 from thinslice.face_voice_words.trainer import FaceVoiceWordsSettings, fit_face_part
-from thinslice.traits import TARGETS, TRAITS
+from thinslice.traits import TARGETS
 from thinslice.voice_words.trainer import grouped_folds, load_training_data
 
 
@@ -48,7 +48,7 @@ def main() -> None:
         scores = cross_fit(
             inputs, labels, folds, lambda net, rows, loss=loss: loss(net(rows), labels[rows], weights[rows])
         )
-        report(name, data.labels, scores)
+        report(name, "unseen", data.labels, scores)
     for share in (0.1, 0.3, 1.0):
         scores = cross_fit(
             inputs,
@@ -60,7 +60,7 @@ def main() -> None:
             ),
             calibrate=share == 1.0,
         )
-        report(f"squared, and votes for {share:.0%} of the loss", data.labels, scores)
+        report(f"squared, and votes for {share:.0%} of the loss", "unseen", data.labels, scores)
 
 
 def bell(found: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -122,14 +122,6 @@ def cross_fit(inputs, labels, folds, loss, calibrate=False) -> np.ndarray:
 
 PENALTY = 1.1 / (4800 * 6 * 0.02)
 """Of the squared weights: about what the Gaussian process has for the mode "face"."""
-
-
-def report(name: str, labels: np.ndarray, scores: np.ndarray) -> None:
-    traits = slice(0, len(TRAITS))
-    print(
-        f"{name:50s} {accuracy(labels, scores)[traits].mean():.4f} / {r2(labels, scores)[traits].mean():.3f}",
-        flush=True,
-    )
 
 
 if __name__ == "__main__":

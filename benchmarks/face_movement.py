@@ -19,8 +19,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from thinslice.evaluate.metrics import accuracy, r2
-from thinslice.traits import TRAITS
+from face_scores import report
 from thinslice.voice_words.trainer import grouped_folds, load_training_data
 
 MOVEMENT = ("face_detection_rate", "eye_contact_ratio", "head_yaw_std_deg", "head_pitch_std_deg")
@@ -42,7 +41,7 @@ def main() -> None:
         filled = np.hstack([np.where(gaps, np.nanmean(known, axis=0), known), gaps[:, gaps.any(axis=0)]])
         labels, base, speakers = data.labels[there], scores[there], data.speakers[there]
         if name == "movement":
-            report("face-voice-words", labels, base)
+            report("face-voice-words", "unseen", labels, base)
         folds = grouped_folds(speakers, 5, 1)
         learners = {
             "ridge": lambda: make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 5, 11))),
@@ -55,15 +54,7 @@ def main() -> None:
             for fold in range(5):
                 train, held = folds != fold, folds == fold
                 found[held] += make().fit(filled[train], (labels - base)[train]).predict(filled[held])
-            report(f"and {name}, {learner}", labels, found)
-
-
-def report(name: str, labels: np.ndarray, scores: np.ndarray) -> None:
-    traits = slice(0, len(TRAITS))
-    print(
-        f"{name:30s} {accuracy(labels, scores)[traits].mean():.4f} / {r2(labels, scores)[traits].mean():.3f}",
-        flush=True,
-    )
+            report(f"and {name}, {learner}", "unseen", labels, found)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,11 @@ import torch
 from PIL import Image
 from sklearn.utils.extmath import randomized_svd
 
-from thinslice.evaluate.metrics import accuracy, r2
+from face_scores import report
 from thinslice.face_voice_words.descriptor import FaceDescriber
 from thinslice.face_voice_words.portraits import align_portrait
 from thinslice.face_voice_words.trainer import FaceVoiceWordsSettings, fit_face_part
 from thinslice.features.face_light import load_light_detector
-from thinslice.traits import TRAITS
 from thinslice.voice_words.additive import fit_additive, kernel_of
 from thinslice.voice_words.trainer import grouped_folds, load_training_data, random_folds
 
@@ -200,12 +199,6 @@ def gaussian_process(descriptors, labels, speakers, folds) -> np.ndarray:
         )
         scores[held] = constant + kernel[np.ix_(held, train)] @ duals
     return scores
-
-
-def report(name: str, kind: str, labels: np.ndarray, scores: np.ndarray) -> None:
-    traits = slice(0, len(TRAITS))
-    close = accuracy(labels, scores)[traits].mean()
-    print(f"{name:30s} {kind:7s} {close:.4f} / {r2(labels, scores)[traits].mean():.3f}", flush=True)
 
 
 if __name__ == "__main__":
