@@ -10,8 +10,11 @@ import pytest
 from command_line import run
 from thinslice.bundle import LinearMap, load_bundle
 from thinslice.errors import UsageError
-from thinslice.evaluate.adaptation import MIN_SPEAKERS, fit_lines, judge
+from thinslice.evaluate.adaptation import MIN_SPEAKERS, Lines, fit_lines, judge
+from thinslice.evaluate.metrics import r2
 from thinslice.evaluate.panel import Resampling
+from thinslice.features.typical_voices import REFERENCE
+from thinslice.infer.adapted import write_adapted
 from thinslice.infer.predictor import Predictor
 from thinslice.traits import TARGETS, TRAITS
 
@@ -56,6 +59,40 @@ def test_scores_that_know_nothing_are_told_from_the_mean_of_the_ratings() -> Non
     speakers = [f"s{i}" for i in range(40)]
     verdict, _ = judge(rng.uniform(0, 1, (40, 5)), rng.uniform(0, 1, (40, 5)), speakers, TRAITS, QUICK)
     assert any("do not rely on it" in line for line in verdict.sentences())
+
+
+def of_inputs(num_speakers: int, weights: tuple[float, float]) -> tuple[np.ndarray, np.ndarray, dict, list[str]]:
+    """Return labels, scores, shares and speakers where voice and words count `weights` times as much as in the scores.
+
+    Every seventh clip has no voice.
+    """
+    labels, _, speakers = planted(num_speakers, 0.0, 1.0)
+    rng = np.random.default_rng(1)
+    voice, words = rng.normal(0, 0.08, (2, *labels.shape))
+    voice[::7] = np.nan
+    heard = np.nan_to_num(voice)
+    noise = rng.normal(0, 0.02, labels.shape)
+    rated = 0.55 + weights[0] * heard + weights[1] * words + noise
+    return rated, 0.5 + heard + words, {"voice": voice, "words": words}, speakers
+
+
+def test_inputs_that_count_differently_get_weights() -> None:
+    labels, scores, shares, speakers = of_inputs(40, (1.5, 0.2))
+    lines = fit_lines(labels, scores, speakers, shares=shares)
+    assert lines.inputs["voice"].slope == pytest.approx(np.full(5, 0.5), abs=0.1)
+    assert lines.inputs["words"].slope == pytest.approx(np.full(5, -0.8), abs=0.1)
+    assert lines.apply(scores, shares) == pytest.approx(labels, abs=0.1)
+    verdict, crossed = judge(labels, scores, speakers, TRAITS, QUICK, shares=shares)
+    assert np.isfinite(crossed).all()
+    alone = r2(labels, fit_lines(labels, scores, speakers).apply(scores)).mean()
+    assert verdict.panels["adapted"]["r2"]["average"] > 0.9 > alone
+
+
+def test_inputs_that_count_alike_get_a_shift_and_a_scale() -> None:
+    labels, scores, shares, speakers = of_inputs(40, (1.3, 1.3))
+    lines = fit_lines(labels, scores, speakers, shares=shares)
+    assert lines.slope == pytest.approx(np.full(5, 1.3), abs=0.1)
+    assert not lines.inputs
 
 
 def test_too_few_speakers_are_refused() -> None:
@@ -135,3 +172,50 @@ def test_few_speakers_write_nothing_and_lacking_scores_are_said(rated: Path) -> 
     code, _, stderr = run("adapt", "voice-words", *given)
     assert code == 1
     assert "2 rated clips without a score are left out: c34, c35" in stderr
+
+
+def test_weights_of_inputs_in_a_bundle_twice_over(tmp_path: Path) -> None:
+    """Scores, shares and a clip without words, of a bundle that was adapted and then adapted again."""
+    labels, scores, _, speakers = of_inputs(40, (1.5, 0.2))
+    six = [np.hstack([array, array[:, :1]]) for array in (labels, scores)]
+    verdict, crossed = judge(six[0], six[1], speakers, TARGETS, QUICK)
+    rng = np.random.default_rng(4)
+
+    def drawn(low: float, high: float) -> np.ndarray:
+        return rng.uniform(low, high, 6).round(3)
+
+    each = [
+        Lines(drawn(-0.05, 0.05), drawn(0.8, 1.2), {"voice": Lines(drawn(-0.01, 0.01), drawn(-0.5, 0.5))}),
+        Lines(
+            drawn(-0.05, 0.05),
+            drawn(0.8, 1.2),
+            {name: Lines(drawn(-0.01, 0.01), drawn(-0.5, 0.5)) for name in ("voice", "words")},
+        ),
+    ]
+    folder = "voice-words"
+    for number, lines in enumerate(each):
+        folder = write_adapted(
+            load_bundle(folder), tmp_path / str(number), lines=lines, labels=six[0], residuals=six[0] - crossed,
+            speakers=speakers, used=["voice+words"] * len(speakers), verdict=verdict, source="x.csv", digest="0",
+        )  # fmt: skip
+    assert "a weight of each input" in load_bundle(folder).card.summary
+    with np.load(REFERENCE) as file:
+        voice = file["mean"]
+    for given in ({"voice_profile": voice, "transcript": "a great trip with friends"}, {"voice_profile": voice}):
+        found = Predictor("voice-words").predict_inputs("x", **given)
+        after = Predictor(str(folder)).predict_inputs("x", **given)
+        for k, target in enumerate(TARGETS):
+            score = found.traits[target].score
+            parts = {name: share[target] for name, share in found.explanation.inputs.items()}
+            for lines in each:
+                added = {name: lines.inputs[name] for name in lines.inputs if name in parts}
+                score = lines.intercept[k] + lines.slope[k] * score
+                score += sum(line.intercept[k] + line.slope[k] * parts[name] for name, line in added.items())
+                weight = {name: lines.slope[k] + (added[name].slope[k] if name in added else 0) for name in parts}
+                parts = {name: weight[name] * value for name, value in parts.items()}
+            assert after.traits[target].score == pytest.approx(score, abs=1e-5)
+            assert {name: share[target] for name, share in after.explanation.inputs.items()} == pytest.approx(
+                parts, abs=1e-5
+            )
+            total = after.explanation.baseline[target] + sum(parts.values())
+            assert total == pytest.approx(score, abs=1e-5)

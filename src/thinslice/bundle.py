@@ -36,6 +36,8 @@ NEEDED_FILES: Final[Mapping[Kind, tuple[str, ...]]] = {
     "face_voice_words": ("weights.npz", "face.onnx", "picture.onnx"),
     "onnx": ("model.onnx",),
 }
+SUMS: Final[tuple[Kind, ...]] = ("voice_words", "face_voice_words")
+"""Kinds whose score is a sum of shares of its inputs."""
 
 MAX_NAME: Final = 100
 _FILE: Final = "bundle.json"
@@ -160,11 +162,19 @@ class Card(Document, omit_defaults=True):
         return None
 
 
-class LinearMap(Document, kw_only=True):
-    """Where a model's score ends up: intercept + slope * score, cut to [0, 1]."""
+class LinearMap(Document, kw_only=True, omit_defaults=True):
+    """Where a model's score ends up: intercept + slope * score, cut to [0, 1].
+
+    Attributes:
+        intercept: in score units.
+        slope: of the score.
+        inputs: label of an input -> a line of its share of the score, added where a clip has that input. Only in
+            bundles of `SUMS`.
+    """
 
     intercept: float = 0.0
     slope: float = 1.0
+    inputs: dict[str, "LinearMap"] = msgspec.field(default_factory=dict)
 
 
 class BundleDocument(Document, kw_only=True):
@@ -219,6 +229,12 @@ class BundleDocument(Document, kw_only=True):
                 raise ValueError(f"its percentiles of {target} are missing or not in order")
         if strange := set(self.lines) - set(self.outputs):
             raise ValueError(f"it has a line for {', '.join(sorted(strange))}, which it does not predict")
+        weighed = {label for line in self.lines.values() for label in line.inputs}
+        if any(share.inputs for line in self.lines.values() for share in line.inputs.values()):
+            raise ValueError("the line of an input's share has inputs of its own")
+        labels = {entry.label for entry in self.inputs.values()} if self.kind in SUMS else set()
+        if strange := weighed - labels:
+            raise ValueError(f"it has a line for the share of {', '.join(sorted(strange))}, which is no part of it")
         needed = [*NEEDED_FILES[self.kind], *([self.neutral] if self.neutral else [])]
         missing = [name for name in needed if name not in self.files]
         if missing:

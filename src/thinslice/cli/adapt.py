@@ -27,7 +27,8 @@ Examples:
     "--predictions",
     type=_PATH,
     metavar="CSV",
-    help="Scores of these clips by BUNDLE, made before with predict; else they are made now.",
+    help="Scores of these clips by BUNDLE, made before with predict; else they are made now. A table does not say what "
+    "each input gave, so that no weights of inputs are tried.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the folds of speakers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -41,11 +42,13 @@ def adapt(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Fit BUNDLE to the people of MANIFEST: shift and scale of each target, and new intervals.
+    """Fit BUNDLE to the people of MANIFEST, and make new intervals.
 
-    Cross-validation by speakers decides, and says, whether it helped: against the bundle as it is, and against giving
-    every clip the mean of the ratings. Where it did not help, the scores stay and only the intervals are new. With
-    fewer than 10 speakers nothing is written. The clips must not be among those that BUNDLE was trained on.
+    Each target gets a shift and a scale or, where the score is a sum over face, voice and words, a shift and a weight
+    of each input. Cross-validation by speakers chooses, and says whether it helped: against the bundle as it is, and
+    against giving every clip the mean of the ratings. Where it did not help, the scores stay and only the intervals
+    are new. With fewer than 10 speakers nothing is written. The clips must not be among those that BUNDLE was trained
+    on.
     """
     from thinslice.bundle import check_place, load_bundle
     from thinslice.cli.labelled import read_labelled
@@ -60,11 +63,12 @@ def adapt(
     rows = [i for i, row in enumerate(rated.labels) if (row == row).any()]
     rated = rated.of(rows)
     check_enough(rated.speakers)
-    scores, used, failed = _scores_of(model, bundle, load_manifest(data), rated, predictions)
+    scores, shares, used, failed = _scores_of(model, bundle, load_manifest(data), rated, predictions)
     there = [i for i, row in enumerate(scores) if (row == row).all()]
     rated, scores, used = rated.of(there), scores[there], [used[i] for i in there]
-    verdict, crossed = judge(rated.labels, scores, rated.speakers, model.outputs, Resampling(), seed)
-    lines = fit_lines(rated.labels, scores, rated.speakers, seed) if verdict.helps else None
+    shares = {label: values[there] for label, values in shares.items()}
+    verdict, crossed = judge(rated.labels, scores, rated.speakers, model.outputs, Resampling(), seed, shares)
+    lines = fit_lines(rated.labels, scores, rated.speakers, seed, shares) if verdict.helps else None
     residuals = rated.labels - (crossed if verdict.helps else scores)
     digest = load_manifest(data).digest
     write_adapted(model, out, lines=lines, labels=rated.labels, residuals=residuals, speakers=rated.speakers,
@@ -75,15 +79,23 @@ def adapt(
     else:
         for line in verdict.sentences():
             click.echo(line)
+        if lines is not None:
+            click.echo(f"what was fitted: {lines.describe()}")
     say(f"wrote {out}; predict with --bundle {out}")
     if failed:
         raise SystemExit(1)
 
 
 def _scores_of(model: Any, bundle: str, manifest: Any, rated: Any, predictions: Path | None) -> Any:
-    """Return the bundle's scores (n, k) of the rated clips, NaN where there are none, their inputs, and what failed."""
+    """Return what the bundle says of the n rated clips.
+
+    Returns:
+        Scores (n, k), NaN where there are none; input -> its share of them (n, k), NaN where it is not there, empty
+        where shares are not known; the inputs of each clip, joined by "+"; the clips that have no score.
+    """
     import numpy as np
 
+    from thinslice.bundle import SUMS
     from thinslice.errors import ThinsliceError
     from thinslice.evaluate.clip_names import match_clips
     from thinslice.evaluate.predictions import read_predictions
@@ -92,6 +104,7 @@ def _scores_of(model: Any, bundle: str, manifest: Any, rated: Any, predictions: 
     every = model.document.input_combinations()[0]
     scores, used = np.full((len(rated.clips), len(model.outputs)), np.nan), [every] * len(rated.clips)
     failed = []
+    shares: dict[str, Any] = {}
     if predictions is not None:
         file = read_predictions(predictions, model.outputs)
         inputs = _inputs_said(predictions, model)
@@ -102,20 +115,25 @@ def _scores_of(model: Any, bundle: str, manifest: Any, rated: Any, predictions: 
         failed = [clip for clip, row in zip(rated.clips, scores, strict=True) if np.isnan(row).any()]
     else:
         predictor = Predictor(bundle)
+        is_sum = model.document.kind in SUMS
+        if is_sum:
+            shares = {entry.label: np.full_like(scores, np.nan) for entry in model.inputs.values()}
         place = {clip: i for i, clip in enumerate(manifest.clips)}
         for i, clip in enumerate(rated.clips):
             try:
                 words = manifest.transcripts.get(clip)
-                found = predictor.predict(manifest.path(place[clip]), transcript=words, explain=False)
+                found = predictor.predict(manifest.path(place[clip]), transcript=words, explain=is_sum, pictures=False)
             except ThinsliceError as error:
                 failed.append(clip)
                 say(str(error))
                 continue
             scores[i] = [found.traits[target].score for target in model.outputs]
             used[i] = "+".join(found.used)
+            for label, share in (found.explanation.inputs if is_sum and found.explanation else {}).items():
+                shares[label][i] = [share[target] for target in model.outputs]
     if failed:
         say(f"{len(failed)} rated clips without a score are left out: {', '.join(failed[:5])}")
-    return scores, used, failed
+    return scores, shares, used, failed
 
 
 def _inputs_said(predictions: Path, model: Any) -> dict[str, str]:
@@ -147,12 +165,18 @@ def _document(model: Any, verdict: Any, lines: Any, out: Path, failed: list[str]
         "failed": failed,
         "helped": verdict.is_sure,
         "moved": lines is not None,
-        "lines": {} if lines is None else {
-            target: {"intercept": a, "slope": b}
-            for target, a, b in zip(model.outputs, lines.intercept.tolist(), lines.slope.tolist(), strict=True)
-        },
+        "lines": {} if lines is None else {target: _line(lines, k) for k, target in enumerate(model.outputs)},
         "scores": to_plain(verdict.panels),
         "gain": to_plain(verdict.gain),
         "over_mean": to_plain(verdict.over_mean),
         "says": verdict.sentences(),
     }  # fmt: skip
+
+
+def _line(lines: Any, k: int) -> dict[str, Any]:
+    inputs = {label: _line(line, k) for label, line in lines.inputs.items()}
+    return {
+        "intercept": float(lines.intercept[k]),
+        "slope": float(lines.slope[k]),
+        **({"inputs": inputs} if inputs else {}),
+    }

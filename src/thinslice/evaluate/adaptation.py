@@ -1,4 +1,4 @@
-"""Scores fitted to a new population by a shift and a scale of each target, and whether that helps people not met.
+"""Scores fitted to a new population, and whether that helps people not met.
 
 A model that learned from one population may place another too high or too low, and too far or too near to the middle.
 With a few dozen rated clips of the new population, of target k
@@ -7,16 +7,23 @@ With a few dozen rated clips of the new population, of target k
 
 with p the model's score and c its weighted mean over the rated clips. d and e are ridge estimates towards 0, the
 model as it is: each is what least squares gives, times S / (S + penalty), with S the number of speakers. Each speaker
-weighs the same, since a new clip is of a new speaker. The two penalties are chosen among `PENALTIES` by
-cross-validation within the clips that are fitted on, alike for all targets; infinity, no change, is among them.
+weighs the same, since a new clip is of a new speaker.
+
+A model whose score is a sum of shares x_i of its inputs may count each input more or less than before:
+
+    y = p + sum over i of e_i (x_i - c_i) + d
+
+with c_i the weighted mean of x_i, and e a ridge estimate towards 0; an input that a clip lacks adds nothing.
+
+Which of the two, and the two penalties, among `PENALTIES`, is chosen by cross-validation within the clips that are
+fitted on, alike for all targets; an infinite penalty, no change, is among them.
 
 Whether it helps is asked of speakers that the fit has not met: the whole procedure, with its choice, is repeated
 without each fold of speakers in turn, and scored on that fold beside the model as it is and the mean of the ratings.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -43,19 +50,35 @@ MEAN: Final = "mean_of_ratings"
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """score -> intercept + slope * score, for each target.
+    """score -> intercept + slope * score, for each target, and lines of the shares of inputs that are added to it.
 
     Attributes:
         intercept: (k,).
         slope: (k,).
+        inputs: input -> line of its share of the score, added where the input is there.
     """
 
     intercept: Floats
     slope: Floats
+    inputs: Mapping[str, "Lines"] = field(default_factory=dict)
 
-    def apply(self, scores: Floats) -> Floats:
-        """Return scores (n, k) on their lines, cut to [0, 1]."""
-        return np.clip(self.intercept + self.slope * scores, *SCORE_RANGE)
+    def apply(self, scores: Floats, shares: Mapping[str, Floats] | None = None) -> Floats:
+        """Return scores (n, k) on their lines, cut to [0, 1].
+
+        Args:
+            scores: (n, k).
+            shares: input -> its share of the scores, (n, k), NaN where it is not there; for lines with `inputs`.
+        """
+        moved = self.intercept + self.slope * scores
+        for name, line in self.inputs.items():
+            moved = moved + np.nan_to_num(line.intercept + line.slope * (shares or {})[name])
+        return np.clip(moved, *SCORE_RANGE)
+
+    def describe(self) -> str:
+        """Return in words what these lines do."""
+        return (
+            "a shift of each target and a weight of each input" if self.inputs else "a shift and a scale of each target"
+        )
 
 
 @dataclass(frozen=True)
@@ -110,29 +133,45 @@ class Verdict:
         return said
 
 
-def fit_lines(labels: Floats, scores: Floats, speakers: Sequence[str], seed: int = 0) -> Lines:
-    """Fit the lines of this module's header, their penalties chosen by cross-validation over speakers.
+def fit_lines(
+    labels: Floats,
+    scores: Floats,
+    speakers: Sequence[str],
+    seed: int = 0,
+    shares: Mapping[str, Floats] | None = None,
+) -> Lines:
+    """Fit the lines of this module's header, chosen by cross-validation over speakers.
 
     Args:
         labels: (n, k), NaN where unknown.
         scores: (n, k), of a model that has not learned from these clips.
         speakers: of each clip.
         seed: of the folds.
+        shares: input -> its share of the scores, (n, k), NaN where it is not there; None for a shift and a scale alone.
     """
     num_folds = min(INNER_FOLDS, len(set(speakers)))
     folds = speaker_folds(speakers, num_folds, seed)
     weights = _weights(speakers)
     names = np.asarray(speakers, dtype=str)
-    sums = [_sums(labels[folds != f], scores[folds != f], _weights(names[folds != f])) for f in range(num_folds)]
     errors = {}
-    for penalties in product(PENALTIES, PENALTIES):
-        predicted = np.full(scores.shape, np.nan)
-        for fold, one in enumerate(sums):
-            predicted[folds == fold] = _lines(one, penalties).apply(scores[folds == fold])
-        errors[penalties] = float(np.nansum(weights[:, None] * np.square(labels - predicted)))
-    # Of equal errors the one with the larger penalties: nearer to the model as it is.
-    chosen = min(errors, key=lambda one: (round(errors[one], 12), tuple(-value for value in one)))
-    return _lines(_sums(labels, scores, weights), chosen)
+    for inputs in ((), tuple(shares)) if shares else ((),):
+        x = _features(scores, shares, inputs)
+        found = np.zeros((len(PENALTIES), len(PENALTIES)))
+        for fold in range(num_folds):
+            kept, held = folds != fold, folds == fold
+            sums = _sums(labels[kept], scores[kept], x[kept], _weights(names[kept]))
+            moves = np.einsum("pmk,nmk->pnk", _tilts(sums, PENALTIES), np.nan_to_num(x[held] - sums.centre))
+            predicted = np.clip(scores[held] + _shifts(sums, PENALTIES)[:, None, None] + moves, *SCORE_RANGE)
+            found += np.nansum(weights[held, None] * np.square(labels[held] - predicted), axis=(2, 3))
+        errors |= {(inputs, a, b): value for a, row in enumerate(found.tolist()) for b, value in enumerate(row)}
+    # Of equal errors a shift and a scale, with the larger penalties: nearer to the model as it is.
+    inputs, a, b = min(errors, key=lambda one: (round(errors[one], 12), len(one[0]), -one[1], -one[2]))
+    sums = _sums(labels, scores, _features(scores, shares, inputs), weights)
+    (shift,), (tilt,) = _shifts(sums, PENALTIES[a : a + 1]), _tilts(sums, PENALTIES[b : b + 1])
+    if not inputs:
+        return Lines(shift - tilt[0] * sums.centre[0], 1.0 + tilt[0])
+    lines = {name: Lines(-one * centre, one) for name, one, centre in zip(inputs, tilt, sums.centre, strict=True)}
+    return Lines(shift, np.ones_like(shift), lines)
 
 
 def judge(
@@ -142,6 +181,7 @@ def judge(
     targets: Sequence[str],
     resampling: Resampling | None = None,
     seed: int = 0,
+    shares: Mapping[str, Floats] | None = None,
 ) -> tuple[Verdict, Floats]:
     """Say whether fitting helps speakers not met, by cross-validation of the whole procedure.
 
@@ -152,6 +192,7 @@ def judge(
         targets: names of the columns.
         resampling: how intervals are made.
         seed: of the folds.
+        shares: as in `fit_lines`.
 
     Returns:
         The verdict, and each clip's adapted scores by a fit that has not met its speaker, (n, k).
@@ -166,7 +207,8 @@ def judge(
     for fold in np.unique(folds):
         kept, held = folds != fold, folds == fold
         own = names[kept].tolist()
-        adapted[held] = fit_lines(labels[kept], scores[kept], own, seed).apply(scores[held])
+        lines = fit_lines(labels[kept], scores[kept], own, seed, _rows(shares, kept))
+        adapted[held] = lines.apply(scores[held], _rows(shares, held))
         mean[held] = _weighted_mean(labels[kept], _weights(own))
     systems = {ADAPTED: System(adapted), AS_IT_IS: System(scores), MEAN: System(mean)}
     panels, differences = score_systems(
@@ -188,7 +230,15 @@ def check_enough(speakers: Sequence[str]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """What the lines follow from, (k,) each: speakers, centre, weighted sums of the rest, and of it times p - c."""
+    """What the lines follow from, for k targets and m features x.
+
+    Attributes:
+        count: speakers, (k,).
+        centre: weighted means of x, (m, k).
+        rest: weighted sums of label less score, (k,).
+        tilt: of that times x - centre, (m, k).
+        spread: of products of x - centre, (k, m, m).
+    """
 
     count: Floats
     centre: Floats
@@ -197,23 +247,51 @@ class _Sums:
     spread: Floats
 
 
-def _sums(labels: Floats, scores: Floats, weights: Floats) -> _Sums:
+def _features(scores: Floats, shares: Mapping[str, Floats] | None, inputs: Sequence[str]) -> Floats:
+    """Return what the rest is regressed on, (n, m, k): the shares of inputs, or the score itself."""
+    return np.stack([shares[name] for name in inputs] if shares and inputs else [scores], axis=1)
+
+
+def _rows(shares: Mapping[str, Floats] | None, rows: NDArray[np.bool_]) -> dict[str, Floats] | None:
+    return None if shares is None else {name: values[rows] for name, values in shares.items()}
+
+
+def _sums(labels: Floats, scores: Floats, x: Floats, weights: Floats) -> _Sums:
     known = np.isfinite(labels + scores)
     own = weights[:, None] * known
-    count = own.sum(axis=0)
-    p, rest = np.where(known, scores, 0.0), np.where(known, labels - scores, 0.0)
-    centre = (own * p).sum(axis=0) / np.where(count > 0, count, 1.0)
-    x = p - centre
-    return _Sums(count, centre, (own * rest).sum(axis=0), (own * rest * x).sum(axis=0), (own * x * x).sum(axis=0))
+    rest = np.where(known, labels - scores, 0.0)
+    there = np.isfinite(x)
+    weighed = own[:, None] * there
+    total = weighed.sum(axis=0)
+    x = np.where(there, x, 0.0)
+    centre = (weighed * x).sum(axis=0) / np.where(total > 0, total, 1.0)
+    z = np.where(there, x - centre, 0.0)
+    return _Sums(
+        own.sum(axis=0),
+        centre,
+        (own * rest).sum(axis=0),
+        np.einsum("nk,nmk->mk", own * rest, z),
+        np.einsum("nk,nmk,nlk->kml", own, z, z),
+    )
 
 
-def _lines(sums: _Sums, penalties: tuple[float, float]) -> Lines:
-    """Return the ridge estimates; a target without a label, or whose scores do not vary, keeps its slope of 1."""
-    shift = sums.rest / np.maximum(sums.count + penalties[0], 1e-12)
-    varies = sums.spread > 1e-12
-    slope = np.divide(sums.tilt, sums.spread, out=np.zeros_like(sums.tilt), where=varies)
-    tilt = slope * sums.count / np.maximum(sums.count + penalties[1], 1e-12)
-    return Lines(shift - tilt * sums.centre, 1.0 + tilt)
+def _shifts(sums: _Sums, penalties: Sequence[float]) -> Floats:
+    """Return the ridge estimate of d for each penalty, (p, k); 0 for a target without a label."""
+    shifts: Floats = sums.rest / np.maximum(sums.count + np.array(penalties)[:, None], 1e-12)
+    return shifts
+
+
+def _tilts(sums: _Sums, penalties: Sequence[float]) -> Floats:
+    """Return the ridge estimates of e for each penalty, (p, m, k); 0 for features that do not vary."""
+    given, num_features = np.array(penalties), len(sums.tilt)
+    # A penalty counts speakers: so many more whose features vary alike, and who need no change.
+    unit = np.trace(sums.spread, axis1=1, axis2=2) / num_features / np.maximum(sums.count, 1e-12)
+    some = np.isfinite(given)
+    # A little more than nothing, so that what does not vary gets nothing.
+    ridge = np.where(some, np.maximum(given, 1e-9), 1.0)[:, None] * unit + 1e-12
+    matrix = sums.spread + ridge[:, :, None, None] * np.eye(num_features)
+    tilts = np.linalg.solve(matrix, np.broadcast_to(sums.tilt.T[:, :, None], (*ridge.shape, num_features, 1)))
+    return np.asarray(np.where(some[:, None, None], tilts[..., 0], 0.0).swapaxes(1, 2))
 
 
 def _weights(speakers: Sequence[str]) -> Floats:

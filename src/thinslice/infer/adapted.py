@@ -11,6 +11,7 @@ from thinslice import __version__
 from thinslice.bundle import Bundle, LinearMap, Score, save_bundle
 from thinslice.evaluate.adaptation import ADAPTED, AS_IT_IS, Lines, Verdict
 from thinslice.evaluate.panel import AVERAGE
+from thinslice.infer.lines import slope_of
 from thinslice.voice_words.conformal import conformal_offsets
 
 
@@ -49,13 +50,7 @@ def write_adapted(
     old = bundle.document
     kept = {target: old.lines.get(target, LinearMap()) for target in bundle.outputs}
     if lines is not None:
-        ends = zip(bundle.outputs, lines.intercept.tolist(), lines.slope.tolist(), strict=True)
-        kept = {
-            target: LinearMap(
-                intercept=round(a + b * kept[target].intercept, 6), slope=round(b * kept[target].slope, 6)
-            )
-            for target, a, b in ends
-        }
+        kept = {target: _after(kept[target], lines, k) for k, target in enumerate(bundle.outputs)}
     intervals = {combination: dict(entry) for combination, entry in old.intervals.items()}
     percentiles = dict(old.percentiles)
     most = max(sorted(set(used)), key=list(used).count)
@@ -76,13 +71,31 @@ def write_adapted(
         lines={target: line for target, line in kept.items() if line != LinearMap()},
         intervals=intervals,
         percentiles=percentiles,
-        card=_card(bundle, lines is not None, most, verdict, source, digest),
+        card=_card(bundle, lines, most, verdict, source, digest),
     )
     files = {file: (bundle.folder / file).read_bytes() for file in old.files}
     return save_bundle(out, document, files)
 
 
-def _card(bundle: Bundle, is_moved: bool, used: str, verdict: Verdict, source: str, digest: str) -> Any:
+def _after(old: LinearMap, lines: Lines, k: int) -> LinearMap:
+    """Return a bundle's line of target k, followed by a new one on the scores and shares that it gave."""
+    slope = float(lines.slope[k])
+    inputs = {}
+    for label in dict.fromkeys((*old.inputs, *lines.inputs)):
+        before = old.inputs.get(label, LinearMap(slope=0.0))
+        intercept, weight = slope * before.intercept, slope * before.slope
+        if label in lines.inputs:
+            intercept += float(lines.inputs[label].intercept[k])
+            weight += float(lines.inputs[label].slope[k]) * slope_of(old, label)
+        inputs[label] = LinearMap(intercept=round(intercept, 6), slope=round(weight, 6))
+    return LinearMap(
+        intercept=round(float(lines.intercept[k]) + slope * old.intercept, 6),
+        slope=round(slope * old.slope, 6),
+        inputs=inputs,
+    )
+
+
+def _card(bundle: Bundle, lines: Lines | None, used: str, verdict: Verdict, source: str, digest: str) -> Any:
     old = bundle.card
     clips = f"{source}: {verdict.num_clips} clips of {verdict.num_speakers} speakers, cross-validated, speakers apart"
     scores = [
@@ -94,9 +107,9 @@ def _card(bundle: Bundle, is_moved: bool, used: str, verdict: Verdict, source: s
         )
         for system, said in ((ADAPTED, "adapted"), (AS_IT_IS, "not adapted"))
     ]
-    quoted = verdict.panels[ADAPTED if is_moved else AS_IT_IS]["r2"][AVERAGE]
-    how = "a shift and a scale of each target" if is_moved else "new intervals alone; its scores are as they were"
-    note = {"from": f"{bundle.name} {bundle.document.version}", "says": verdict.sentences(), "moved": is_moved}
+    quoted = verdict.panels[ADAPTED if lines is not None else AS_IT_IS]["r2"][AVERAGE]
+    how = "new intervals alone; its scores are as they were" if lines is None else lines.describe()
+    note = {"from": f"{bundle.name} {bundle.document.version}", "says": verdict.sentences(), "moved": lines is not None}
     return msgspec.structs.replace(
         old,
         summary=f"{old.summary} Adapted to {source} by {how}.",
