@@ -97,11 +97,11 @@ def test_inputs_that_count_alike_get_a_shift_and_a_scale() -> None:
 
 def test_too_few_speakers_are_refused() -> None:
     labels, scores, speakers = planted(MIN_SPEAKERS - 1, 0.1, 1.0)
-    with pytest.raises(UsageError, match="9 speakers with a rated clip are too few"):
+    with pytest.raises(UsageError, match="9 speakers with a rated clip: too few"):
         judge(labels, scores, speakers, TRAITS, QUICK)
     labels, scores, speakers = planted(MIN_SPEAKERS, 0.2, 1.0)
     verdict, _ = judge(labels, scores, speakers, TRAITS, QUICK)
-    assert "are few; rate 30 or more" in verdict.sentences()[-1]
+    assert "10 speakers: few; rate 30 or more" in verdict.sentences()[-1]
 
 
 def test_a_clip_of_many_from_one_speaker_weighs_no_more() -> None:
@@ -164,14 +164,14 @@ def test_few_speakers_write_nothing_and_lacking_scores_are_said(rated: Path) -> 
     (rated / "few.csv").write_text("\n".join(lines[:17]) + "\n")
     code, _, stderr = run("adapt", "voice-words", "--data", rated / "few.csv", "--out", rated / "none")
     assert code == 2
-    assert "8 speakers with a rated clip are too few" in stderr
+    assert "8 speakers with a rated clip: too few" in stderr
     assert not (rated / "none").exists()
     scores = (rated / "scores.csv").read_text().splitlines()
     (rated / "part.csv").write_text("\n".join(scores[:-2]) + "\n")
     given = ("--data", rated / "rated.csv", "--predictions", rated / "part.csv", "--out", rated / "part")
     code, _, stderr = run("adapt", "voice-words", *given)
     assert code == 1
-    assert "2 rated clips without a score are left out: c34, c35" in stderr
+    assert "left out, without a score: 2 rated clips, c34, c35" in stderr
 
 
 def test_weights_of_inputs_in_a_bundle_twice_over(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_verify_tells_what_is_odd_about_votes(tmp_path: Path) -> None:
     (tmp_path / "votes.csv").write_text("left,right,openness\n" + rows)
     code, stdout, _ = run("data", "verify", tmp_path / "votes.csv")
     assert code == 0
-    for text in ("chosen in 100.0% of votes", "2 clips have fewer than 5 votes", "2 sets that no vote joins"):
+    for text in ("chosen in 100.0% of votes", "2 clips with fewer than 5 votes", "2 sets that no vote joins"):
         assert text in stdout
     code, stdout, _ = run("data", "verify", tmp_path / "votes.csv", "--json")
     assert json.loads(stdout)["num_clips"] == 4
@@ -65,5 +65,5 @@ def test_verify_tells_what_is_odd_about_votes(tmp_path: Path) -> None:
 def test_verify_tells_what_is_odd_about_ratings(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("clip,rater,openness\na,x,4\nb,x,4\na,y,1\nb,y,2\nc,y,3\n")
     _, stdout, _ = run("data", "verify", tmp_path / "r.csv")
-    assert "1 raters give every clip the same rating and do not count, such as x" in stdout
-    assert "1 clips have fewer than two ratings" in stdout
+    assert "all their ratings are alike: 1 rater, such as x" in stdout
+    assert "1 clip with fewer than two ratings" in stdout

@@ -75,7 +75,7 @@ def test_from_the_real_download_to_a_verified_manifest(real_data: Path, tmp_path
     assert document["ok"] is True
     assert document["num_official"] == document["num_files"] == 24
     done = _run("verify", out, "--out", tmp_path / "findings.csv")
-    assert "24 files looked at, 24 of them by an earlier run; 24 are the official ones" in done.stdout
+    assert "24 files looked at, 24 of them by an earlier run; 24 equal to the official ones" in done.stdout
     assert "0 errors, 0 warnings, 4 notes" in done.stdout
     with open(tmp_path / "findings.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -167,7 +167,7 @@ def test_verify_exits_with_1_on_errors_and_0_on_warnings(tmp_path: Path, manifes
     manifest.write_text(leaking)
     done = _run("verify", manifest)
     assert done.exit_code == 0
-    assert "1 speakers are in train and in test; 1 clips of test are theirs (s1.000.mp4)" in done.stdout
+    assert "1 speaker both in train and in test, with 1 clip of test (s1.000.mp4)" in done.stdout
 
 
 def test_resplit_writes_a_manifest_and_a_split_file(manifest: Path, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_missing_and_unknown_clips_are_listed_and_change_the_exit_code(data: Pat
     assert any("line 5" in line and "extraversion" in line for line in found["warnings"])
     code, stdout, stderr = _run("evaluate", path, "--labels", data / "test.csv", "--resamples", 0)
     assert code == 1
-    assert "12 labelled clips have no (complete) prediction" in stderr
+    assert "12 labelled clips without a (complete) prediction" in stderr
     assert "nobody.000.mp4" in stderr
     assert "nobody" not in stdout
 
@@ -209,9 +209,14 @@ def test_missing_clips_count_with_the_training_mean_beside(data: Path) -> None:
     assert found["num_clips"] == 180
     assert found["accuracy"]["average"] == pytest.approx(1 - errors[:5].mean())
     assert found["r2"]["interview"] == pytest.approx(1 - residuals[5] / spread[5])
-    code, _, stderr = _run("evaluate", path, *files, "--resamples", 0)
+    code, stdout, _ = _run("evaluate", path, *files, "--resamples", 0, "--out", data / "scores")
     assert code == 1
-    assert f"with them, predicted by the training mean: accuracy {found['accuracy']['average']:.4f}" in stderr
+    row = next(line for line in stdout.splitlines() if line.strip().startswith("accuracy, with the missing"))
+    assert f"{found['accuracy']['average']:.4f}" in row
+    assert "of all 180 labelled clips" in " ".join(stdout.split())
+    counted = [row for row in _rows(data / "scores" / "scores.csv") if row["protocol"] == "with the missing"]
+    assert {row["metric"] for row in counted} == {"accuracy", "r2"}
+    assert float(counted[-1]["value"]) == pytest.approx(found["r2"][counted[-1]["target"]])
     without = _json("evaluate", path, "--labels", data / "test.csv", code=1)
     assert without["with_missing"] is None
 

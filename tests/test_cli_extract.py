@@ -232,7 +232,7 @@ def test_the_command_and_its_exit_codes(manifest: Manifest, tmp_path: Path, monk
     call = [str(tmp_path / "manifest.csv"), "--recipe", "x", "--store", str(tmp_path / "store")]
     result = CliRunner().invoke(command, call)
     assert result.exit_code == 0, result.output
-    assert "8 features written, 0 were there" in result.output
+    assert "8 features written, 0 there before" in result.output
     assert "4 of 4 clips complete" in result.output
     (tmp_path / "clip3.mp4").write_bytes(b"")
     result = CliRunner().invoke(command, [*call, "--json"])

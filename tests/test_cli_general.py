@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from command_line import run
 from thinslice.cli import cli
-from thinslice.errors import MediaError
+from thinslice.errors import MediaError, counted
 from thinslice.media.check import check_file
-from thinslice.output import Volume, detail, say
+from thinslice.output import Volume, detail, say, warn
 from thinslice.progress import LINE_EVERY_S, progress, track
 
 
@@ -53,17 +53,18 @@ def test_every_command_can_be_quiet_and_verbose():
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        ("talk", ["a note"]),
-        ("talk -q", []),
-        ("--quiet talk", []),
-        ("--verbose talk", ["a note", "a detail"]),
-        ("talk -v", ["a note", "a detail"]),
+        ("talk", ["a note", "a warning"]),
+        ("talk -q", ["a warning"]),
+        ("--quiet talk", ["a warning"]),
+        ("--verbose talk", ["a note", "a warning", "a detail"]),
+        ("talk -v", ["a note", "a warning", "a detail"]),
     ],
 )
 def test_quiet_and_verbose_mean_the_same_before_and_after_the_command(call, said, monkeypatch):
     @click.command()
     def talk() -> None:
         say("a note")
+        warn("a warning")
         detail("a detail")
         click.echo("result")
 
@@ -117,3 +118,17 @@ def test_quick_work_and_single_results_say_nothing(capsys):
     assert list(track(iter("ab"), "predict", 2)) == ["a", "b"]
     assert list(track(iter("a"), "predict", 1)) == ["a"]
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "call", [("predict", ""), ("evaluate", "", "--labels", "x.csv"), ("web", "--bundle", ""), ("",)]
+)
+def test_an_empty_argument_is_not_the_folder_one_is_in(call):
+    code, _, stderr = run(*call)
+    assert code == 2
+    assert "an argument is empty" in stderr
+
+
+def test_numbers_stand_with_their_nouns():
+    said = [counted(0, "clip"), counted(1, "clip"), counted(1200, "clip is", "clips are")]
+    assert said == ["0 clips", "1 clip", "1,200 clips are"]

@@ -64,7 +64,7 @@ def test_a_failure_is_said_once_in_all_that_a_terminal_shows(wav: Callable[[str]
     result = run("predict", tmp_path / "absent.mp4", wav("a.wav"), "--bundle", "voice-words")
     assert result.exit_code == 1
     assert (result.stdout + result.stderr).count("no such file") == 1
-    assert "1 of 2 clips failed" in result.stderr
+    assert "failed: 1 of 2 clips" in result.stderr
 
 
 def test_folders_and_patterns_are_scored_and_what_is_left_out_is_said(
@@ -205,7 +205,7 @@ def test_an_interrupted_batch_resumes(
     monkeypatch.setattr(batch, "predict_unordered", original)
     again = run("predict", *clips, "--out", out)
     assert again.exit_code == 0
-    assert "2 of 3 clips were scored by an earlier run" in again.stderr
+    assert "scored by an earlier run: 2 of 3 clips" in again.stderr
     fresh = run("predict", *clips, "--out", tmp_path / "fresh")
     assert fresh.exit_code == 0
     assert (out / "predictions.csv").read_text() == (tmp_path / "fresh" / "predictions.csv").read_text()

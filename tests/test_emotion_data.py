@@ -129,7 +129,7 @@ class TestAfewVa:
         assert labels(imported.manifest) == [[-1.0, 0.7], [-1.0, 0.7]]
         assert imported.notes == (
             "valence and arousal, -10 to 10, became -1 to 1",
-            "1 annotated frames have no picture and were left out",
+            "left out, without a picture: 1 annotated frame",
         )
 
     @pytest.mark.parametrize(

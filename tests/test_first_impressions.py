@@ -666,8 +666,8 @@ def test_own_targets_are_ratings_too(tmp_path: Path) -> None:
     assert imported.labels_without_media == ("b",)
     assert imported.media_without_labels == ("c.mp4",)
     said = "\n".join(imported.notes)
-    assert "1 cells such as NA are taken for no rating" in said
-    assert "competence turned round" in said
+    assert "1 cell such as NA taken for no rating" in said
+    assert "competence reversed" in said
     assert "kept as text, not recognised: charm, E" in said
     with pytest.raises(ManifestError, match="no column wit to reverse; there are warmth"):
         import_folder(root / "m", [root / "t.csv"], replace(scale, reversed=("wit",)))

@@ -52,6 +52,11 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         pytest.fail(" <- ".join(error.args[1]))
 
 
+def test_what_quiet_silences_is_decided_in_one_place() -> None:
+    """`say`, `warn` and `detail` of thinslice.output write to stderr, and no other line does."""
+    assert [file.name for file in FILES if re.search(r"\berr=True", file.read_text("utf-8"))] == ["output.py"]
+
+
 def test_no_file_is_too_long() -> None:
     lengths = {file.relative_to(ROOT).as_posix(): len(file.read_text("utf-8").splitlines()) for file in MEASURED}
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}

@@ -87,7 +87,7 @@ def test_a_silent_channel_does_not_halve_the_level(tmp_path, noise):
         source = Source(write_media(tmp_path / f"{name}.wav", [np.concatenate(channels)], audio_codec="pcm_s16le"))
         assert np.abs(source.audio() - alone.audio()).max() <= 5 * noise + 1 / 32768
         (line,) = source.warnings
-        assert line.endswith("1 of 2 channels of its sound carry any; the others are ignored")
+        assert line.endswith("only 1 of the 2 channels of its sound heard; the others are silent")
 
 
 def test_opposite_phase_does_not_cancel_out(tmp_path):

@@ -316,7 +316,7 @@ def test_a_cue_that_starts_before_the_clip_is_heard_and_reported(clip: Path) -> 
     clip.with_suffix(".srt").write_text(SRT.replace("00:00:01,000", "-00:00:01,500"))
     found = find_transcript(clip)
     assert found.text == "Hello there Good bye"
-    assert found.notes == ("1 of the transcript's 2 cues start before 0 s; they are taken to start at 0",)
+    assert found.notes == ("cues that start before 0 s are taken to start at 0: 1 of the transcript's 2",)
     assert find_transcript(clip, start_s=0, end_s=4).text == "Hello there"
 
 

@@ -170,7 +170,7 @@ def test_findings_on_the_table() -> None:
     assert shared == Finding(
         "warning",
         "speakers",
-        "1 speakers are in train and in test; 1 clips of test are theirs",
+        "1 speaker both in train and in test, with 1 clip of test",
         ("--Ymqszjv54.003.mp4",),
     )
     renamed = verify(_table(speakers=("ann", "ann", "-2qsCrkXdWs")), media=False)
@@ -189,7 +189,7 @@ def test_labels_off_the_grid_and_half_labelled_clips() -> None:
     labels = _of(verify(_table(columns=columns), media=False), "labels")
     assert [(f.message, len(f.clips)) for f in labels] == [
         ("1 clips have some labels but not all", 1),
-        ("1 clips have no labels", 1),
+        ("1 clip without labels", 1),
     ]
 
 

@@ -15,6 +15,17 @@ def one_line(text: str) -> str:
     return printable(text).translate(_CONTROLS)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, "1 clip" or "1,200 clips".
+
+    Args:
+        number: how many.
+        one: what follows 1, such as "clip" or "clip is".
+        many: what follows every other number; "" for `one` and an s.
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def printable(text: str) -> str:
     r"""Return a text that any file and terminal takes: bytes of a file's name that are no UTF-8 become ``\xe9``."""
     try:

@@ -42,6 +42,11 @@ def say(text: str) -> None:
         click.echo(text, err=True)
 
 
+def warn(text: str) -> None:
+    """Tell on stderr of a warning or a failure, with `--quiet` too."""
+    click.echo(text, err=True)
+
+
 def detail(text: str) -> None:
     """Tell on stderr what only those want to know who said `--verbose`."""
     if volume().verbose:

@@ -124,5 +124,5 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(tmp_path: Path) -> Non
     again = start(tmp_path, *call, sabotage=False)
     _, stderr = again.communicate(timeout=300)
     assert again.returncode == 0, stderr
-    assert "1 of 2 clips were scored by an earlier run" in stderr
+    assert "scored by an earlier run: 1 of 2 clips" in stderr
     assert sorted(path.name for path in (tmp_path / "my out").iterdir()) == ["predictions.csv", "report.html"]

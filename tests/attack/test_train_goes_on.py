@@ -78,7 +78,7 @@ def test_a_clip_that_crashes_its_decoder_is_left_out_and_the_others_are_trained_
     call += ["--device", "cpu", "--max-steps", "1"]
     done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "1 clips left out (1 train)" in done.stderr
+    assert "1 clip left out (1 train)" in done.stderr
     left_out = json.loads((tmp_path / "run" / "run.json").read_text())["data"]["origin"]["left_out"]
     assert [entry[:2] for entry in left_out] == [["crash.wav", "train"]]
     with open(tmp_path / "features" / "failures.csv", newline="") as file:

@@ -17,7 +17,7 @@ from thinslice.assets.folders import matplotlib_dir
 from thinslice.cli.group import Group, add_volume
 from thinslice.cli.supervise import supervise, tell_crash
 from thinslice.errors import ThinsliceError, one_line
-from thinslice.output import Volume, detail, prepare_streams
+from thinslice.output import Volume, detail, prepare_streams, warn
 
 COMMANDS = {
     "predict": "thinslice.cli.predict:predict",
@@ -67,6 +67,8 @@ class LazyGroup(Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments, and remember them for the line that says how to continue."""
+        if "" in args:  # As a path it would be the folder that one is in.
+            raise click.UsageError("an argument is empty; name a file, or leave it out. Is a variable not set?")
         ctx.meta["thinslice.arguments"] = list(args)
         return super().parse_args(ctx, args)
 
@@ -76,7 +78,7 @@ class LazyGroup(Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo(f"\ninterrupted; {_how_to_go_on(ctx.meta['thinslice.arguments'])}", err=True)
+            warn(f"\ninterrupted; {_how_to_go_on(ctx.meta['thinslice.arguments'])}")
             ctx.exit(130)
 
 
@@ -144,7 +146,7 @@ def main() -> None:
 
 
 def _end(line: str, code: int) -> NoReturn:
-    click.echo(f"thinslice: {one_line(line)}", err=True)
+    warn(f"thinslice: {one_line(line)}")
     try:
         sys.stdout.flush()
     except OSError:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from thinslice.errors import counted
 from thinslice.output import print_json, say
 
 _PATH = click.Path(path_type=Path)
@@ -132,7 +133,7 @@ def _scores_of(model: Any, bundle: str, manifest: Any, rated: Any, predictions: 
             for label, share in (found.explanation.inputs if is_sum and found.explanation else {}).items():
                 shares[label][i] = [share[target] for target in model.outputs]
     if failed:
-        say(f"{len(failed)} rated clips without a score are left out: {', '.join(failed[:5])}")
+        say(f"left out, without a score: {counted(len(failed), 'rated clip')}, {', '.join(failed[:5])}")
     return scores, shares, used, failed
 
 

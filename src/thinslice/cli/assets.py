@@ -19,7 +19,7 @@ from thinslice.assets import (
 from thinslice.bundle import is_bundle
 from thinslice.cli.group import Group
 from thinslice.errors import ThinsliceError
-from thinslice.output import print_json, say
+from thinslice.output import print_json, say, warn
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -74,7 +74,7 @@ def get(names: tuple[str, ...], folder: Path | None) -> None:
                 _get_also_needed(ASSETS[name].also_needed, folder)
         except ThinsliceError as error:
             failed += 1
-            click.echo(f"thinslice: {error}", err=True)
+            warn(f"thinslice: {error}")
     if failed:
         raise SystemExit(1)
 
@@ -132,7 +132,7 @@ def _get_also_needed(name: str, folder: Path | None) -> None:
         else:
             say(f"{name}: {found.path} ({found.place})")
             return
-    click.echo(f"also needed, but missing: {problem}", err=True)
+    warn(f"also needed, but missing: {problem}")
 
 
 def _make_bundles(name: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from thinslice.errors import counted
 from thinslice.output import print_json
 
 EPILOG = """\b
@@ -90,7 +91,8 @@ def _tables(found: Mapping[str, Any]) -> list[Any]:
             )
             for name, icc in parts["icc"].items()
         )
-        title = f"Labels within speakers ({parts['num_clips']:,} {train} clips, {parts['num_speakers']:,} speakers)"
+        size = f"{counted(parts['num_clips'], 'clip')}, {counted(parts['num_speakers'], 'speaker')}"
+        title = f"Labels within speakers ({train}: {size})"
         note = (
             "ICC: share of the variance that a speaker's clips have in common. Ceiling: accuracy if every speaker's "
             "mean were known. Lookup of other clips: what a split by clips would leak."

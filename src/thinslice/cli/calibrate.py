@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from thinslice.output import print_json, say
+from thinslice.errors import counted
+from thinslice.output import print_json, say, warn
 
 EPILOG = """\b
 Examples:
@@ -86,10 +87,10 @@ def calibrate(
     write_atomically(out, _csv([file.clips[i] for i in rows], scores, low, high, file).encode())
     _report(fitted, file, rows, own, as_json)
     if fit is not None and (own_labels := len(set(where) & set(fit_where))):
-        click.echo(f"warning: {own_labels} clips are also in {fit}: calibrated by their own labels", err=True)
-    say(f"wrote {len(rows):,} clips to {out}")
+        warn(f"warning: {counted(own_labels, 'clip is', 'clips are')} also in {fit}: calibrated by their own labels")
+    say(f"wrote {counted(len(rows), 'clip')} to {out}")
     if left := len(file.clips) - len(rows):
-        say(f"{left} predicted clips are not in {labels}; they are left out")
+        say(f"left out, not in {labels}: {counted(left, 'predicted clip')}")
         raise SystemExit(1)
 
 

@@ -12,7 +12,8 @@ import click
 
 from thinslice.cli.group import Group
 from thinslice.cli.workers import workers_option
-from thinslice.output import print_json, say
+from thinslice.errors import counted
+from thinslice.output import print_json, say, warn
 from thinslice.progress import progress
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _verify_answers(path: Path, out: Path | None, as_json: bool) -> None:
         return
     for finding in findings:
         click.echo(f"{finding.severity}: {finding.message}")
-    click.echo(f"{path}: {len(answers.clips):,} clips, questions {', '.join(answers.targets)}; readable")
+    click.echo(f"{path}: {counted(len(answers.clips), 'clip')}, questions {', '.join(answers.targets)}; readable")
 
 
 @data.command(
@@ -309,7 +310,7 @@ def finish_import(imported: "Imported", out: Path, as_json: bool) -> None:
     else:
         _print_imported(imported, out)
     for problem in imported.problems:
-        click.echo(f"problem: {problem}", err=True)
+        warn(f"problem: {problem}")
     sys.exit(1 if imported.problems else 0)
 
 
@@ -332,18 +333,17 @@ def _print_imported(imported: "Imported", out: Path) -> None:
     if imported.in_archives:
         where = _some(list(imported.in_archives.values()))
         click.echo(
-            f"{len(imported.in_archives):,} clips lie in archives only; --extract-to FOLDER extracts them: {where}"
+            f"{counted(len(imported.in_archives), 'clip')} in archives only; --extract-to FOLDER extracts them: {where}"
         )
     if imported.labels_without_media:
         missing = list(imported.labels_without_media)
-        click.echo(f"{len(missing):,} clips with labels but no media: {_some(missing)}")
+        click.echo(f"{counted(len(missing), 'clip')} with labels but no media: {_some(missing)}")
     if imported.media_without_labels:
         files = list(imported.media_without_labels)
-        click.echo(f"{len(files):,} media files without labels: {_some(files)}")
+        click.echo(f"{counted(len(files), 'media file')} without labels: {_some(files)}")
     if set(manifest.splits) == {NO_SPLIT}:
         say(f"no splits yet; thinslice data resplit {out} --out NEW.csv makes them, speakers apart")
-    speakers = len(set(manifest.speakers))
-    click.echo(f"wrote {out}: {len(manifest):,} clips of {speakers:,} speakers, digest {manifest.digest[:12]}")
+    click.echo(f"wrote {out}: {_size(manifest)}, digest {manifest.digest[:12]}")
 
 
 def _print_verified(manifest: "Manifest", verified: "Verified", no_media: bool) -> None:
@@ -353,12 +353,14 @@ def _print_verified(manifest: "Manifest", verified: "Verified", no_media: bool) 
     counts = Counter(finding.severity for finding in verified.findings)
     if not no_media:
         again = f", {verified.num_remembered:,} of them by an earlier run" if verified.num_remembered else ""
-        same = f"{verified.num_official:,} are the official ones, byte for byte"
-        click.echo(f"{verified.num_files:,} files looked at{again}; {same}")
-    found = ", ".join(f"{counts[kind]} {kind}s" for kind in ("error", "warning", "note"))
-    click.echo(
-        f"{len(manifest):,} clips of {len(set(manifest.speakers)):,} speakers, digest {manifest.digest[:12]}: {found}"
-    )
+        same = f"{verified.num_official:,} equal to the official ones, byte for byte"
+        click.echo(f"{counted(verified.num_files, 'file')} looked at{again}; {same}")
+    found = ", ".join(counted(counts[kind], kind) for kind in ("error", "warning", "note"))
+    click.echo(f"{_size(manifest)}, digest {manifest.digest[:12]}: {found}")
+
+
+def _size(manifest: "Manifest") -> str:
+    return f"{counted(len(manifest), 'clip')} of {counted(len(set(manifest.speakers)), 'speaker')}"
 
 
 def _examples(finding: "Finding") -> str:

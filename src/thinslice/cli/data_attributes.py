@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from thinslice.cli.workers import workers_option
-from thinslice.output import say
+from thinslice.errors import counted
+from thinslice.output import say, warn
 
 _PATH = click.Path(path_type=Path)
 COLUMNS = ("clip", "age", "gender", "emotion", "emotion_confidence")
@@ -49,11 +50,11 @@ def attributes(manifest: Path, store: Path, out: Path, workers: int) -> None:
     there = set(reader.clips)
     rows = [(clip, *_cells(reader.read(clip, "attributes"))) for clip in table.clips if clip in there]
     write_atomically(out, format_table(COLUMNS, rows).encode())
-    say(f"wrote {len(rows):,} clips of {len(table):,} to {out}")
+    say(f"wrote {len(rows):,} of {counted(len(table), 'clip')} to {out}")
     if extracted.failures:
         for _, _, _, why in extracted.failures[:NUM_SHOWN]:
-            click.echo(f"failed: {why}", err=True)
-        click.echo(f"{len(extracted.failures):,} clips failed", err=True)
+            warn(f"failed: {why}")
+        warn(f"{counted(len(extracted.failures), 'clip')} failed")
         sys.exit(1)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from thinslice.errors import counted
 from thinslice.output import say
 
 _PATH = click.Path(path_type=Path)
@@ -40,5 +41,7 @@ def balance(manifest: Path, by: str, out: Path, split: str, most: float) -> None
     counts = Counter((" ".join(cell or "unknown" for cell in row[:-1]), row[-1]) for row in cells if row[-1])
     order = ordered_groups([group for group, _ in counts])
     for (group, weight), count in sorted(counts.items(), key=lambda item: order.index(item[0][0])):
-        click.echo(f"{group}: {count:,} clips, weight {float(weight):.3g}{' (cut)' if float(weight) == most else ''}")
+        click.echo(
+            f"{group}: {counted(count, 'clip')}, weight {float(weight):.3g}{' (cut)' if float(weight) == most else ''}"
+        )
     say(f"wrote {out}: digest {made.digest[:12]}")

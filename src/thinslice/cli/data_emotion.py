@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from thinslice.output import print_json, say
+from thinslice.errors import counted
+from thinslice.output import print_json, say, warn
 from thinslice.progress import progress
 
 _PATH = click.Path(path_type=Path)
@@ -79,14 +80,15 @@ def import_emotion(
         for note in imported.notes[:NUM_SHOWN]:
             say(f"note: {note}")
         if len(imported.notes) > NUM_SHOWN:
-            say(f"{len(imported.notes) - NUM_SHOWN:,} more notes: --json")
+            say(f"{counted(len(imported.notes) - NUM_SHOWN, 'more note')}: --json")
         counts = ", ".join(f"{count:,} {split}" for split, count in splits.items())
         click.echo(
-            f"wrote {out}: {len(manifest):,} rows ({counts}) of {len(set(manifest.speakers)):,} speakers, "
+            f"wrote {out}: {counted(len(manifest), 'row')} ({counts}) of "
+            f"{counted(len(set(manifest.speakers)), 'speaker')}, "
             f"digest {manifest.digest[:12]}"
         )
     for problem in imported.problems:
-        click.echo(f"problem: {problem}", err=True)
+        warn(f"problem: {problem}")
     sys.exit(1 if imported.problems else 0)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from thinslice.cli.workers import workers_option
+from thinslice.errors import counted
 from thinslice.output import say
 from thinslice.progress import progress
 
@@ -89,7 +90,7 @@ def planted(
     click.echo(f"best possible R²: {about['best_r2_of_all_inputs']} from the right input, 0 from any other")
     speakers = len(set(manifest.speakers))
     click.echo(
-        f"wrote {' and '.join(map(str, written))}: {len(manifest):,} clips of {speakers:,} speakers, "
+        f"wrote {' and '.join(map(str, written))}: {counted(len(manifest), 'clip')} of {counted(speakers, 'speaker')}, "
         f"digest {manifest.digest[:12]}"
     )
     say("synthetic: these clips say nothing about accuracy on people")

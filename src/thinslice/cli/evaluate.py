@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from thinslice.cli.submit import submission_options
-from thinslice.output import print_json, say
+from thinslice.output import print_json, say, warn
 
 EPILOG = """\b
 Examples:
@@ -171,26 +171,19 @@ def _write(out: Path, card: Any, scored: Any) -> None:
 def _report(card: Any) -> None:
     """Say on stderr what was not scored, and what is odd."""
     what = {
-        "missing": "labelled clips have no (complete) prediction",
-        "unknown": "predicted clips are not among the labels",
-        "unlabelled": "predicted clips have no label",
+        "missing": "labelled {} without a (complete) prediction",
+        "unknown": "predicted {} not among the labels",
+        "unlabelled": "predicted {} without a label",
     }
     lists = {key: (getattr(card, key), text) for key, text in what.items()}
     if card.comparison:
         name = card.comparison.predictions
-        lists["compare"] = (card.comparison.missing, f"scored clips have no (complete) prediction in {name}")
+        lists["compare"] = (card.comparison.missing, f"scored {{}} without a (complete) prediction in {name}")
     for clips, text in lists.values():
         if clips:
             named = ", ".join(clips[:_NAMED]) + (f" and {len(clips) - _NAMED} more" if len(clips) > _NAMED else "")
-            click.echo(f"{len(clips)} {text}: {named}", err=True)
-    counted = card.with_missing
-    if counted is not None and counted.accuracy["average"] is not None:
-        click.echo(
-            f"with them, predicted by the training mean: accuracy {counted.accuracy['average']:.4f}, "
-            f"R² {counted.r2['average']:.4f} of {counted.num_clips:,} clips",
-            err=True,
-        )
+            warn(f"{len(clips):,} {text.format('clip' if len(clips) == 1 else 'clips')}: {named}")
     if not card.num_clips:
-        click.echo("no clip was scored: check that both files name the same clips", err=True)
+        warn("no clip was scored: check that both files name the same clips")
     for line in card.warnings:
-        click.echo(f"warning: {line}", err=True)
+        warn(f"warning: {line}")

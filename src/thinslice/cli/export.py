@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from thinslice.errors import counted
 from thinslice.output import say
 
 _PATH = click.Path(path_type=Path)
@@ -50,5 +51,5 @@ def export(run: Path, out: Path, name: str | None, data: Path | None, store: Pat
     load_bundle(out)  # What was written is what predict will accept.
     say(
         f"wrote {exported.folder}: differs from PyTorch by {exported.largest_difference:.1e} at most, on "
-        f"{exported.num_compared} clips"
+        f"{counted(exported.num_compared, 'clip')}"
     )

@@ -10,7 +10,8 @@ import click
 
 from thinslice.cli.sizes import build_changed, set_option
 from thinslice.cli.workers import ray_option, workers_option
-from thinslice.output import detail, print_json, volume
+from thinslice.errors import counted
+from thinslice.output import detail, print_json, volume, warn
 from thinslice.progress import progress
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ def extract(
     if extracted.failures:
         shown = 0 if volume().verbose else NUM_SHOWN  # with --verbose they were said when they came
         for _, _, feature, why in extracted.failures[:shown]:
-            click.echo(f"failed: {feature + ': ' if feature else ''}{why}", err=True)
-        click.echo(f"{len(extracted.failures):,} failures: {store / FAILURES}", err=True)
+            warn(f"failed: {feature + ': ' if feature else ''}{why}")
+        warn(f"{counted(len(extracted.failures), 'failure')}: {store / FAILURES}")
         sys.exit(1)
 
 
@@ -107,11 +108,11 @@ def _specs(recipe: str, variant: str | None, changes: tuple[str, ...], companion
 
 def _print(extracted: "Extracted", specs: Any, store: Path) -> None:
     if extracted.num_without_media:
-        click.echo(f"{extracted.num_without_media:,} clips of the manifest have no media and were left out")
+        click.echo(f"left out, without media: {counted(extracted.num_without_media, 'clip')} of the manifest")
     for name, seconds in extracted.seconds_of.items():
         if extracted.num_written:
             click.echo(f"{name}: {specs[name].extractor}, {seconds:.1f} s")
-    counts = f"{extracted.num_written:,} features written, {extracted.num_present:,} were there"
+    counts = f"{counted(extracted.num_written, 'feature')} written, {extracted.num_present:,} there before"
     click.echo(f"{counts}, in {extracted.seconds:.1f} s")
     click.echo(
         f"{store}: {extracted.num_complete:,} of {extracted.num_clips:,} clips complete, digest {extracted.digest[:12]}"

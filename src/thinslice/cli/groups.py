@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from thinslice.output import print_json, say
+from thinslice.output import print_json, say, warn
 
 EPILOG = """\b
 Examples:
@@ -78,7 +78,7 @@ def groups(
     found = {what: name for what, name in wanted.items() if any(cell.strip() for cell in clips.columns.get(name, ()))}
     for what, name in wanted.items():
         if what not in found:
-            click.echo(f"{labels}: nothing in a column {name}; no table by {what} (--{what} COLUMN)", err=True)
+            warn(f"{labels}: nothing in a column {name}; no table by {what} (--{what} COLUMN)")
     if not found:
         raise ManifestError(f"{labels}: no column to group by; give one by --gender, --age, --emotion or --attributes")
     cards = {
@@ -101,11 +101,11 @@ def groups(
     for name, card in cards.items():
         for key in ("missing", "unknown", "unlabelled"):
             if found_clips := getattr(card, key):
-                click.echo(f"{name}: {len(found_clips)} {key} clips, such as {found_clips[0]}", err=True)
+                warn(f"{name}: {len(found_clips)} {key} clips, such as {found_clips[0]}")
                 incomplete = True
         # Small and unknown groups are marked in the tables.
         for line in (line for line in card.warnings if not line.startswith(tuple(f"{c}: " for c in card.groups))):
-            click.echo(f"warning: {name}: {line}", err=True)
+            warn(f"warning: {name}: {line}")
     if incomplete:
         raise SystemExit(1)
 

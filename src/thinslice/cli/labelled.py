@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from thinslice.errors import counted
 from thinslice.output import say
 from thinslice.traits import TARGETS
 
@@ -72,7 +73,7 @@ def join_attributes(clips: Sequence[str], columns: Mapping[str, Sequence[str]], 
             raise ManifestError(f"{table.where(row)}: clip {clips[clip]} is listed twice; keep one row")
         row_of[clip] = row
     if others := len(table.rows) - len(row_of):
-        say(f"{path}: {others} rows are for other clips")
+        say(f"{path}: for other clips, not used: {counted(others, 'row')}")
     joined = dict(columns)
     for name in table.header:
         if name == "clip":

@@ -12,9 +12,9 @@ import click
 from thinslice import DEFAULT_BUNDLE, __version__
 from thinslice.cli.completion import complete_bundle
 from thinslice.cli.workers import ray_option, workers_option
-from thinslice.errors import MediaError, printable
+from thinslice.errors import MediaError, counted, printable
 from thinslice.files import locked, write_atomically
-from thinslice.output import detail, make_folder, print_json, say
+from thinslice.output import detail, make_folder, print_json, say, warn
 from thinslice.progress import track
 from thinslice.types import Failure, Prediction, failures_csv, predictions_csv, timeline_csv
 
@@ -210,7 +210,7 @@ def _score(
         else:
             todo.append((place, clip))
     if num_known := sum(isinstance(result, Prediction) for result in done.values()):
-        say(f"{num_known:,} of {len(found):,} clips were scored by an earlier run")
+        say(f"scored by an earlier run: {num_known:,} of {counted(len(found), 'clip')}")
     batch = replace(batch, isolated=len(found) > 1 and any(_has_media(clip) for _, clip in todo))
     clips = dict(todo)
     for place, result in track(predict_unordered(todo, batch), "predict", len(todo)):
@@ -263,9 +263,9 @@ def _print_table(predictions: list[Prediction], cards: Any) -> None:
 def _tell_failures(failures: list[Failure], num_clips: int, out: Path | None) -> None:
     """Say each failure once; of very many the first, and where all are."""
     for failure in failures[:NUM_FAILURES]:
-        click.echo(f"failed: {failure.error}", err=True)
+        warn(f"failed: {failure.error}")
     if len(failures) > NUM_FAILURES:
         where = f"all are in {out / 'failures.csv'}" if out else "--json prints them all, --out DIR writes them"
-        click.echo(f"and {len(failures) - NUM_FAILURES:,} more; {where}", err=True)
+        warn(f"and {len(failures) - NUM_FAILURES:,} more; {where}")
     if failures and num_clips > 1:
-        click.echo(f"{len(failures):,} of {num_clips:,} clips failed", err=True)
+        warn(f"failed: {len(failures):,} of {counted(num_clips, 'clip')}")

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from thinslice.cli.predict import make_folder
-from thinslice.errors import ManifestError, MissingExtraError, UsageError
-from thinslice.output import say
+from thinslice.errors import ManifestError, MissingExtraError, UsageError, counted
+from thinslice.output import say, warn
 
 EPILOG = """\b
 Examples:
@@ -78,8 +78,8 @@ def rate(
     with open_answers(out / FILE) as file, open_socket(host, port) as listener:
         session = Session(study, clips.clips, file, load_secret(out), policy)  # type: ignore[arg-type]
         if file.torn:
-            click.echo("the last answer was cut off by a crash; its rater is asked again", err=True)
-        click.echo(f"{len(session.answers()):,} answers so far; raters open {address(host, port)}", err=True)
+            warn("the last answer was cut off by a crash; its rater is asked again")
+        say(f"{counted(len(session.answers()), 'answer')} so far; raters open {address(host, port)}")
         run(build_rate_app(session, media, known_hosts((host, *allow_host))), listener)
     say(f"continue with the same command; --export writes the results so far. Answers: {out / FILE}")
 
@@ -95,13 +95,10 @@ def _export(out: Path, clips, study) -> None:  # type: ignore[no-untyped-def]
         raise UsageError(f"{out}: no answers yet")
     sheet, raters = export(entries, study, clips, out)
     for line in sheet.warnings:
-        click.echo(f"warning: {line}", err=True)
+        warn(f"warning: {line}")
     for rater in raters:
         if not rater.is_careful:
-            click.echo(
-                f"warning: left out {rater.code}, who failed {rater.told - rater.told_right} of {rater.told} checks",
-                err=True,
-            )
+            warn(f"warning: left out {rater.code}, who failed {rater.told - rater.told_right} of {rater.told} checks")
     scores = "scores.csv, " if (out / SCORES).exists() else ""
     say(f"wrote {sheet.source}, {scores}reliability.json and raters.csv to {out}")
     if not scores:

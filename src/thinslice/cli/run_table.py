@@ -5,11 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from thinslice.cli.decoded import read_decoded
 from thinslice.cli.sizes import build_changed
 from thinslice.cli.table_rows import Scores, average_seeds, compare, measure, scores_in_order
+from thinslice.errors import counted
 from thinslice.output import say
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def _run_row(job: TableJob, system: str, row: str, wanted: str) -> tuple[TableRo
     data, left_out = load_run_data(recipe, job.data, job.store, job.companions, num_workers=job.num_workers)
     data = read_decoded(data, job.decoded, job.num_workers)
     if left_out:
-        click.echo(f"{len(left_out):,} clips left out; run.json lists them", err=True)
+        say(f"{counted(len(left_out), 'clip')} left out; run.json lists them")
     if recipe.further_scores is not None:  # Of entries that are held out.
         fill_companions(recipe, job.companions, job.store, job.num_workers)
     split = next((name for name in (wanted, "test", "validation") if len(data.splits.get(name, ()))), "")

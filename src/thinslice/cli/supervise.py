@@ -77,11 +77,9 @@ def tell_crash(rest: Sequence[str], ended_by: str) -> None:
         rest: what stood after the command's name.
         ended_by: name of the signal.
     """
-    import click
-
     from thinslice.cli.predict import predict
     from thinslice.errors import printable
-    from thinslice.output import print_json
+    from thinslice.output import print_json, warn
     from thinslice.types import Failure
 
     given = predict.make_context("predict", list(rest), resilient_parsing=True).params
@@ -90,4 +88,4 @@ def tell_crash(rest: Sequence[str], ended_by: str) -> None:
     died = f"the process that scored it died ({ended_by}): out of memory, or a crash in a decoder"
     if given.get("as_json"):
         print_json([Failure(clip, f"{clip}: {died}").to_dict() for clip in clips])
-    click.echo(f"failed: {what}: {died}", err=True)
+    warn(f"failed: {what}: {died}")

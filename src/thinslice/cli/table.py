@@ -12,7 +12,7 @@ import click
 from thinslice.cli.decoded import decoded_option
 from thinslice.cli.sizes import set_option
 from thinslice.cli.workers import workers_option
-from thinslice.output import print_json
+from thinslice.output import print_json, warn
 
 _PATH = click.Path(path_type=Path)
 
@@ -149,9 +149,9 @@ def _run_all(job: Any, as_json: bool) -> None:
                 documents += _run(own, system, [number], as_json)
             except ThinsliceError as error:
                 failures.append(f"{system} {number}: {error}")
-                click.echo(f"failed: {failures[-1]}", err=True)
+                warn(f"failed: {failures[-1]}")
     if as_json:
         print_json(documents)
     if failures:
-        click.echo(f"{len(failures):,} of {len(failures) + len(documents):,} tables could not be run", err=True)
+        warn(f"{len(failures):,} of {len(failures) + len(documents):,} tables could not be run")
         sys.exit(1)

@@ -11,6 +11,7 @@ import click
 from thinslice.cli.decoded import decoded_option, read_decoded
 from thinslice.cli.sizes import build_changed, set_option
 from thinslice.cli.workers import workers_option
+from thinslice.errors import counted
 from thinslice.output import say, volume
 
 if TYPE_CHECKING:
@@ -106,11 +107,11 @@ def train(
         counts = ", ".join(f"{len(clips):,} {split}" for split, clips in run_data.splits.items())
         say(f"{recipe.name} {recipe.variant}: {counts} clips")
         for entry in left_out[:NUM_SHOWN]:
-            click.echo(f"left out: {entry.clip} ({entry.split}): {entry.why}", err=True)
+            say(f"left out: {entry.clip} ({entry.split}): {entry.why}")
         if left_out:
             by_split = Counter(entry.split for entry in left_out)
             where = ", ".join(f"{count:,} {split}" for split, count in by_split.items())
-            click.echo(f"{len(left_out):,} clips left out ({where}); run.json lists them", err=True)
+            say(f"{counted(len(left_out), 'clip')} left out ({where}); run.json lists them")
     run_data = read_decoded(run_data, decoded, workers)
     settings = LoopSettings(
         device=device,
@@ -150,10 +151,10 @@ def _print_scores(folder: Path, recipe: "Recipe") -> None:
     document = run.load()
     scored = msgspec.json.decode((folder / "scores.json").read_bytes())["splits"]
     for split, scores in run.load_scores().items():
-        click.echo(f"{split}: {describe_scores(scored[split])} ({scores.num_clips:,} clips)")
+        click.echo(f"{split}: {describe_scores(scored[split])} ({counted(scores.num_clips, 'clip')})")
     published = published_accuracy(recipe)
     if published and not document.max_steps and not document.data.origin.get("synthetic"):
-        click.echo(f"published, average of the five traits: {published}", err=True)
+        say(f"published, average of the five traits: {published}")
     say(f"{folder}: next, thinslice export {folder} --out BUNDLE")
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from thinslice.output import print_json, say
+from thinslice.errors import counted
+from thinslice.output import print_json, say, warn
 
 EPILOG = """\b
 Examples:
@@ -65,8 +66,8 @@ def votes(votes: Path, out: Path, clips: Path | None, scale: str | None, seed: i
     manifest = scores_manifest(sheet, base)
     save_manifest(manifest, out)
     for line in sheet.warnings:
-        click.echo(f"warning: {line}", err=True)
-    say(f"wrote the scores of {len(manifest):,} clips to {out}")
+        warn(f"warning: {line}")
+    say(f"wrote the scores of {counted(len(manifest), 'clip')} to {out}")
     if as_json:
         print_json(sheet.to_dict())
     else:
@@ -105,7 +106,7 @@ def scores_table(sheet: Any) -> Any:
         "Reliability: split-half with Spearman-Brown, in brackets its 95% interval. "
         f"For 0.8: {what} a clip that would reach a reliability of 0.8."
     )
-    return Table(f"Scores of {len(sheet.clips):,} clips from {sheet.source}", header, tuple(rows), note)
+    return Table(f"Scores of {counted(len(sheet.clips), 'clip')} from {sheet.source}", header, tuple(rows), note)
 
 
 def _shown(value: float, decimals: int) -> str:

@@ -6,6 +6,7 @@ import click
 
 from thinslice import DEFAULT_BUNDLE
 from thinslice.errors import MissingExtraError
+from thinslice.output import say
 
 
 @click.command(
@@ -45,5 +46,5 @@ def web(
     threads = max(1, (os.cpu_count() or 1) // workers)
     settings = ServerSettings(bundle, max_mb, workers, threads, float(max_seconds))
     with open_socket(host, port) as listener, private_folder() as folder:
-        click.echo(f"open {address(host, port)} in a browser; Ctrl-C stops the server", err=True)
+        say(f"open {address(host, port)} in a browser; Ctrl-C stops the server")
         run(build_app(settings, folder, known_hosts((host, *allow_host))), listener)

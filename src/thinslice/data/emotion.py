@@ -16,7 +16,7 @@ import numpy as np
 
 from thinslice.data.manifest import Manifest, speaker_of
 from thinslice.data.table import read_table
-from thinslice.errors import ManifestError, MediaError, MissingExtraError
+from thinslice.errors import ManifestError, MediaError, MissingExtraError, counted
 from thinslice.files import write_atomically
 from thinslice.media.listing import VIDEO_SUFFIXES
 from thinslice.media.pictures import PICTURE_SUFFIXES, opencv
@@ -151,7 +151,7 @@ def import_afew_va(folder: Path) -> ImportedEmotion:
         except ManifestError as error:
             problems.append(str(error))
     notes = [f"valence and arousal, {AFEW_VA_SCALE[0]:g} to {AFEW_VA_SCALE[1]:g}, became -1 to 1"]
-    notes += [f"{num_absent:,} annotated frames have no picture and were left out"] if num_absent else []
+    notes += [f"left out, without a picture: {counted(num_absent, 'annotated frame')}"] if num_absent else []
     return _finish(rows, folder, notes, problems)
 
 
@@ -203,7 +203,7 @@ def import_emotion_csv(
         clip = name.replace("\\", "/")
         rows.append(_Row(clip, path, split or "train", speaker or _speaker(clip), (valence, arousal)))
     notes = [] if scale == (-1.0, 1.0) else [f"valence and arousal, {scale[0]:g} to {scale[1]:g}, became -1 to 1"]
-    notes += [f"{num_absent:,} rows name no file below {root} and were left out"] if num_absent else []
+    notes += [f"left out, no such file below {root}: {counted(num_absent, 'row')}"] if num_absent else []
     return _finish(rows, table, notes, [])
 
 
@@ -280,7 +280,9 @@ def _read_annotation(files: tuple[Path, ...]) -> np.ndarray:
             rows = rows[1:]
         for number, row in enumerate(rows, 1):
             if len(row) != 3 - len(files):
-                raise ManifestError(f"{file}, line {number}: {len(row)} values where {3 - len(files)} were expected")
+                raise ManifestError(
+                    f"{file}, line {number}: {counted(len(row), 'value')} where {3 - len(files)} were expected"
+                )
         columns += [[_annotated(row[k], file) for row in rows] for k in range(3 - len(files))]
     count = min(map(len, columns))
     return np.array([column[:count] for column in columns], dtype=np.float64).reshape(2, -1).T

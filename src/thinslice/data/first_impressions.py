@@ -29,7 +29,7 @@ from thinslice.data.manifest import (
 )
 from thinslice.data.official import load_official_clips
 from thinslice.data.own_ratings import RatingScale
-from thinslice.errors import ManifestError
+from thinslice.errors import ManifestError, counted
 from thinslice.files import read_file
 from thinslice.formats.python2_pickle import load_annotations, load_transcripts
 from thinslice.traits import TARGETS
@@ -390,7 +390,7 @@ def _report_unknown_attributes(sources: Iterable[LabelFile], names: Mapping[str,
             continue
         unknown = {_key_of(clip) for cells in source.cells.values() for clip in cells} - names.keys()
         if unknown:
-            notes.append(f"{source.where}: {len(unknown)} clips of which nothing else is known are left out")
+            notes.append(f"{source.where}: left out, as nothing else is known of them: {counted(len(unknown), 'clip')}")
 
 
 def _paths(

@@ -9,7 +9,7 @@ from thinslice.data.manifest import NUMERIC_COLUMNS, REQUIRED_COLUMNS, number_pr
 from thinslice.data.official import AGE_GROUPS, ETHNICITIES, GENDERS
 from thinslice.data.own_ratings import CLIPS, RATERS, SPEAKERS, RatingScale, rated_headers, read_ratings
 from thinslice.data.table import CsvTable, decode_utf8, parse_table
-from thinslice.errors import ManifestError
+from thinslice.errors import ManifestError, counted
 from thinslice.evaluate.spellings import plain
 from thinslice.formats.python2_pickle import parse_annotations, parse_transcripts
 from thinslice.traits import TARGETS
@@ -74,7 +74,7 @@ class LabelFile:
         """What the file holds, in a few words."""
         columns = ", ".join(name for name in self.cells if name not in ("split", "speaker"))
         num_clips = len({clip for clips in self.cells.values() for clip in clips} | set(self.clips))
-        return f"{num_clips:,} clips: {columns}"
+        return f"{counted(num_clips, 'clip')}: {columns}"
 
 
 class NotLabelsError(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from thinslice.errors import ManifestError
+from thinslice.errors import ManifestError, counted
 from thinslice.evaluate.spellings import CLIP_SPELLINGS, plain, target_of
 from thinslice.targets import parse_targets
 from thinslice.traits import SCORE_RANGE, TARGETS
@@ -34,7 +34,7 @@ class RatingScale:
     Attributes:
         ends: lowest and highest rating of all rated columns; None for 0 to 1.
         targets: columns that are rated beside the traits and the interview.
-        reversed: rated columns to be turned round: the highest rating becomes the lowest.
+        reversed: rated columns to be reversed: the highest rating becomes the lowest.
 
     Raises:
         UsageError: a name that cannot be a target's.
@@ -103,7 +103,7 @@ def read_ratings(
     if with_commas:
         notes.append(f"{where}: decimal commas read as points in {', '.join(with_commas)}")
     if num_blank:
-        notes.append(f"{where}: {num_blank:,} cells such as NA are taken for no rating")
+        notes.append(f"{where}: {counted(num_blank, 'cell')} such as NA taken for no rating")
     absent = [name for name in scale.reversed if name not in cells]
     if absent:
         raise ManifestError(f"{where}: no column {', '.join(absent)} to reverse; there are {', '.join(cells)}")
@@ -115,11 +115,11 @@ def read_ratings(
     if scaled and scale.ends is not None:
         notes.append(f"{where}: {', '.join(scaled)} brought from {scale.ends[0]:g}-{scale.ends[1]:g} to 0-1")
     if scale.reversed:
-        notes.append(f"{where}: {', '.join(scale.reversed)} turned round")
+        notes.append(f"{where}: {', '.join(scale.reversed)} reversed: the highest rating became the lowest")
     if cells.get(NEUROTICISM) and NEUROTICISM not in scale.reversed and "stability" not in plain(headers[NEUROTICISM]):
         notes.append(
-            f"{where}: neuroticism is taken as it stands; in First Impressions 1 is comfortable and 0 uneasy, so turn "
-            "yours round (--reverse neuroticism) if a high value means neurotic"
+            f"{where}: neuroticism is taken as it stands; in First Impressions 1 is comfortable and 0 uneasy, so "
+            "reverse yours (--reverse neuroticism) if a high value means neurotic"
         )
     return notes
 

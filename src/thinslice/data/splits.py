@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from thinslice.data.manifest import Manifest, normalise_clip
 from thinslice.data.table import format_table, read_table
-from thinslice.errors import ManifestError, UsageError
+from thinslice.errors import ManifestError, UsageError, counted
 from thinslice.files import write_atomically
 from thinslice.traits import TARGETS
 
@@ -87,7 +87,7 @@ def assign_speakers(manifest: Manifest, shares: Sequence[int], seed: int) -> lis
     speakers = sorted(set(manifest.speakers))
     if len(speakers) < len(shares):
         raise UsageError(
-            f"{manifest.source}: {len(speakers)} speakers cannot be divided among {len(shares)} splits; "
+            f"{manifest.source}: {counted(len(speakers), 'speaker')} cannot be divided among {len(shares)} splits; "
             "fill the column speaker, or ask for fewer"
         )
     row_of = {speaker: row for row, speaker in enumerate(speakers)}

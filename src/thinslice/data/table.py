@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from thinslice.errors import ManifestError
+from thinslice.errors import ManifestError, counted
 from thinslice.files import read_file
 
 MAX_CELL_CHARS = csv.field_size_limit()
@@ -90,7 +90,7 @@ def parse_table(data: bytes, source: str, required: Sequence[str] = (), delimite
             header = _header(cells, f"{source}, line {line}", required)
         elif len(cells) != len(header):
             raise ManifestError(
-                f"{source}, line {line}: {len(cells)} cells where the header has {len(header)} columns; "
+                f"{source}, line {line}: {counted(len(cells), 'cell')} where the header has {len(header)} columns; "
                 "is a comma unquoted?"
             )
         else:

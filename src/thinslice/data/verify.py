@@ -15,7 +15,7 @@ import numpy as np
 from thinslice.data.manifest import SPLITS, Manifest, normalise_clip, speaker_of
 from thinslice.data.official import GRID_TOLERANCE, LABEL_GRID, distance_to_grid, load_official_clips
 from thinslice.data.splits import speaker_overlap
-from thinslice.errors import ThinsliceError, UsageError
+from thinslice.errors import ThinsliceError, UsageError, counted
 from thinslice.files import clear_write_errors
 from thinslice.media.identity import media_stamp
 from thinslice.media.source import MIN_DURATION_S, Source
@@ -143,10 +143,8 @@ def check_table(manifest: Manifest) -> list[Finding]:
     findings += _check_labels(manifest)
     if "transcript" in manifest.columns:
         silent = _clips(manifest, [not text.strip() for text in manifest.columns["transcript"]])
-        findings += _finding("note", "transcripts", "{} clips have no transcript", silent)
-    findings += _finding(
-        "note", "media", "{} clips have no media path", _clips(manifest, [not p for p in manifest.paths])
-    )
+        findings += _finding("note", "transcripts", "{} without a transcript", silent)
+    findings += _finding("note", "media", "{} without a media path", _clips(manifest, [not p for p in manifest.paths]))
     return findings
 
 
@@ -187,9 +185,9 @@ def check_media(manifest: Manifest, facts: dict[int, FileFacts]) -> tuple[list[F
     for check, lines in wrong.items():
         findings += [Finding("error", check, f"{line}: download it again", (line.split(" has ")[0],)) for line in lines]
     stills = [manifest.clips[i] for i, fact in facts.items() if fact.num_pictures]
-    findings += _finding("note", "streams", "{} clips are still pictures, without sound", stills)
+    findings += _finding("note", "streams", "{} of still pictures, without sound", stills)
     for what, lack in lacking.items():
-        findings += _finding("warning", "streams", f"{{}} clips have no {what}", lack)
+        findings += _finding("warning", "streams", f"{{}} without {what}", lack)
     for rows in same.values():
         if len(rows) > 1:
             clips = tuple(manifest.clips[i] for i in rows)
@@ -200,7 +198,7 @@ def check_media(manifest: Manifest, facts: dict[int, FileFacts]) -> tuple[list[F
     recorded = [i for i, fact in facts.items() if not fact.num_pictures]
     unknown = [manifest.clips[i] for i in recorded if normalise_clip(manifest.clips[i]) not in official]
     if len(unknown) < len(recorded):
-        findings += _finding("note", "checksums", "{} clips are not official ones, so there is no checksum", unknown)
+        findings += _finding("note", "checksums", "{} not among the official ones, so there is no checksum", unknown)
     return findings, num_official
 
 
@@ -364,7 +362,7 @@ def _check_speakers(manifest: Manifest) -> list[Finding]:
         known = set(shared)
         mine = zip(manifest.clips, manifest.speakers, manifest.splits, strict=True)
         clips = tuple(clip for clip, speaker, split in mine if split == b and speaker in known)
-        message = f"{len(shared):,} speakers are in {a} and in {b}; {len(clips):,} clips of {b} are theirs"
+        message = f"{counted(len(shared), 'speaker')} both in {a} and in {b}, with {counted(len(clips), 'clip')} of {b}"
         findings.append(Finding("warning", "speakers", message, clips))
     return findings
 
@@ -377,8 +375,8 @@ def _check_official(manifest: Manifest) -> list[Finding]:
         return []
     moved = [manifest.clips[i] for i, entry in mine if manifest.splits[i] != entry.split]
     renamed = [manifest.clips[i] for i, entry in mine if manifest.speakers[i] != speaker_of(entry.clip)]
-    findings = _finding("warning", "splits", "{} clips are not in their official split", moved)
-    findings += _finding("warning", "speakers", "{} clips do not have their YouTube video as speaker", renamed)
+    findings = _finding("warning", "splits", "{} not in the official split", moved)
+    findings += _finding("warning", "speakers", "{} whose speaker is not the YouTube video", renamed)
     here, all_of = Counter(entry.split for _, entry in mine), Counter(entry.split for entry in official.values())
     for split in SPLITS:
         if here[split] < all_of[split]:
@@ -393,9 +391,9 @@ def _check_labels(manifest: Manifest) -> list[Finding]:
     present = ~np.isnan(labels)
     num_labels = [int(num) for num in present.sum(axis=1)]
     num_columns = int(present.any(axis=0).sum())
-    findings = _finding("note", "labels", "{} clips have no labels", _clips(manifest, [not num for num in num_labels]))
+    findings = _finding("note", "labels", "{} without labels", _clips(manifest, [not num for num in num_labels]))
     partly = [0 < num < num_columns for num in num_labels]
-    findings += _finding("warning", "labels", "{} clips have some labels but not all", _clips(manifest, partly))
+    findings += _finding("warning", "labels", "{} with some labels but not all", _clips(manifest, partly))
     for k, target in enumerate(TARGETS):
         off = [
             clip
@@ -404,7 +402,7 @@ def _check_labels(manifest: Manifest) -> list[Finding]:
             and normalise_clip(clip) in official
             and distance_to_grid(target, labels[i, k]) > GRID_TOLERANCE
         ]
-        text = f"{target} of {{}} clips is not on the official grid of 1/{LABEL_GRID[target]}: rounded, or changed?"
+        text = f"{target} of {{}} is not on the official grid of 1/{LABEL_GRID[target]}: rounded, or changed?"
         findings += _finding("warning", "grid", text, off)
     return findings
 
@@ -414,7 +412,7 @@ def _clips(manifest: Manifest, mask: Iterable[Any]) -> list[str]:
 
 
 def _finding(severity: Severity, check: str, message: str, clips: Sequence[str]) -> list[Finding]:
-    return [Finding(severity, check, message.format(f"{len(clips):,}"), tuple(clips))] if clips else []
+    return [Finding(severity, check, message.format(counted(len(clips), "clip")), tuple(clips))] if clips else []
 
 
 def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from thinslice.data.verify import Finding
+from thinslice.errors import counted
 from thinslice.evaluate.ratings import Ratings, answers_on, z_scores
 from thinslice.evaluate.votes import Votes, components
 
@@ -26,12 +27,14 @@ def _check_votes(votes: Votes) -> list[Finding]:
     out: list[Finding] = []
     pairs = Counter(tuple(sorted(pair)) for pair in zip(votes.left.tolist(), votes.right.tolist(), strict=True))
     if repeated := sum(count > 1 for count in pairs.values()):
-        out.append(Finding("note", "pairs", f"{repeated:,} pairs are voted on more than once"))
+        out.append(Finding("note", "pairs", f"{counted(repeated, 'pair')} voted on more than once"))
     for target in votes.targets:
         asked = votes.answered(target)
         if empty := len(votes) - len(asked):
             share = 100 * empty / len(votes)
-            out.append(Finding("note", "answers", f"{target}: {empty:,} votes ({share:.0f}%) are empty, don't know"))
+            out.append(
+                Finding("note", "answers", f"{target}: {counted(empty, 'empty vote')} ({share:.0f}%), don't know")
+            )
         if not len(asked):
             continue
         decided = asked.choice[asked.choice != 0]
@@ -43,7 +46,9 @@ def _check_votes(votes: Votes) -> list[Finding]:
         count = asked.num_votes
         few = tuple(votes.clips[i] for i in np.flatnonzero(count < FEW).tolist())
         if few:
-            out.append(Finding("warning", "few", f"{target}: {len(few):,} clips have fewer than {FEW} votes", few))
+            out.append(
+                Finding("warning", "few", f"{target}: {counted(len(few), 'clip')} with fewer than {FEW} votes", few)
+            )
         sizes = np.unique(components(asked)[count > 0], return_counts=True)[1]
         if len(sizes) > 1:
             text = (
@@ -60,10 +65,13 @@ def _check_ratings(ratings: Ratings) -> list[Finding]:
         alike = np.unique(answers.rater[np.isnan(z_scores(answers))])
         if len(alike):
             named = ", ".join(ratings.raters[i] for i in alike[:3].tolist())
-            text = f"{target}: {len(alike):,} raters give every clip the same rating and do not count, such as {named}"
+            who = f"{counted(len(alike), 'rater')}, such as {named}"
+            text = f"{target}: not counted, as all their ratings are alike: {who}"
             out.append(Finding("warning", "raters", text))
         count = np.bincount(answers.clip, minlength=len(ratings.clips))
         once = tuple(ratings.clips[i] for i in np.flatnonzero(count < 2).tolist())
         if once:
-            out.append(Finding("warning", "few", f"{target}: {len(once):,} clips have fewer than two ratings", once))
+            out.append(
+                Finding("warning", "few", f"{target}: {counted(len(once), 'clip')} with fewer than two ratings", once)
+            )
     return out

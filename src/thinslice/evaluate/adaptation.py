@@ -29,7 +29,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from thinslice.errors import UsageError
+from thinslice.errors import UsageError, counted
 from thinslice.evaluate.calibration import speaker_folds
 from thinslice.evaluate.card import Difference, Panel
 from thinslice.evaluate.metrics import Floats
@@ -129,7 +129,7 @@ class Verdict:
                 f"(R² {_shown(self.over_mean.difference)}{_between(self.over_mean)}): do not rely on it here"
             )
         if self.num_speakers < FEW_SPEAKERS:
-            said.append(f"{self.num_speakers} speakers are few; rate {FEW_SPEAKERS} or more to be surer")
+            said.append(f"{counted(self.num_speakers, 'speaker')}: few; rate {FEW_SPEAKERS} or more to be surer")
         return said
 
 
@@ -223,8 +223,8 @@ def check_enough(speakers: Sequence[str]) -> None:
     found = len(set(speakers))
     if found < MIN_SPEAKERS:
         raise UsageError(
-            f"{found} speakers with a rated clip are too few to tell whether adapting helps others; rate clips of at "
-            f"least {MIN_SPEAKERS} speakers, better {FEW_SPEAKERS}"
+            f"{counted(found, 'speaker')} with a rated clip: too few to tell whether adapting helps others; rate clips "
+            f"of at least {MIN_SPEAKERS} speakers, better {FEW_SPEAKERS}"
         )
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thinslice.errors import UsageError
+from thinslice.errors import UsageError, counted
 from thinslice.evaluate.groups import ordered_groups
 from thinslice.evaluate.lookup import variance_parts
 from thinslice.evaluate.metrics import Floats
@@ -150,7 +150,7 @@ def speaker_folds(speakers: Sequence[str], num_folds: int, seed: int) -> NDArray
     """Return each clip's fold, (n,), all clips of a speaker in one; UsageError for fewer speakers than folds."""
     names, index = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
     if len(names) < num_folds:
-        raise UsageError(f"{len(names)} speakers cannot be divided into {num_folds} folds")
+        raise UsageError(f"{counted(len(names), 'speaker')} cannot be divided into {num_folds} folds")
     return np.asarray((np.random.default_rng(seed).permutation(len(names)) % num_folds)[index])
 
 

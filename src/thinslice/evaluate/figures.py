@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from thinslice.errors import counted
 from thinslice.evaluate.card import Scorecard, Scores
 from thinslice.evaluate.protocols import OFFICIAL, PROTOCOLS, SEEN, UNSEEN
 from thinslice.evaluate.scorecard import LOOKUP, TRAINING_MEAN, Scored
@@ -190,7 +191,7 @@ def _error(panel: Scores, metric: str) -> np.ndarray | None:
 
 def _protocol_label(card: Scorecard, protocol: str) -> str:
     panel = card.protocols[protocol]
-    return f"{PROTOCOL_NAMES[protocol]} ({panel.num_clips if panel else 0:,} clips)"
+    return f"{PROTOCOL_NAMES[protocol]} ({counted(panel.num_clips if panel else 0, 'clip')})"
 
 
 def _numbers(panel: Scores, name: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from thinslice import __version__
-from thinslice.errors import ManifestError, UsageError
+from thinslice.errors import ManifestError, UsageError, counted
 from thinslice.evaluate.card import Interval, Panel, Scorecard
 from thinslice.evaluate.clip_names import clip_key
 from thinslice.evaluate.protocols import OFFICIAL, UNSEEN
@@ -273,9 +273,10 @@ def _why_not(submission: Submission, card: Scorecard) -> str:
         return "its system has no name, or one that cannot be printed; give one with --system"
     if card.missing:
         more = f" and {len(card.missing) - 3:,} more" if len(card.missing) > 3 else ""
-        return f"it is not complete, {len(card.missing):,} clips are missing: {', '.join(card.missing[:3])}{more}"
+        missing = counted(len(card.missing), "clip is", "clips are")
+        return f"it is not complete, {missing} missing: {', '.join(card.missing[:3])}{more}"
     if card.unlabelled:
-        return f"{len(card.unlabelled):,} of its clips have no label; leave them out of --labels"
+        return f"{counted(len(card.unlabelled), 'clip')} of it without a label; leave them out of --labels"
     if card.training is None or card.baselines[LOOKUP][OFFICIAL] is None:
         return (
             "say what the system learned from with --train (all of it, with labels), for the lookup and unseen speakers"

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thinslice.errors import ManifestError
+from thinslice.errors import ManifestError, counted
 from thinslice.evaluate.clip_names import clip_key
 from thinslice.evaluate.metrics import Floats
 from thinslice.evaluate.spellings import CLIP_SPELLINGS, plain, target_of
@@ -128,7 +128,9 @@ def parse_predictions(data: bytes, source: str, wanted: Sequence[str] = TARGETS)
             cells = cells[:-1]
         if len(cells) != len(header):
             lost = len(cells) > len(header)  # which cell is whose is unknown; in a short row the last ones are missing
-            message = f"{len(cells)} cells where the header has {len(header)}{'; row not read' if lost else ''}"
+            message = (
+                f"{counted(len(cells), 'cell')} where the header has {len(header)}{'; row not read' if lost else ''}"
+            )
             problems.append(Problem("bad_row", (line,), message, lost))
             if lost:
                 continue

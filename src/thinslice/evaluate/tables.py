@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from thinslice.errors import counted
 from thinslice.evaluate.card import (
     Comparison,
     Differences,
@@ -122,6 +123,13 @@ def to_csv(card: Scorecard) -> str:
                 shown = "" if value is None else repr(value)
                 count = num_clips.get(target, "") if isinstance(num_clips, Mapping) else num_clips
                 writer.writerow([protocol, system, metric, target, shown, low, high, count, num_speakers])
+    if (counted := card.with_missing) is not None:
+        for metric in metrics_in(HEADLINE):
+            for target, value in getattr(counted, metric).items():
+                shown = "" if value is None else repr(value)
+                writer.writerow(
+                    ["with the missing", "predictions", metric, target, shown, "", "", counted.num_clips, ""]
+                )
     for target, score in (card.votes or {}).items():
         for metric, ends in (("agreement", score.ci95.agreement), ("others", None), ("one_rater", None)):
             value = getattr(score, metric)
@@ -151,7 +159,7 @@ def _headline(card: Scorecard) -> Table:
     header = [""]
     for protocol in PROTOCOLS:
         panel = card.protocols[protocol]
-        count = "no --train" if panel is None else f"{panel.num_clips:,} clips"
+        count = "no --train" if panel is None else counted(panel.num_clips, "clip")
         header.append(f"{PROTOCOL_NAMES[protocol]} ({count})")
     rows = []
     everyone = {"predictions": card.protocols, **card.baselines}
@@ -166,6 +174,9 @@ def _headline(card: Scorecard) -> Table:
             if protocols[OFFICIAL] is not None:
                 cells = (_difference(protocols[protocol], metric) for protocol in PROTOCOLS)
                 rows.append((f"  over the {SYSTEM_NAMES[system]}", *cells))
+        if card.with_missing is not None:
+            value = _shown(getattr(card.with_missing, metric)["average"], metric)
+            rows.append((f"{label}, with the missing", value, *[_NOTHING] * (len(PROTOCOLS) - 1)))
         known: Values | None = getattr(card.ceiling, metric, None)  # only accuracy and R² have a ceiling
         if known is not None:
             ceiling, seen = _shown(known["average"], metric), card.protocols[SEEN]
@@ -176,6 +187,11 @@ def _headline(card: Scorecard) -> Table:
         note += (
             " Training mean: says the same of every clip. Lookup: knows nothing but the speaker's training labels. "
             "Speakers known: what a perfect table of speakers would score."
+        )
+    if card.with_missing is not None:
+        note += (
+            f" With the missing: of all {card.with_missing.num_clips:,} labelled clips, those without a prediction "
+            "predicted by the training mean."
         )
     return Table("Scores beside the baselines", tuple(header), tuple(rows), note)
 

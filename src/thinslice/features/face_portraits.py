@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from thinslice.errors import MediaError, UsageError
+from thinslice.errors import MediaError, UsageError, counted
 from thinslice.features.extractor import Extractor
 from thinslice.features.face_align import REFERENCES, Face, placement
 from thinslice.features.face_light import load_light_detector
@@ -64,7 +64,7 @@ def extract_face_portraits(
         portraits.append([cut_portrait(shown, face, reference) for face in frames[-1]])
     if shown is None or not any(frames):
         raise MediaError(
-            f"{source.path}: no face in any of the {len(frames)} frames looked at; "
+            f"{source.path}: no face in the {counted(len(frames), 'frame')} looked at; "
             "give a part of a video in which the speaker's face can be seen"
         )
     tracks = follow_faces(frames, *shown.shape[:2])

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from thinslice.errors import MediaError, UsageError
+from thinslice.errors import MediaError, UsageError, counted
 from thinslice.features.extractor import Extractor
 from thinslice.features.face_align import REFERENCES, Face, align_face, crop_box
 from thinslice.features.face_detect import find_faces_in_image
@@ -97,15 +97,15 @@ def extract_face_crops(
     num_frames = len(times_s)
     if not tracks:
         raise MediaError(
-            f"{source.path}: no face in any of the {num_frames} frames looked at; "
+            f"{source.path}: no face in the {counted(num_frames, 'frame')} looked at; "
             "give a part of a video in which the speaker's face can be seen"
         )
     track = tracks[0]
     needed = max(int(np.ceil(min_seen * num_frames - 1e-9)), 1)
     if track.num_seen < needed:
         raise MediaError(
-            f"{source.path}: the speaker's face is found in {track.num_seen} of the {num_frames} frames looked at, and "
-            f"{needed} are needed; give the part in which it can be seen (--start, --end)"
+            f"{source.path}: the speaker's face is found in {track.num_seen} of the {counted(num_frames, 'frame')} "
+            f"looked at, not in {needed} as needed; give the part in which it can be seen (--start, --end)"
         )
     for line in _warnings(tracks, times_s):
         source.warn(line)

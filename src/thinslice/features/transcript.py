@@ -130,7 +130,7 @@ def _transcript(
     if is_timed(text):
         cues = [replace(cue, text=clean_words(cue.text)) for cue in parse_cues(text)]
         early = sum(cue.start_s < 0 for cue in cues)
-        notes = (f"{early} of the transcript's {len(cues)} cues start before 0 s; they are taken to start at 0",)
+        notes = (f"cues that start before 0 s are taken to start at 0: {early} of the transcript's {len(cues)}",)
         said = check_length(cut_cues(cues, start_s, end_s), path or "the transcript given")
         return Transcript(said, source, path, notes if early else ())
     if path is not None and path.suffix.lower() in (".srt", ".vtt") and text.strip():

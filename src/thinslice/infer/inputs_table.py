@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from thinslice.errors import ManifestError
+from thinslice.errors import ManifestError, counted
 from thinslice.features.voice import VOICE_PROFILE_COLUMNS
 from thinslice.files import check_ordinary
 from thinslice.types import Failure
@@ -79,7 +79,7 @@ def _checked_columns(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     present = [name for name in VOICE_PROFILE_COLUMNS if name in names]
     if present and len(present) < len(VOICE_PROFILE_COLUMNS):
         absent = [name for name in VOICE_PROFILE_COLUMNS if name not in names]
-        raise ManifestError(f"{path}: voice profile lacks {len(absent)} columns: {', '.join(absent)}")
+        raise ManifestError(f"{path}: voice profile lacks {counted(len(absent), 'column')}: {', '.join(absent)}")
     if not present and TRANSCRIPT_COLUMN not in names and PICTURES_COLUMN not in names:
         raise ManifestError(f"{path}: no column 'transcript', no column 'pictures' and no voice-profile columns")
     return tuple(present)

@@ -7,7 +7,7 @@ from typing import Any
 import av
 import numpy as np
 
-from thinslice.errors import MediaError
+from thinslice.errors import MediaError, counted
 from thinslice.media.limits import MAX_RATE_HZ, MIN_RATE_HZ
 from thinslice.media.mixing import Channels, Mix, choose_mix, is_silent, mix_down, to_16_bits
 from thinslice.media.probe import DECODING_ERRORS, audio_stream, audio_tracks, only, open_media, origin_s
@@ -257,7 +257,9 @@ class MonoReader:
                 "what is there is used"
             )
         elif num_damaged:
-            self.warnings.append(f"{self.path}: {num_damaged} damaged stretches of sound were skipped")
+            self.warnings.append(
+                f"{self.path}: skipped {counted(num_damaged, 'damaged stretch', 'damaged stretches')} of sound"
+            )
 
 
 class _Clock:

@@ -41,7 +41,7 @@ class Mix:
         notes = []
         if self.num_heard < len(self.signs):
             notes.append(
-                f"{self.num_heard} of {len(self.signs)} channels of its sound carry any; the others are ignored"
+                f"only {self.num_heard} of the {len(self.signs)} channels of its sound heard; the others are silent"
             )
         if -1 in self.signs:
             notes.append("its channels have opposite phase and would cancel out; this was undone")

@@ -49,10 +49,12 @@ def as_file(clip: Clip, name: str | None = None) -> Iterator[Path]:
         name: what errors call it; None for `name_of`.
 
     Raises:
-        MediaError: nothing in it, or over `MAX_SPOOLED_BYTES`.
+        MediaError: nothing in it, or over `MAX_SPOOLED_BYTES`; the path is empty.
         UsageError: not a path, not bytes and not a file of bytes.
         OutputError: no room for the copy.
     """
+    if clip == "":
+        raise MediaError("the path of a clip is empty; name a file or a folder")
     if isinstance(clip, str | os.PathLike):
         yield Path(clip)
         return

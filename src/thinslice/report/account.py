@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from thinslice.errors import counted
 from thinslice.report.cues import glossary, plain_cues
 from thinslice.report.scales import Target, finite
 from thinslice.report.wording import SMALLEST_SHARE, shown, signed
@@ -73,7 +74,7 @@ def _cue_lines(explanation: Explanation, source: str, names: Sequence[str]) -> l
     small = cues[MAX_CUES:]
     lines = cues[:MAX_CUES]
     if small:
-        lines.append(CueShare(f"{len(small)} smaller cues", None, _sum(small, names), source))
+        lines.append(CueShare(counted(len(small), "smaller cue"), None, _sum(small, names), source))
     words = _sum(explanation.words, names) if source == "words" else dict.fromkeys(names, 0.0)
     if explanation.words and source == "words" and cues:
         lines.insert(0, CueShare("single words, together", None, words, source))

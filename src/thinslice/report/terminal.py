@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from thinslice.bundle import Card
+from thinslice.errors import counted
 from thinslice.report.cues import plain_cues
 from thinslice.report.wording import (
     INTERVIEW_CAUTION,
@@ -177,7 +178,7 @@ def _clip(page: _Lines, prediction: Prediction, num_clips: int | None, cards: Ma
     for warning in prediction.warnings[:MAX_WARNINGS]:
         yield from page.indented(2, ("!", "bold yellow"), (warning, ""))
     if len(prediction.warnings) > MAX_WARNINGS:
-        yield page.line((f"  and {len(prediction.warnings) - MAX_WARNINGS} more warnings", "dim"))
+        yield page.line((f"  and {counted(len(prediction.warnings) - MAX_WARNINGS, 'more warning')}", "dim"))
     if prediction.warnings:
         yield page.line(("", ""))
 
@@ -262,7 +263,7 @@ def _batch(page: _Lines, predictions: Sequence[Prediction]) -> Iterator["Text"]:
         times = f" ({count:,} clips)" if count > 1 else ""
         yield from page.indented(2, ("!", "bold yellow"), (warning + times, ""))
     if len(counts) > MAX_WARNINGS:
-        yield page.line((f"  and {len(counts) - MAX_WARNINGS:,} other warnings", "dim"))
+        yield page.line((f"  and {counted(len(counts) - MAX_WARNINGS, 'other warning')}", "dim"))
     yield page.line(("", ""))
 
 

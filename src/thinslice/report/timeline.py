@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from thinslice.errors import counted
 from thinslice.report.scales import Target
 from thinslice.report.wording import MAX_LINES, clock, first_of, shown
 from thinslice.types import Window
@@ -89,7 +90,7 @@ def build_timeline(
         bottom=f"{bottom:.1f}",
         ticks=_time_ticks(start, end),
         notes=notes[:MAX_LINES],
-        more_notes=f"and {len(notes) - MAX_LINES:,} more notes" if len(notes) > MAX_LINES else "",
+        more_notes=f"and {counted(len(notes) - MAX_LINES, 'more note')}" if len(notes) > MAX_LINES else "",
         table=tuple(
             (
                 _span(window),

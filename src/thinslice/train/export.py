@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from thinslice import __version__
 from thinslice.arrays import format_arrays
 from thinslice.bundle import BundleDocument, BundleInput, Card, GraphComparison, Score, check_place, save_bundle
-from thinslice.errors import UsageError
+from thinslice.errors import UsageError, counted
 from thinslice.features.extractor import find_extractor
 from thinslice.features.spec import FeatureSpec
 from thinslice.layers.onnx_graph import require_onnx, trace
@@ -364,7 +364,7 @@ def build_card(recipe: Recipe, document: RunDocument, splits: Mapping[str, Split
     scores = []
     for split, entry in splits.items():
         accuracy, r2 = ({} if value is None else {"average": round(value, 4)} for value in (entry.accuracy, entry.r2))
-        scores.append(Score(clips=f"{split}, {entry.num_clips} clips", accuracy=accuracy, r2=r2))
+        scores.append(Score(clips=f"{split}, {counted(entry.num_clips, 'clip')}", accuracy=accuracy, r2=r2))
     source = "the labels' spread: the run had no validation clips"
     if "validation" in splits:
         source = f"residuals of {splits['validation'].num_clips} validation clips, used to choose epochs as well"

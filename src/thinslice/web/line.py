@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from thinslice.errors import counted
 from thinslice.web.refusal import Refusal
 from thinslice.web.workers import Failed, ScoredUpload, UploadJob, Worker
 
@@ -70,7 +71,9 @@ class WaitingLine:
         """Join the line; Refusal 429 where it, or this client's part of it, is full."""
         mine = sum(ticket.client == client for ticket in self.waiting)
         if len(self.waiting) >= MAX_WAITING or mine >= MAX_WAITING_EACH:
-            raise Refusal(429, f"{len(self.waiting)} clips are waiting; try again in a minute", 60)
+            raise Refusal(
+                429, f"{counted(len(self.waiting), 'clip is', 'clips are')} waiting; try again in a minute", 60
+            )
         ticket = Ticket(job, client)
         async with self._changed:
             self.waiting.append(ticket)

@@ -30,7 +30,7 @@ from thinslice.data.planted.official_files import annotation_pickle, transcripti
 from thinslice.data.planted.words import write_transcript
 from thinslice.data.splits import resplit
 from thinslice.data.table import format_table
-from thinslice.errors import UsageError
+from thinslice.errors import UsageError, counted
 from thinslice.files import write_atomically
 from thinslice.processes import Died, run_in_processes
 from thinslice.traits import TARGETS, TRAITS
@@ -111,7 +111,9 @@ def plant(
 
 def _check(num_clips: int, num_speakers: int, seed: int, form: Format, workers: int) -> None:
     if num_speakers < len(SPLITS):
-        raise UsageError(f"{num_speakers} speakers cannot be divided among {len(SPLITS)} splits; take 3 or more")
+        raise UsageError(
+            f"{counted(num_speakers, 'speaker')} cannot be divided among {len(SPLITS)} splits; take 3 or more"
+        )
     if num_clips > 999 * num_speakers:
         raise UsageError(f"{num_clips} clips of {num_speakers} speakers: 999 clips of each are the most")
     if seed < 0 or workers < 1:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from thinslice.files import write_atomically
-from thinslice.output import make_folder, print_json, say
+from thinslice.output import make_folder, print_json, say, warn
 
 _PATH = click.Path(path_type=Path)
 
@@ -79,7 +79,7 @@ def emotion(
         except (MediaError, UsageError) as error:
             failed = True
             document["clips"].append({"clip": str(path), "error": str(error)})
-            click.echo(f"failed: {error}", err=True)
+            warn(f"failed: {error}")
     seen = None
     if pictures is not None and store is not None:
         seen = _of_pictures(system, pictures, store, document)
@@ -179,7 +179,7 @@ def _print(document: dict[str, Any]) -> None:
             means = f"valence {entry['valence']:+.3f}, arousal {entry['arousal']:+.3f}"
             click.echo(f"{entry['clip']}: {means}, mean of {entry['frames']} frames")
             for warning in entry["warnings"]:
-                click.echo(f"warning: {warning}", err=True)
+                warn(f"warning: {warning}")
     for split, scores in document.get("pictures", {}).items():
         parts = [
             f"{name} MSE {scores['mse'][name]:.4f}, CCC {scores['ccc'][name]:.3f}" for name in ("valence", "arousal")
