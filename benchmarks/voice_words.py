@@ -2,6 +2,7 @@
 
     python benchmarks/voice_words.py DATA learners [--only NAME ...]
     python benchmarks/voice_words.py DATA coverage
+    python benchmarks/voice_words.py DATA concordance
     python benchmarks/voice_words.py DATA media
     python benchmarks/voice_words.py DATA transcripts
     python benchmarks/voice_words.py DATA speed
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thinslice.evaluate.metrics import accuracy, r2
+from thinslice.evaluate.metrics import accuracy, ccc, r2
 from thinslice.features.voice import extract_voice_profile, voice_profile
 from thinslice.media.source import Source
 from thinslice.traits import TARGETS, TRAITS
@@ -354,10 +355,19 @@ def measure_speed(data: TrainingData) -> None:
         print(f"{name}: median {median:.2f} ms of processor time a clip, 95% under {most:.2f} ms")
 
 
+def measure_concordance(data: TrainingData) -> None:
+    """Print the mean over the five traits of CCC on unseen speakers, which the card does not have."""
+    grouped = cross_predict(data, grouped_folds(data.speakers, NUM_FOLDS, 0), SHIPPED, 0)
+    for mode, scores in grouped.items():
+        there = np.isfinite(scores).all(axis=1)
+        found = ccc(data.labels[there], scores[there])[: len(TRAITS)].mean()
+        print(f"{mode}: CCC {found:.4f}, unseen speakers, {there.sum():,} clips", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("what", choices=["learners", "coverage", "media", "transcripts", "speed"])
+    parser.add_argument("what", choices=["learners", "coverage", "concordance", "media", "transcripts", "speed"])
     parser.add_argument("--only", nargs="*", default=[], help="names of learners")
     given = parser.parse_args()
     data = load_training_data(given.data)
@@ -365,6 +375,8 @@ def main() -> None:
         compare_learners(data, given.only)
     elif given.what == "coverage":
         measure_coverage(data)
+    elif given.what == "concordance":
+        measure_concordance(data)
     elif given.what == "media":
         measure_media(data, given.data / "clips")
     elif given.what == "transcripts":
