@@ -153,7 +153,7 @@ def fit_lines(
     folds = speaker_folds(speakers, num_folds, seed)
     weights = _weights(speakers)
     names = np.asarray(speakers, dtype=str)
-    errors = {}
+    errors: dict[tuple[tuple[str, ...], int, int], float] = {}
     for inputs in ((), tuple(shares)) if shares else ((),):
         x = _features(scores, shares, inputs)
         found = np.zeros((len(PENALTIES), len(PENALTIES)))
