@@ -55,7 +55,7 @@ def test_runs_a_variant_and_prints_it_beside_the_published(manifest: Path, tmp_p
     published = next(line for line in again.stdout.splitlines() if "accuracy, published" in line)
     assert published.split()[:4] == ["audio", "accuracy,", "published", "0.8996"]
     assert f"{row['accuracy']['measured']['average']:.4f}" in again.stdout
-    assert "3 test clips of clips.csv, the recipe's small size, trial of 1 steps a stage" in again.stdout
+    assert "3 test clips of clips.csv, the recipe's small size, trial of 1 step a stage" in again.stdout
 
 
 def test_rows_by_hand() -> None:

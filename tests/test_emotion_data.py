@@ -168,7 +168,7 @@ class TestTable:
         assert labels(manifest) == [[-1.0, 1.0], [0.0, -0.5]]
         assert (manifest.splits, manifest.speakers) == (("train", "test"), ("eve", "images/b.png"))
         assert manifest.path(0).is_file()
-        assert "1 rows name no file below" in imported.notes[1]
+        assert "left out, no such file below" in imported.notes[1]
 
     @pytest.mark.parametrize(
         ("text", "message"),

@@ -185,7 +185,7 @@ def test_any_split_may_be_absent(tmp_path: Path, present: str) -> None:
     imported = import_first_impressions(root)
     assert set(imported.manifest.clips) == set(clips)
     assert set(imported.manifest.columns["ethnicity"]) == {"Caucasian"}
-    assert "eth_gender_annotations_dev.csv: 4 clips of which nothing else is known are left out" in imported.notes
+    assert "eth_gender_annotations_dev.csv: left out, as nothing else is known of them: 4 clips" in imported.notes
 
 
 def test_hub_layout(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_attributes_reach_clips_of_which_only_the_media_are_there(tmp_path: Path
     imported = import_first_impressions(root)
     assert imported.manifest.clips == (TEST[0],)
     assert _cell(imported, TEST[0], "gender") == "male"
-    assert "eth_gender_annotations_test.csv: 1 clips of which nothing else is known are left out" in imported.notes
+    assert "eth_gender_annotations_test.csv: left out, as nothing else is known of them: 1 clip" in imported.notes
 
 
 def test_sound_taken_from_the_videos_makes_no_clips_of_its_own(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_split_is_known_by_its_clips_and_speakers_alone() -> None:
     ("change", "options", "why"),
     [
         (lambda lines: lines[:-3], (), "it is not complete, 3 clips are missing: "),
-        (lambda lines: [*lines[:5], lines[5].rsplit(",", 1)[0] + ",NaN", *lines[6:]], (), "1 clips are missing"),
+        (lambda lines: [*lines[:5], lines[5].rsplit(",", 1)[0] + ",NaN", *lines[6:]], (), "1 clip is missing"),
         (lambda lines: [line.rsplit(",", 1)[0] for line in lines], (), "no average R²"),
         (lambda lines: lines, ("--resamples", "0"), "there are no intervals"),
         (lambda lines: lines, ("--system", " "), "has no name"),

@@ -146,7 +146,7 @@ def test_odd_but_allowed_things_are_warned_of(tmp_path: Path) -> None:
     manifest = load_manifest(_file(tmp_path, f"{HEADER},Opennes,likeability\na,b,Training,s,x,2\n"))
     assert [line.partition(": ")[2] for line in manifest.warnings] == [
         "unknown column Opennes; did you mean openness?",
-        "unknown column likeability; kept as text",
+        "unknown column likeability; kept as text, or taken with --targets",
         "split Training is not the official train",
     ]
     assert list(manifest.column("likeability")) == ["2"]

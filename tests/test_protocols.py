@@ -72,5 +72,5 @@ def test_training_sets_are_pooled_once_each() -> None:
     assert list(pooled.clips) == ["a.1", "b.1", "c.1"]
     assert pooled.labels[:, 0].tolist() == [0.2, 0.2, 0.8]
     assert pooled.speakers == ["a", "b", "c"]
-    assert any("1 training clips are among the labels" in line for line in warnings)
-    assert any("1 clips are in more than one" in line for line in warnings)
+    assert any("the labels to be predicted have them: 1 training clip" in line for line in warnings)
+    assert any("1 clip in more than one" in line for line in warnings)

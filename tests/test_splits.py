@@ -132,7 +132,7 @@ def test_a_split_file_repeats_the_split(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("clip,split\n", "no column speaker"),
-        ("clip,split,speaker\ns0.000,train,s0\n", "lacks 1 clips of manifest, such as s1.001.mp4"),
+        ("clip,split,speaker\ns0.000,train,s0\n", "lacks 1 clip of manifest, such as s1.001.mp4"),
         ("clip,split,speaker\ns0.000,train,s0\ns1.001,test,s9\n", "the speaker of s1.001.mp4 is s9, in manifest s1"),
         ("clip,split,speaker\ns0.000,train,s0\ns0.000.mp4,test,s0\n", "line 3: clip s0.000.mp4 is listed twice"),
         ("clip,split,speaker\ns0.000,train,s0\ns1.001,,s1\n", "split is empty"),

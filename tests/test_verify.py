@@ -131,7 +131,7 @@ def test_clips_without_pictures_are_warned_of(tmp_path: Path) -> None:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(bytes(2 * 32_000))
     (found,) = _of(verify(_manifest(tmp_path, ["talk.wav"])), "streams")
-    assert found == Finding("warning", "streams", "1 clips have no pictures", ("talk.wav",))
+    assert found == Finding("warning", "streams", "1 clip without pictures", ("talk.wav",))
 
 
 def test_duplicates_within_a_split_and_across(clips: list[Path]) -> None:
@@ -165,7 +165,7 @@ def test_findings_on_the_table() -> None:
         "0 of the 2,000 official test clips are in the manifest",
     ]
     moved = verify(_table(splits=("train", "test", "train")), media=False)
-    assert [f.message for f in _of(moved, "splits")] == ["1 clips are not in their official split"]
+    assert [f.message for f in _of(moved, "splits")] == ["1 clip not in the official split"]
     (shared,) = _of(moved, "speakers")
     assert shared == Finding(
         "warning",
@@ -184,11 +184,11 @@ def test_labels_off_the_grid_and_half_labelled_clips() -> None:
     rounded = (repr(3 / levels), f"{4 / levels:.3f}", "1")
     (found,) = _of(verify(_table(columns={"openness": rounded}), media=False), "grid")
     assert found.clips == ("--Ymqszjv54.003.mp4",)
-    assert "openness of 1 clips is not on the official grid of 1/90" in found.message
+    assert "openness of 1 clip is not on the official grid of 1/90" in found.message
     columns = {"openness": ("0", "", ""), "interview": ("0", "1", "")}
     labels = _of(verify(_table(columns=columns), media=False), "labels")
     assert [(f.message, len(f.clips)) for f in labels] == [
-        ("1 clips have some labels but not all", 1),
+        ("1 clip with some labels but not all", 1),
         ("1 clip without labels", 1),
     ]
 

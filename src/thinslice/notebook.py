@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final, Protocol
 
+from thinslice.errors import counted
 from thinslice.targets import in_order, poles_of
 
 CAUTION: Final = "An impression, not a personality; not for any decision about a person."
@@ -70,7 +71,7 @@ def table_html(clips: Sequence[tuple[str, Mapping[str, ShownPrediction]]], failu
         for clip, traits in clips[:MAX_ROWS]
     )
     more = len(clips) - MAX_ROWS
-    notes = [f"and {more:,} more clips"] if more > 0 else []
+    notes = [f"and {counted(more, 'more clip')}"] if more > 0 else []
     notes += [f"{len(failures):,} not scored, such as {clip}: {why}" for clip, why in failures[:1]]
     lines = "".join(f'<div style="{_SOFT}">{escape(line)}</div>' for line in notes)
     poles = "; ".join(f"{name}: {' to '.join(poles_of(name))}" for name in names)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from thinslice.errors import MissingExtraError
+from thinslice.errors import MissingExtraError, counted
 from thinslice.notebook import table_html
 from thinslice.targets import in_order, poles_of
 from thinslice.types import Failure, Prediction, prediction_rows
@@ -110,7 +110,7 @@ class PredictionTable(Sequence[Prediction | Failure]):
         if len(self) > _NUM_SHOWN:
             lines.append(f"   ..  {len(self) - _NUM_SHOWN:,} more")
         failed = f", {len(self.failures):,} failed" if self.failures else ""
-        return "\n".join([f"PredictionTable of {len(self):,} clips{failed}", *lines])
+        return "\n".join([f"PredictionTable of {counted(len(self), 'clip')}{failed}", *lines])
 
     def _repr_html_(self) -> str:
         clips = [(prediction.clip, prediction.traits) for prediction in self.predictions]

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thinslice.errors import counted
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -142,7 +144,7 @@ def show(document: Mapping[str, Any]) -> Any:
     note = f"Measured: {data['num_clips']:,} {data['split']} clips of {data['manifest']}"
     note += ", the recipe's small size" if document["is_small"] else ""
     steps = document["max_steps"]
-    note += f", trial of {steps:,} steps a stage" if steps else ""
+    note += f", trial of {counted(steps, 'step')} a stage" if steps else ""
     seeds = document.get("seeds") or []
     note += f", mean and standard deviation of {len(seeds)} seeds" if len(seeds) > 1 else ""
     note += f". Published: official {document.get('published_split', 'test')} clips" + (

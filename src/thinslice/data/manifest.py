@@ -416,7 +416,7 @@ def _warnings(manifest: Manifest) -> list[str]:
             raise ManifestError(f"{manifest.source}: {name!r} cannot be the name of an optional column")
         if name not in OPTIONAL_COLUMNS:
             near = difflib.get_close_matches(name.lower(), OPTIONAL_COLUMNS, n=1, cutoff=0.8)
-            hint = f"; did you mean {near[0]}?" if near else "; kept as text"
+            hint = f"; did you mean {near[0]}?" if near else "; kept as text, or taken with --targets"
             out.append(f"{manifest.source}: unknown column {name}{hint}")
     for split in dict.fromkeys(manifest.splits):
         usual = _USUAL_SPLIT_SPELLINGS.get(split.lower(), split.lower())

@@ -153,7 +153,9 @@ def apply_split(manifest: Manifest, path: str | os.PathLike[str]) -> Manifest:
             raise ManifestError(f"{table.where(row)}: clip {clip} is listed twice, with different splits or speakers")
     absent = [clip for clip in manifest.clips if normalise_clip(clip) not in split_of]
     if absent:
-        raise ManifestError(f"{table.source}: lacks {len(absent):,} clips of {manifest.source}, such as {absent[0]}")
+        raise ManifestError(
+            f"{table.source}: lacks {counted(len(absent), 'clip')} of {manifest.source}, such as {absent[0]}"
+        )
     splits = []
     for clip, speaker in zip(manifest.clips, manifest.speakers, strict=True):
         split, other = split_of[normalise_clip(clip)]

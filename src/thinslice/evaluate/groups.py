@@ -29,7 +29,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from thinslice.errors import UsageError
+from thinslice.errors import UsageError, counted
 from thinslice.evaluate import bootstrap, metrics
 from thinslice.evaluate.attribute_share import attribute_shares
 from thinslice.evaluate.card import Difference, Differences, Gap, GroupComparison, GroupPanel, GroupScores, Scores
@@ -325,7 +325,7 @@ def _compared(sizes: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         for name in small
     ]
     if UNKNOWN in sizes:
-        warnings.append(f"{sizes[UNKNOWN].num_clips} clips of no known group")
+        warnings.append(f"{counted(sizes[UNKNOWN].num_clips, 'clip')} of no known group")
     large = [name for name in named if name not in small]
     if len(large) < 2:
         return named, warnings

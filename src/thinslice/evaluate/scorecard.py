@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from thinslice.errors import ManifestError, UsageError
+from thinslice.errors import ManifestError, UsageError, counted
 from thinslice.evaluate.card import (
     Ceiling,
     Comparison,
@@ -133,9 +133,11 @@ def pool_training(parts: Sequence[LabelledClips], scored: Sequence[str]) -> tupl
                 rows.append((part, i))
     warnings = []
     if same:
-        warnings.append(f"{same} training clips are among the labels to be predicted; they are not used for training")
+        warnings.append(
+            f"not used for training, as the labels to be predicted have them: {counted(same, 'training clip')}"
+        )
     if repeated:
-        warnings.append(f"{repeated} clips are in more than one training manifest; each counts once")
+        warnings.append(f"{counted(repeated, 'clip')} in more than one training manifest; each counts once")
     pooled = LabelledClips(
         clips=[part.clips[i] for part, i in rows],
         speakers=[part.speakers[i] for part, i in rows],

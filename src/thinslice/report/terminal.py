@@ -242,7 +242,7 @@ def _batch(page: _Lines, predictions: Sequence[Prediction]) -> Iterator["Text"]:
     names = in_order(name for prediction in predictions for name in prediction.traits)
     width = max(12, page.width - 7 * len(names) - 2)
     head = "".join(f"  {name[:4]}." for name in names)
-    yield page.line((f"{f'{len(predictions):,} clips':<{width}}  {head}", "bold"), wrap=False)
+    yield page.line((f"{counted(len(predictions), 'clip'):<{width}}  {head}", "bold"), wrap=False)
     for prediction in predictions[:MAX_ROWS]:
         mark = ("! ", "bold yellow") if prediction.warnings else ("  ", "")
         cells = [
