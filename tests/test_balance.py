@@ -67,7 +67,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert result.stdout.splitlines() == [
         "a: 6 clips, weight 0.75",
         "b: 3 clips, weight 1.5",
-        "unknown: 1 clips, weight 1",
+        "unknown: 1 clip, weight 1",
     ]
     with (tmp_path / "out.csv").open(newline="") as file:
         assert [row["weight"] for row in csv.DictReader(file)] == ["0.75"] * 6 + ["1.5"] * 3 + ["1"] + [""] * 2

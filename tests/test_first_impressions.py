@@ -298,9 +298,9 @@ def test_files_that_contradict_each_other_are_problems(tmp_path: Path) -> None:
     imported = import_first_impressions(root)
     assert _cell(imported, TRAIN[0], "openness") == repr(7 / 90)
     assert imported.problems == (
-        f"1 clips whose media lie there more than once; used is a/{TRAIN[0]}, not b/{TRAIN[0]}",
-        f"1 clips whose openness in {{v2}}/annotation_training.pkl is not that of annotation_test.pkl: {TRAIN[0]}",
-        f"2 clips not in their official split: {VALIDATION[0]}, here test, officially validation",
+        f"1 clip whose media lie there more than once; used is a/{TRAIN[0]}, not b/{TRAIN[0]}",
+        f"1 clip whose openness in {{v2}}/annotation_training.pkl is not that of annotation_test.pkl: {TRAIN[0]}",
+        f"2 clips not in the official split: {VALIDATION[0]}, here test, officially validation",
     )
 
 

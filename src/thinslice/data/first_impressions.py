@@ -185,7 +185,7 @@ def import_folder(
         if file.is_picture and file.path and (no_recordings or {stem_of(file.where), stem_of(file.name)} & named):
             files.append(file)
     packed = [file.where for file in everything if file.is_picture and file.path is None]
-    _report(found.problems, "pictures lie in archives; unpack them to use them:", packed)
+    _report(found.problems, "picture", "in archives; unpack to use:", packed)
     if not any("speaker" in source.cells for source in sources):
         found.notes.append("no column speaker: each clip counts as its own speaker, so no split can be seen to leak")
     return _assemble(root, files, sources, found, None, None, lambda done, total: None, _speaker_of_own, scale.rated)
@@ -259,9 +259,9 @@ def _assemble(
     if not names:
         reasons = "; ".join(found.problems[:3]) or "neither label files nor media are in it"
         raise ManifestError(f"{root}: nothing to import: {reasons}")
-    _report(found.problems, "clips whose media lie there more than once; used is", index.doubled)
-    _report(found.problems, "media files that two clips name:", index.shared)
-    _report(found.notes, "files named as a clip's media but for the suffix are left out:", index.alternates)
+    _report(found.problems, "clip", "whose media lie there more than once; used is", index.doubled)
+    _report(found.problems, "media file", "that two clips name:", index.shared)
+    _report(found.notes, "file", "named as a clip's media but for the suffix, left out:", index.alternates)
     columns = _merge(sources, names, found)
     said = _splits_said(sources, names, found.problems)
     labelled = {key for name, cells in columns.items() if name in rated for key in cells}
@@ -332,14 +332,14 @@ def _merge(sources: Iterable[LabelFile], names: Mapping[str, str], found: _Findi
                 key = _key_of(clip)
                 if key in names and not _agrees(name, column.setdefault(key, text), text):
                     differing.append(names[key])
-            _report(found.problems, f"clips whose {name} in {source.where} is not that of {first}:", differing)
+            _report(found.problems, "clip", f"whose {name} in {source.where} is not that of {first}:", differing)
     return columns
 
 
-def _report(lines: list[str], text: str, cases: Sequence[str]) -> None:
+def _report(lines: list[str], noun: str, text: str, cases: Sequence[str]) -> None:
     """Add one line for all cases of one kind: how many there are, and the first."""
     if cases:
-        lines.append(f"{len(cases):,} {text} {cases[0]}")
+        lines.append(f"{counted(len(cases), noun)} {text} {cases[0]}")
 
 
 def _agrees(name: str, first: str, second: str) -> bool:
@@ -360,7 +360,7 @@ def _splits_said(sources: Iterable[LabelFile], names: Mapping[str, str], problem
             split = column.get(key) or (source.split if key in keys else None)
             if split and key in names and said.setdefault(key, split) != split:
                 contradicted.append(f"{names[key]}, {said[key]} elsewhere and {split} there")
-        _report(problems, f"clips whose split {source.where} contradicts:", contradicted)
+        _report(problems, "clip", f"whose split {source.where} contradicts:", contradicted)
     return said
 
 
@@ -380,7 +380,7 @@ def _choose_splits(
         splits[key] = said.get(key) or by_name or (split_of(file.where) if file else None) or NO_SPLIT
         if by_name and splits[key] != by_name:
             unofficial.append(f"{name}, here {splits[key]}, officially {by_name}")
-    _report(problems, "clips not in their official split:", unofficial)
+    _report(problems, "clip", "not in the official split:", unofficial)
     return splits
 
 
