@@ -37,7 +37,7 @@ def balance(manifest: Path, by: str, out: Path, split: str, most: float) -> None
     columns = [name.strip() for name in by.split(",") if name.strip()]
     made = balanced(load_manifest(manifest), columns, split, most)
     save_manifest(made, out)
-    cells = zip(*(made.columns[name] for name in columns), made.columns[WEIGHT], strict=True)
+    cells = zip(*(made.column(name) for name in columns), made.column(WEIGHT), strict=True)
     counts = Counter((" ".join(cell or "unknown" for cell in row[:-1]), row[-1]) for row in cells if row[-1])
     order = ordered_groups([group for group, _ in counts])
     for (group, weight), count in sorted(counts.items(), key=lambda item: order.index(item[0][0])):
