@@ -161,7 +161,7 @@ def test_verify_exits_with_1_on_errors_and_0_on_warnings(tmp_path: Path, manifes
     done = _run("verify", manifest)
     assert done.exit_code == 1
     assert "gone.mp4: no such file" in done.stdout
-    assert "1 errors" in done.stdout
+    assert "1 error," in done.stdout
     assert _run("verify", manifest, "--no-media").exit_code == 0
     leaking = manifest.read_text().replace("s1.000.mp4,,train", "s1.000.mp4,,test").replace("gone.mp4", "")
     manifest.write_text(leaking)
