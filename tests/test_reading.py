@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra train is not installed")
 pytest.importorskip("lightning", reason="the extra train is not installed")
 
+from thinslice.cli.decoded import read_decoded  # noqa: E402
 from thinslice.errors import UsageError  # noqa: E402
 from thinslice.systems import build_recipe  # noqa: E402
 from thinslice.train import decoded, readers  # noqa: E402
@@ -86,6 +87,18 @@ def test_a_copy_that_does_not_fit_is_not_begun(data: RunData, tmp_path: Path, mo
     with pytest.raises(UsageError, match="name another folder, or train without --decoded"):
         list(copying.do())
     assert not (tmp_path / "copy").exists()
+
+
+def test_the_option_says_how_large_the_copy_is(
+    data: RunData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = read_decoded(data, tmp_path / "copy", 1)
+    assert "pictures of 4 features to decode, 0.1 MB; " in capsys.readouterr().err
+    assert isinstance(found.splits["train"].features, DecodedReader)
+    assert len(list((tmp_path / "copy").glob("*/*.npy"))) == 4
+    read_decoded(data, tmp_path / "copy", 1)
+    assert capsys.readouterr().err == ""
+    assert read_decoded(data, None, 1) is data
 
 
 def noting_sample(folder: Path, clip: ClipReader, mode: Mode, rng: np.random.Generator) -> Arrays:

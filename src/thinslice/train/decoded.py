@@ -60,7 +60,8 @@ class DecodedReader:
             raise UsageError(f"{path}: cannot be read ({error}); delete it, and train makes it again") from None
         if mapped.shape != shape or mapped.dtype != np.uint8:
             raise UsageError(f"{path}: is not the decoded copy of a feature; delete it, and train makes it again")
-        picked = np.asarray(mapped)[... if index is None else index]
+        entries: Any = ... if index is None else index
+        picked: np.ndarray = np.asarray(mapped)[entries]
         return picked.copy() if np.may_share_memory(picked, mapped) else picked
 
     def digest(self) -> str:

@@ -191,7 +191,7 @@ def _steps_per_s(context: RunContext, stage: Stage, model: nn.Module, loader: An
     clock = _Clock(seconds)
     module = StageModule(model, stage, seed=0, history=None, max_steps=None, on_epoch=lambda *_: False)
     with BackgroundWriter() as writer:
-        trainer = build_trainer(context, stage, WHOLE, writer)
+        trainer: Any = build_trainer(context, stage, WHOLE, writer)
         trainer.callbacks.append(clock)
         fit(trainer, module, loader, None)
     return (clock.last - clock.first) / (clock.ended - clock.started)

@@ -1,6 +1,7 @@
-"""A store of features to measure speed with: of the shapes that extractors give, pictures no less detailed than real ones.
+"""A store of features to measure speed with: of the shapes that extractors give.
 
-Nobody is seen or heard in them: pictures are smooth noise, numbers are noise. They prove speed, never accuracy.
+Pictures are no less detailed than real ones. Nobody is seen or heard in them: pictures are smooth noise, numbers are
+noise. They prove speed, never accuracy.
 """
 
 from collections.abc import Callable, Mapping
