@@ -280,9 +280,23 @@ def test_hostile_input_takes_no_time(clip: Path) -> None:
         ("[00:03:12] Ann: hi", "hi"),
         ("00:00:03 hello 00:00:05 there", "hello there"),
         ("Ann Lee (00:12): hi there", "hi there"),
+        ("Ann Lee\n0 minutes 3 seconds\nhi\nBob Roe 1 hour 1 minute 13 seconds\nthere", "hi there"),
+        ("Ann Lee\n0 minutes 3 seconds0:03\nhi there", "hi there"),
+        ("Lee, Ann   0:03\nhi\nRoe, Bob   0:13\nthere", "hi there"),
+        ("Ann Lee  0:03\nhi there\n\nTranscribed by https://otter.ai", "hi there"),
+        ("0:00:01.000,0:00:03.000\nhi\n\n0:00:03.500,0:00:05.000\nthere", "hi there"),
+        ("0:01\n1 second\nhi\n1:03\n1 minute, 3 seconds\nthere", "hi there"),
+        ("[00:00:03] Ann Lee: hi [00:00:13] Bob: there", "hi there"),
+        ("**Ann Lee:** [00:00:03] hi\n\n__Bob__ (00:05): there", "hi there"),
+        ("A: hi\nB: there", "hi there"),
+        ("I: hi #00:00:03-5#\nB1: there #00:00:13-5#", "hi there"),
+        ("Prof. Bob-Jan van der Roe: hi there", "hi there"),
+        ("\u202bAnn\u00a0Lee:\u202c hi there", "hi there"),
     ],
 )
-def test_names_and_times_of_meetings_are_no_words(clip: Path, text: str, words: str) -> None:
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_names_and_times_of_meetings_are_no_words(clip: Path, text: str, words: str, line_end: str) -> None:
+    text = text.replace("\n", line_end)
     assert clean_words(text) == words
     assert find_transcript(clip, text).text == words
 
@@ -300,6 +314,9 @@ def test_names_and_times_of_meetings_are_no_words(clip: Path, text: str, words: 
         "Hi Bob",
         "Speaker",
         "well-known people - like me",
+        "I have 10 minutes and 3 seconds left",
+        "3 seconds",
+        "It was transcribed by hand",
     ],
 )
 def test_speech_that_looks_a_little_like_labels_stays(text: str) -> None:

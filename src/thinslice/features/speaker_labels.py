@@ -13,10 +13,14 @@ _ROLE = (
     r"(?:[ _-]?(?:\d{1,3}|[a-zA-Z]\b))?"
 )
 _WORD = r"[^\W\d_a-z][\w.'’-]{0,20}"
-_NAME = rf"{_WORD}(?: {_WORD}| \d{{1,2}}){{0,2}}(?: ?\([^()\n]{{1,30}}\))?"
+_PARTICLE = r"(?:van|von|der|den|de|del|da|dos|di|du|la|le|ten|zu|bin|al|el)"
+_NAME = rf"{_WORD}(?: (?:{_PARTICLE} ){{0,2}}{_WORD}| \d{{1,2}}){{0,2}}(?: ?\([^()\n]{{1,30}}\))?"
 _SPEAKER = rf"(?:(?i:{_ROLE})|{_NAME})"
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?"
-_TIME = rf"[\[(<]?{_CLOCK}(?: ?(?:-->|-|–|to) ?{_CLOCK})?[\])>]?"
+# Teams writes "0 minutes 3 seconds" for 0:03.
+_TEAMS = r"(?:\d{1,2} hours? )?\d{1,3} minutes? \d{1,2} seconds?"
+_SPAN = rf"[\[(<]?{_CLOCK}(?: ?(?:-->|-|–|to|,) ?{_CLOCK})?[\])>]?"
+_TIME = rf"(?:(?:{_TEAMS})?{_SPAN}|{_TEAMS})"
 
 _SPOKEN_FIRST = (
     "the a an my our your this that so look listen okay ok well now first second third fourth finally next last then "
@@ -27,25 +31,35 @@ _SPOKEN_FIRST = (
 _SPOKEN: Final = frozenset(_SPOKEN_FIRST.split())
 """Words that begin a sentence more often than a name."""
 
-_TIME_LINE = re.compile(rf"(?m)^[ \t]*{_TIME}[ \t]*$")
-_HEADER_LINE = re.compile(rf"(?m)^[ \t]*(?P<name>{_SPEAKER}),?[ \t]+{_TIME}[ \t]*$")
+_MARKS = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")  # of writing direction; no width
+_BOLD = re.compile(r"(?m)^([ \t]*)(\*\*|__)([^*_\n]{1,60})\2")
+_SIGNED = re.compile(r"(?mi)^\W*transcribed by \S*(?:://|\.ai\b|\.com\b)[^\n]{0,80}$")
+# YouTube writes the time once more in words: "0:03", then "3 seconds".
+_IN_WORDS = r"(?:\d{1,2} (?:hours?|minutes?|seconds?)(?:, )?){1,3}"
+_TIME_LINE = re.compile(rf"(?m)^[ \t]*{_TIME}[ \t]*$(?:\n[ \t]*{_IN_WORDS}[ \t]*$)?")
+_HEADER_LINE = re.compile(rf"(?m)^[ \t]*(?P<name>{_SPEAKER}|{_WORD}, {_NAME}),?[ \t]+{_TIME}[ \t]*$")
 _ROLE_LINE = re.compile(rf"(?m)^[ \t]*(?=.*\d)(?i:{_ROLE})[ \t]*$")
 _NAME_ABOVE_TIME = re.compile(rf"(?m)^[ \t]*{_WORD} {_NAME}[ \t]*\n(?=[ \t]*{_TIME}[ \t]*$)")
 _LINE_START = re.compile(
     rf"(?m)^[ \t]*(?:(?:>>+|[-–—])[ \t]*)?(?:{_TIME}[ \t]+(?:[-–—][ \t]*)?)?(?P<name>{_SPEAKER})"
     rf"(?:[ \t]+{_TIME})?[ \t]*:(?:[ \t]+|$)"
 )
-_MIDDLE = re.compile(rf"(?<=[.?!…])[ \t]+(?P<name>{_SPEAKER})(?:[ \t]+{_TIME}[ \t]*:?|[ \t]*:)[ \t]+")
+_MIDDLE = re.compile(
+    rf"(?:(?<=[.?!…])|[\[(]{_CLOCK}[\])])[ \t]+(?P<name>{_SPEAKER})(?:[ \t]+{_TIME}[ \t]*:?|[ \t]*:)[ \t]+"
+)
 _FIRST_HEADER = re.compile(rf"\A\s*(?P<name>{_SPEAKER})[ \t]+(?:0?0:\d{{2}}|\d{{1,2}}:\d{{2}}:\d{{2}})[ \t]+")
 _LEADING_TIME = re.compile(rf"(?m)^[ \t]*{_CLOCK}[ \t]+")
 _SURE_TIME = re.compile(
-    r"(?m)\b\d{1,2}:\d{2}:\d{2}(?:[.,]\d{1,3})?\b|^[ \t]*0?0:\d{2}(?:[.,]\d{1,3})?\b|\(\d{1,2}:\d{2}\)"
+    r"(?m)#\d{2}:\d{2}:\d{2}-\d#"  # f4
+    r"|\b\d{1,2}:\d{2}:\d{2}(?:[.,]\d{1,3})?\b|^[ \t]*0?0:\d{2}(?:[.,]\d{1,3})?\b|\(\d{1,2}:\d{2}\)"
 )
 _DASH = re.compile(r"(?m)^[ \t]*(?:>>+|[-–—](?=\s|[A-Z]))[ \t]*")
 
 
 def strip_labels(text: str) -> str:
-    """Return a transcript without speakers' names, times and dashes before them; lines are kept."""
+    """Return a transcript without speakers' names, times and dashes before them; lines are kept, all ended by "\\n"."""
+    text = _MARKS.sub("", "\n".join(text.splitlines())).replace("\u00a0", " ")
+    text = _SIGNED.sub(" ", _BOLD.sub(r"\1\3", text))
     text = _TIME_LINE.sub(" ", _NAME_ABOVE_TIME.sub("", text))
     text = _without_names(_HEADER_LINE, text)
     text = _ROLE_LINE.sub(" ", text)
@@ -63,4 +77,4 @@ def _without_names(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _is_spoken(name: str) -> bool:
-    return name.split()[0].lower().rstrip(".,") in _SPOKEN
+    return len(name) > 1 and name.split()[0].lower().rstrip(".,") in _SPOKEN  # "A:" and "I:" are speakers
