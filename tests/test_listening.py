@@ -133,7 +133,7 @@ def test_a_constant_signal_is_silence(predictor, write):
         predictor.predict(write(silence(8.0) + 0.3), transcript="", explain=False)
 
 
-def test_quiet_and_clipped_recordings_are_reported(voice, write):
+def test_quiet_clipped_and_offset_recordings_are_reported(voice, write):
     assert judge_sound(Source(write(voice))) == []
     above_db = 20 * np.log10(extract_voice_profile(Source(write(voice)))[1]) - typical_db()
     quiet = {}
@@ -144,6 +144,8 @@ def test_quiet_and_clipped_recordings_are_reported(voice, write):
     assert len(quiet[7.1]) == 1
     assert "12 below the typical training clip" in quiet[12.0][0]
     assert "that moves scores by about 0.06" in quiet[12.0][0]
+    for offset in (0.03, -0.3):
+        assert any("constant offset (DC)" in line for line in judge_sound(Source(write(voice + np.float32(offset)))))
     clipped = judge_sound(Source(write((voice * 30).clip(-1, 1))))
     assert any("is clipped" in line for line in clipped)
 

@@ -99,6 +99,18 @@ def test_opposite_phase_does_not_cancel_out(tmp_path):
     assert line.endswith("its channels have opposite phase and would cancel out; this was undone")
 
 
+@pytest.mark.parametrize("other", ["hum", "person", "noise"])
+def test_channels_that_carry_different_sounds_are_reported(tmp_path, other):
+    voice = voice_like(3.0)
+    hum = tone(3.0, level=0.05)[:, : voice.shape[1]]
+    noise = np.random.default_rng(0).normal(0, 0.05, voice.shape).astype(np.float32)
+    second = {"hum": hum, "person": np.roll(voice, voice.shape[1] // 3), "noise": noise}[other]
+    source = Source(write_media(tmp_path / "a.wav", [np.concatenate([voice, second])], audio_codec="pcm_s16le"))
+    source.audio()
+    (line,) = source.warnings
+    assert "its channels carry different sounds" in line
+
+
 def test_a_channel_that_joins_in_later_is_heard(tmp_path):
     first, second = voice_like(12.0), voice_like(12.0, seed=3)
     second[:, : 8 * RATE] = 0.0

@@ -27,6 +27,7 @@ _VOICE: Final = 0.6
 _PERHAPS_VOICE: Final = 0.75  # Nine in ten training clips are less unlike the mean voice than this.
 _BLOCK_S: Final = 0.01
 _CLIPPED: Final = 0.005
+_OFFSET: Final = 0.1
 _LATE_S: Final = 0.5
 
 
@@ -64,7 +65,13 @@ def judge_sound(source: Source) -> list[str]:
     lines = judge_profile(profile, where)
     if source.audio_lead_s >= _LATE_S:
         lines.append(f"the sound starts {source.audio_lead_s:.1f} s late; until then there is silence")
-    if np.mean(np.abs(source.audio(None, HEARD_S)) > 0.99) > _CLIPPED:
+    samples = source.audio(None, HEARD_S)
+    if abs(np.mean(samples, dtype=np.float64)) > _OFFSET * np.std(samples, dtype=np.float64):
+        lines.append(
+            f"the sound {where} has a constant offset (DC), as a faulty sound card adds; scores from it are less "
+            "certain: take it out, with ffmpeg -i IN -af highpass=f=20 OUT"
+        )
+    if np.mean(np.abs(samples) > 0.99) > _CLIPPED:
         lines.append(f"the sound {where} is clipped (recorded too loud); scores from it are less certain")
     return lines
 

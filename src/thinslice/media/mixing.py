@@ -15,6 +15,10 @@ SILENCE = 1e-4
 QUIETER_DB = 30.0
 """A channel this much quieter than the loudest carries no sound of its own: a microphone that was not plugged in."""
 
+UNLIKE = 0.3
+"""Channels that correlate less than this with the loudest carry something else: another person, hum, a room. Those of
+the real clips correlate 0.54 or more."""
+
 OPPOSITE = -0.5
 """Channels that correlate less than this with the loudest are wired the wrong way round. Real stereo stays above 0."""
 
@@ -30,10 +34,12 @@ class Mix:
     Attributes:
         signs: of each channel, 1 or -1.
         num_heard: how many carry sound; at least 1.
+        unlike: whether some that carry sound have little in common with the loudest.
     """
 
     signs: tuple[int, ...]
     num_heard: int
+    unlike: bool = False
 
     @property
     def note(self) -> str:
@@ -45,6 +51,11 @@ class Mix:
             )
         if -1 in self.signs:
             notes.append("its channels have opposite phase and would cancel out; this was undone")
+        if self.unlike:
+            notes.append(
+                "its channels carry different sounds (another person, hum, noise?), and all are heard at once; if the "
+                "speaker is in one of them, give that alone"
+            )
         return "; ".join(notes)
 
 
@@ -65,11 +76,12 @@ def choose_mix(pieces: Sequence[Channels]) -> Mix:
     power = np.array([np.dot(channel, channel) for channel in centred])
     loudest = int(power.argmax())
     heard = power > power[loudest] * 10 ** (-QUIETER_DB / 10)
-    signs = [1] * num_channels
+    signs, unlike = [1] * num_channels, False
     for index in np.flatnonzero(heard):
         together = float(np.dot(centred[index], centred[loudest])) / float(np.sqrt(power[index] * power[loudest]))
         signs[index] = -1 if together < OPPOSITE else 1
-    return Mix(tuple(signs), max(int(heard.sum()), 1))
+        unlike |= OPPOSITE <= together < UNLIKE
+    return Mix(tuple(signs), max(int(heard.sum()), 1), unlike)
 
 
 def mix_down(pieces: Iterable[tuple[Channels, Mix | None]]) -> list[np.ndarray]:

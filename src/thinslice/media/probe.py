@@ -32,6 +32,7 @@ _SYNTHETIC = re.compile(
     r"|(ai|artificially|machine)[- ]generated|generated (by|with) (an? )?ai)\b",
     re.IGNORECASE,
 )
+_PDF, _IS_PDF = b"%PDF", "is a PDF document, not video or audio; give the media file itself"
 _MP4_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}  # With which MP4 and MOV files may start.
 
 
@@ -282,6 +283,8 @@ def _measured_duration_s(path: Path) -> float:
 def _what_is_wrong(path: Path, container: av.container.InputContainer, tracks: Sequence[Track] | None) -> str | None:
     """Return what keeps an opened container from being used, or None."""
     name = container.format.name
+    if _head(path).startswith(_PDF):  # FFmpeg takes one that begins with a picture for a film.
+        return _IS_PDF
     if name in _PLAYLISTS:
         return "is a playlist, not a recording; give the media file itself"
     if name in _TEXT:
@@ -310,8 +313,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
             return f"is a{locked} {kind} archive; unpack it and give the media file inside"
     if head.startswith((b"Salted__", b"-----BEGIN PGP", b"age-encryption.org")):
         return "is encrypted; decrypt it first"
-    if head.startswith(b"%PDF"):
-        return "is a PDF document, not video or audio; give the media file itself"
+    if head.startswith(_PDF):
+        return _IS_PDF
     if head[4:8] in _MP4_BOXES - {b"moov"}:
         return "is cut off or damaged: its index (the moov box) is missing; copy, download or record it again"
     if head[4:8] == b"moov":
