@@ -29,7 +29,8 @@ from thinslice.formats.torch7 import read_torch7
 from thinslice.formats.torch_pickle import load_weights
 from thinslice.infer.inputs_table import read_inputs
 from thinslice.infer.predictor import Predictor
-from thinslice.media.pictures import picture_size, read_picture
+from thinslice.media.pictures import list_pictures, picture_size, read_picture
+from thinslice.media.probe import probe
 from thinslice.media.source import Source
 
 posix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -198,6 +199,50 @@ def test_absurd_numbers_are_named_in_one_short_line(number: str, tmp_path: Path)
     with pytest.raises(ThinsliceError, match=r"m\.csv, line \d+") as refused:
         load_manifest(tmp_path / "m.csv")
     assert len(str(refused.value)) < 200 + len(str(tmp_path))
+
+
+INPUTS = "clip,transcript\na,hello\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (INPUTS + "b,well, so it is\n", r"line 3: 3 cells? where the header has 2 columns; is a comma unquoted"),
+        (INPUTS + "b\n", r"line 3: 1 cells? where"),
+        (INPUTS + 'b,"so it is\nc,hello\n', r"line 3: not valid CSV"),
+        ("clip,transcript,transcript\na,hello,\n", r"'transcript' is listed twice"),
+        (INPUTS.replace(",", ";"), r"separated by semicolons"),
+    ],
+    ids=["unquoted comma", "cell missing", "open quotation mark", "doubled column", "semicolons"],
+)
+def test_a_table_of_inputs_loses_no_word_and_no_row(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "inputs.csv").write_text(text)
+    with pytest.raises(ThinsliceError, match=rf"inputs\.csv.*{said}"):
+        read_inputs(tmp_path / "inputs.csv")
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("frame_rate.txt", "1e-300"),
+        ("times.csv", "picture,time_s\n1.png,0\n2.png,1e308\n"),
+        ("times.csv", "picture,time_s\n1.png,-1e308\n2.png,1e308\n"),
+        ("3" + "0" * 40 + ".png", ""),
+    ],
+    ids=["rate", "time", "times", "name"],
+)
+def test_pictures_that_are_shown_for_ages_are_named(file: str, text: str, tmp_path: Path) -> None:
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / file).write_text(text)
+    with pytest.raises(MediaError, match=r"0\.png: comes|2\.png: comes"):
+        list_pictures(tmp_path)
+
+
+def test_a_pdf_that_holds_a_picture_is_no_film(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.pdf")
+    with pytest.raises(MediaError, match=r"a\.pdf: is a PDF document"):
+        probe(tmp_path / "a.pdf")
 
 
 def test_infinite_scores_count_as_missing(tmp_path: Path) -> None:

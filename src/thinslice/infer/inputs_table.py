@@ -1,14 +1,13 @@
 """The table of precomputed inputs that ``predict --inputs`` reads: clip, transcript, voice profile, pictures."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from thinslice.data.table import read_table
 from thinslice.errors import ManifestError, counted
 from thinslice.features.voice import VOICE_PROFILE_COLUMNS
-from thinslice.files import check_ordinary
 from thinslice.types import Failure
 
 TRANSCRIPT_COLUMN = "transcript"
@@ -40,42 +39,33 @@ def read_inputs(path: Path) -> list[InputRow | Failure]:
     empty voice profile, counts as missing.
 
     Raises:
-        ManifestError: the file is no such table.
+        ManifestError: the file is no such table, or no table at all, as `thinslice.data.table.read_table`: a row with a
+            cell too many has a transcript whose comma is not quoted, and its words would be cut off.
     """
+    table = read_table(path, ("clip",))
+    columns = _checked_columns(path, table.header)
     rows: list[InputRow | Failure] = []
-    try:
-        check_ordinary(path)
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = _checked_columns(path, reader.fieldnames or [])
-            seen: set[str] = set()
-            for cells in reader:
-                where = f"{path}:{reader.line_num}"
-                clip = (cells["clip"] or "").strip()
-                if not clip or clip in seen:
-                    rows.append(Failure(clip, f"{where}: {'clip occurs twice' if clip else 'empty clip name'}"))
-                    continue
-                seen.add(clip)
-                pictures = (cells.get(PICTURES_COLUMN) or "").strip()
-                try:
-                    voice = _voice(cells, columns, where)
-                except ManifestError as error:
-                    rows.append(Failure(clip, str(error)))
-                    continue
-                where_pictures = str(path.parent / pictures) if pictures else None
-                rows.append(InputRow(clip, voice, cells.get(TRANSCRIPT_COLUMN), where_pictures))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ManifestError(f"{path}: cannot be read as a UTF-8 CSV file ({reason})") from None
+    seen: set[str] = set()
+    for number, values in enumerate(table.rows):
+        cells, where = dict(zip(table.header, values, strict=True)), table.where(number)
+        clip = cells["clip"].strip()
+        if not clip or clip in seen:
+            rows.append(Failure(clip, f"{where}: {'clip occurs twice' if clip else 'empty clip name'}"))
+            continue
+        seen.add(clip)
+        try:
+            voice = _voice(cells, columns, where)
+        except ManifestError as error:
+            rows.append(Failure(clip, str(error)))
+            continue
+        pictures = cells.get(PICTURES_COLUMN, "").strip()
+        where_pictures = str(path.parent / pictures) if pictures else None
+        rows.append(InputRow(clip, voice, cells.get(TRANSCRIPT_COLUMN), where_pictures))
     return rows
 
 
 def _checked_columns(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     """Return the voice columns the table has: all 26 or none."""
-    if "clip" not in names:
-        raise ManifestError(
-            f"{path}: no column 'clip'; the table needs clip and transcript, pictures or voice-profile columns"
-        )
     present = [name for name in VOICE_PROFILE_COLUMNS if name in names]
     if present and len(present) < len(VOICE_PROFILE_COLUMNS):
         absent = [name for name in VOICE_PROFILE_COLUMNS if name not in names]
@@ -85,8 +75,8 @@ def _checked_columns(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(present)
 
 
-def _voice(row: Mapping[str, str | None], columns: tuple[str, ...], where: str) -> tuple[float, ...] | None:
-    texts = [(row[name] or "").strip() for name in columns]
+def _voice(row: Mapping[str, str], columns: tuple[str, ...], where: str) -> tuple[float, ...] | None:
+    texts = [row[name].strip() for name in columns]
     if not any(texts):
         return None
     values = []

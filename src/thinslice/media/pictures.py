@@ -30,6 +30,9 @@ PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".t
 FRAME_RATE_HZ: Final = 30.0
 """Frames a second where a folder does not say; that of most First Impressions clips."""
 
+MAX_SHOWN_S: Final = 1e6
+"""Longest time between a clip's pictures, seconds (eleven days): more is a mistake in names or times."""
+
 TIMES_FILE: Final = "times.csv"
 RATE_FILE: Final = "frame_rate.txt"
 
@@ -102,6 +105,9 @@ def list_pictures(path: Path) -> Pictures:
     times = _given_times(path, files) if (path / TIMES_FILE).is_file() else _numbered_times(path, files)
     order = sorted(range(len(files)), key=times.__getitem__)
     shown = [times[index] - times[order[0]] for index in order]
+    if not shown[-1] <= MAX_SHOWN_S:
+        late = files[order[-1]]
+        raise MediaError(f"{late}: comes {shown[-1]:.3g} s after the first picture; correct its name or {TIMES_FILE}")
     gaps = [later - earlier for earlier, later in pairwise(shown)] or [1 / FRAME_RATE_HZ]
     return Pictures(tuple(files[index] for index in order), tuple(shown), shown[-1] + median(gaps))
 
@@ -236,7 +242,7 @@ def _given_rate_hz(folder: Path) -> float:
     path = folder / RATE_FILE
     if not path.is_file():
         return FRAME_RATE_HZ
-    text = path.read_text("utf-8", "replace").strip()[:40]
+    text = path.read_text("utf-8-sig", "replace").strip()[:40]
     try:
         rate_hz = float(text)
     except ValueError:
