@@ -131,6 +131,7 @@ PICTURES: dict[str, Change] = {
     "contrast x 0.7": light(1.0, 0.7),
     "contrast x 1.3": light(1.0, 1.3),
     "dark: brightness x 0.25": light(0.25),
+    "without colours": lambda image: np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8),
     "turned by 15 degrees": turned(15),
     "the person elsewhere in the picture": shifted,
     "drawn glasses": worn("glasses"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from thinslice.errors import MediaError
 from thinslice.explain.face_heat import blurred, face_heat
 from thinslice.features.face_portraits import extract_face_portraits
 from thinslice.infer.predictor import Predictor
@@ -75,14 +76,27 @@ def test_what_says_nothing_about_the_person_hardly_counts(predictor: Predictor, 
     assert {name: value for name, value in means.items() if value >= TOLERANCES[name]} == {}
 
 
-def test_a_dark_face_is_warned_of(two_clips: list[Path], tmp_path: Path) -> None:
-    for name, is_warned in (("brightness x 0.7", False), ("dark: brightness x 0.25", True)):
+def test_a_face_that_is_dark_grey_or_upside_down_is_warned_of(two_clips: list[Path], tmp_path: Path) -> None:
+    frame = frames_of(two_clips[0])[0]
+    cases = {
+        "as it is": (frame, None),
+        "dim": (PICTURES["brightness x 0.7"](frame), None),
+        "dark": (PICTURES["dark: brightness x 0.25"](frame), "darker than"),
+        "grey": (PICTURES["without colours"](frame), "without colours"),
+        "turned": (np.rot90(frame, 2), "upside down"),
+    }
+    for name, (picture, warning) in cases.items():
         folder = tmp_path / name
         folder.mkdir()
-        Image.fromarray(PICTURES[name](frames_of(two_clips[0])[0])).save(folder / "0.png")
+        Image.fromarray(picture).save(folder / "0.png")
         source = Source(folder)
-        extract_face_portraits(source)
-        assert any("darker than" in line for line in source.warnings) is is_warned
+        try:
+            extract_face_portraits(source)
+            said = source.warnings
+        except MediaError as error:  # Many a face is not found at all upside down.
+            said = [str(error)]
+        assert len(said) == (warning is not None), (name, said)
+        assert warning is None or warning in said[0]
 
 
 def test_codec_and_frame_rate_hardly_count(predictor: Predictor, two_clips: list[Path], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from thinslice.errors import MediaError, UsageError
 from thinslice.features.face_boxes import mesh_face
@@ -119,6 +120,12 @@ def test_looking_for_portraits_needs_neither_opencv_nor_scipy():
 def test_a_clip_without_a_face_is_an_error_that_names_it(hard_videos):
     with pytest.raises(MediaError, match=r"no_face\.mp4.*no face"):
         extract_face_portraits(Source(hard_videos / "no_face.mp4"), num_frames=2)
+
+
+def test_a_face_that_is_found_only_in_the_turned_picture_is_said_to_be_upside_down(picture, tmp_path):
+    Image.fromarray(picture[::-1, ::-1]).save(tmp_path / "turned.png")
+    with pytest.raises(MediaError, match=r"turned\.png: no face .* upside down: turn the picture$"):
+        extract_face_portraits(Source(tmp_path / "turned.png"))
 
 
 def test_an_unknown_reference_is_refused():

@@ -12,7 +12,7 @@ import numpy as np
 from thinslice.errors import MediaError, UsageError, counted
 from thinslice.features.extractor import Extractor
 from thinslice.features.face_align import REFERENCES, Face, placement
-from thinslice.features.face_light import load_light_detector
+from thinslice.features.face_light import LightDetector, load_light_detector
 from thinslice.features.face_sample import sample_picture
 from thinslice.features.face_track import FaceTrack, follow_faces
 from thinslice.features.frames import look_times
@@ -24,7 +24,13 @@ FEW: Final = 1 / 3
 DARK: Final = 45.0
 """`brightness` below this is warned of: of 396 training portraits none was darker (lowest 48.5, median 120)."""
 
+GREY: Final = 6.0
+"""`colourfulness` below this is warned of: without colours it is 0, no coloured training portrait of 1,680 had less than
+6.5 (median 49)."""
+
 _PASSING = 0.25
+_SURE = 0.85  # A face found with this score stands upright: of 250 training portraits turned upside down 1 has more.
+_SURER = 0.05  # None of these portraits gains as much by being turned.
 
 
 def extract_face_portraits(
@@ -62,11 +68,11 @@ def extract_face_portraits(
         shown = frame.image
         frames.append(detector.find(shown))
         portraits.append([cut_portrait(shown, face, reference) for face in frames[-1]])
+    upside_down = shown is not None and is_upside_down(shown, frames[-1], detector)
     if shown is None or not any(frames):
-        raise MediaError(
-            f"{source.path}: no face in the {counted(len(frames), 'frame')} looked at; "
-            "give a part of a video in which the speaker's face can be seen"
-        )
+        usual = "give a part of a video in which the speaker's face can be seen"
+        remedy = "there is one upside down: turn the picture" if upside_down else usual
+        raise MediaError(f"{source.path}: no face in the {counted(len(frames), 'frame')} looked at; {remedy}")
     tracks = follow_faces(frames, *shown.shape[:2])
     for line in _warnings(tracks, len(frames)):
         source.warn(line)
@@ -74,6 +80,10 @@ def extract_face_portraits(
     found = np.stack([portraits[index][position] for index, position in places if position is not None])
     if brightness(found) < DARK:
         source.warn("the face is shown darker than in nearly all training clips; scores from it are less certain")
+    if colourfulness(found) < GREY:
+        source.warn("the face is shown without colours, unlike in most training clips; scores from it are less certain")
+    if upside_down:
+        source.warn("the picture seems to be upside down; turn it: scores from it as it is mean nothing")
     return found
 
 
@@ -81,6 +91,28 @@ def brightness(portraits: np.ndarray) -> float:
     """Return the mean value, 0 to 255, of the middle half of portraits (k, height, width, 3)."""
     height, width = portraits.shape[1] // 4, portraits.shape[2] // 4
     return float(portraits[:, height:-height, width:-width].mean())
+
+
+def colourfulness(portraits: np.ndarray) -> float:
+    """Return how far red and blue lie from green, 0 to 510, in the middle half of portraits (k, height, width, 3)."""
+    height, width = portraits.shape[1] // 4, portraits.shape[2] // 4
+    red, green, blue = np.moveaxis(portraits[:, height:-height, width:-width].astype(np.int16), -1, 0)
+    return float(np.abs(red - green).mean() + np.abs(blue - green).mean())
+
+
+def is_upside_down(image: np.ndarray, faces: Sequence[Face], detector: LightDetector) -> bool:
+    """Say whether a face is found more surely in a picture (height, width, 3) turned by half.
+
+    Args:
+        image: uint8, RGB.
+        faces: found in it as it is; the picture is turned only where none of them is sure.
+        detector: finds faces.
+    """
+    sure = max((face.score for face in faces), default=0.0)
+    if sure >= _SURE:
+        return False
+    turned = detector.find(np.ascontiguousarray(image[::-1, ::-1]))
+    return max((face.score for face in turned), default=0.0) > sure + _SURER
 
 
 FACE_PORTRAITS_EXTRACTOR = Extractor(name="face_portraits", version=1, extract=extract_face_portraits, extra="video")
