@@ -25,8 +25,8 @@ DARK: Final = 45.0
 """`brightness` below this is warned of: of 396 training portraits none was darker (lowest 48.5, median 120)."""
 
 GREY: Final = 6.0
-"""`colourfulness` below this is warned of: without colours it is 0, no coloured training portrait of 1,680 had less than
-6.5 (median 49)."""
+"""`colourfulness` below this is warned of: without colours it is 0, and no coloured one of 1,680 training portraits had
+less than 6.5 (median 49)."""
 
 _PASSING = 0.25
 _SURE = 0.85  # A face found with this score stands upright: of 250 training portraits turned upside down 1 has more.
