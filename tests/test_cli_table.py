@@ -125,9 +125,9 @@ def test_wrong_names_are_said(manifest: Path, tmp_path: Path) -> None:
         assert message in str(CliRunner().invoke(table, [*arguments, *places]).exception)
 
 
-def test_a_recipe_without_tables_is_said(manifest: Path, tmp_path: Path) -> None:
+def test_a_table_that_a_recipe_lacks_is_said(manifest: Path, tmp_path: Path) -> None:
     command = ["bimodal", "1", "--data", str(manifest), "--out", str(tmp_path / "runs")]
-    with pytest.raises(UsageError, match="bimodal has no tables to run"):
+    with pytest.raises(UsageError, match="bimodal has no table 1; there are readings, and all"):
         CliRunner().invoke(table, command, catch_exceptions=False)
 
 

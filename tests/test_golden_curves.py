@@ -14,6 +14,10 @@ from thinslice.systems import RECIPES
 
 CURVES = golden_curves.load_curves()
 
+SPREAD = 200
+"""How much further than on the stored curve's machine rounding may lead: another processor sums in other orders, and
+cr_net's second stage, which is chaotic in its first steps, then lay up to 80 times as far."""
+
 
 def test_every_system_has_a_curve() -> None:
     assert {name.split()[0] for name in CURVES} == set(RECIPES)
@@ -29,7 +33,7 @@ def test_first_losses_are_the_stored_ones(name: str) -> None:
     for update, losses in stored.items():
         assert len(now[update]) == len(losses)
         difference = np.abs(np.subtract(now[update], losses)) / np.mean(np.abs(losses))
-        allowed = 1e-5 + 30 * np.array(drift[update])
+        allowed = 1e-5 + SPREAD * np.array(drift[update])
         assert (difference < allowed).all(), f"{update}: {difference / allowed} times what rounding may do"
 
 
@@ -37,7 +41,7 @@ def test_rounding_hides_no_change() -> None:
     """Most of every curve is compared to a hundredth of its mean or better."""
     for name, curve in CURVES.items():
         drift = np.concatenate([*curve["drift"].values()])
-        assert np.mean(30 * drift < 0.01) > 0.5, name
+        assert np.mean(SPREAD * drift < 0.01) > 0.5, name
 
 
 def test_curves_are_not_written_without_a_reason(
