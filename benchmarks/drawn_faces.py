@@ -1,10 +1,10 @@
 """Learn to tell drawn faces from filmed ones, and count the errors.
 
-    python benchmarks/drawn_faces.py PORTRAITS PLANTED [--num 600]
+    python benchmarks/drawn_faces.py PORTRAITS PLANTED [--num 600] [--count]
 
 PORTRAITS holds the zip files of First Impressions' portraits, PLANTED planted clips of both styles (`thinslice data
 planted --style shaded`, `--style sketch`). Every second portrait is held back for counting. Writes
-``src/thinslice/features/drawn_faces.npz``.
+``src/thinslice/features/drawn_faces.npz``. With ``--count`` it fits and writes nothing, and counts with what is there.
 """
 
 import argparse
@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("portraits", type=Path)
     parser.add_argument("planted", type=Path)
     parser.add_argument("--num", type=int, default=600)
+    parser.add_argument("--count", action="store_true")
     given = parser.parse_args()
     rng = np.random.default_rng(0)
     faces = list(load_faces(given.portraits, given.num, rng))
@@ -81,6 +82,10 @@ def main() -> None:
     drawn["planted"] = np.array(
         [describe_texture(face) for clip in clips for face in extract_face_portraits(Source(clip))]
     )
+    if given.count:
+        with np.load(WEIGHTS) as file:
+            count(real, drawn, file["slope"], float(file["offset"]))
+        return
     kept = np.arange(len(real)) % 2 == 0
     scaler = StandardScaler().fit(real[kept])
     rows = np.concatenate([real[kept], *drawn.values()])
@@ -93,11 +98,15 @@ def main() -> None:
     slope = model.coef_[0] / scaler.scale_
     offset = float(model.intercept_[0] - slope @ scaler.mean_)
     np.savez(WEIGHTS, slope=slope, offset=np.array(offset))
-    held = real[~kept] @ slope + offset
-    print(f"real, {len(held)} held back: median {np.median(held):.2f}, highest {held.max():.2f}")
-    for style, described in drawn.items():
+    count(real[~kept], drawn, slope, offset)
+
+
+def count(real: np.ndarray, drawn: dict[str, np.ndarray], slope: np.ndarray, offset: float) -> None:
+    """Print the log-odds of real faces (n, d) and of drawn ones, and how many would be reported."""
+    for name, described in {"real": real, **drawn}.items():
         odds = described @ slope + offset
-        print(f"{style}: median {np.median(odds):.2f}, lowest {odds.min():.2f}, drawn: {(odds > LIMIT).mean():.0%}")
+        shares = f"median {np.median(odds):.2f}, from {odds.min():.2f} to {odds.max():.2f}"
+        print(f"{name}, {len(odds)}: {shares}, reported: {(odds > LIMIT).sum()}")
 
 
 if __name__ == "__main__":
