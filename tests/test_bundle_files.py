@@ -232,6 +232,14 @@ NOT_A_NUMBER = """
   bad = Div (none, none)
   scores = Expand (bad, five)
 """
+INFINITE = """
+  sum = ReduceSum (waveform)
+  none = Sub (sum, sum)
+  one = Constant <value = float {1}> ()
+  bad = Div (one, none)
+  scores = Expand (bad, five)
+"""
+TEXTS = '  scores = Constant <value_strings = ["a", "b", "c", "d", "e"]> ()\n'
 THREE = "  three = Constant <value_ints = [3]> ()\n  mean = ReduceMean (waveform)\n  scores = Expand (mean, three)"
 WRONG = "  scores = MatMul (waveform, five_floats)\n"
 
@@ -243,7 +251,9 @@ WRONG = "  scores = MatMul (waveform, five_floats)\n"
         (FIVE + ENDLESS, r"it took over 0\.2 s"),
         (FIVE + TEN_GB, "it asked for over 6 GB"),
         (FIVE + NOT_A_NUMBER, "no 5 finite scores"),
+        (FIVE + INFINITE, "no 5 finite scores"),
         (THREE, "no 5 finite scores"),
+        (TEXTS, "no array of floats"),
     ],
 )
 def test_a_graph_that_loops_asks_for_10_gb_or_gives_no_scores_is_stopped(
@@ -254,6 +264,41 @@ def test_a_graph_that_loops_asks_for_10_gb_or_gives_no_scores_is_stopped(
     predictor = Predictor(folder, threads=1)
     with pytest.raises(BundleError, match=reason) as error:
         predictor.predict(sound)
+    one_line(error, folder)
+
+
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [({"rate_hz": -1}, "rate_hz -1 is not"), ({"rate_hz": 10**12}, r"rate_hz 1e\+12 is not"),
+     ({"rate_hz": 8_000, "duration_s": 0}, "duration_s 0 is not")],
+)  # fmt: skip
+def test_parameters_out_of_bounds_are_refused_before_any_clip_is_read(tmp_path: Path, params, reason: str) -> None:
+    folder = write_toy_bundle(tmp_path / "toy", toy_document("toy", **params), b"")
+    with pytest.raises(BundleError, match=reason) as error:
+        load_bundle(folder)
+    one_line(error, folder)
+
+
+@pytest.mark.parametrize(
+    ("hurt", "reason"),
+    [
+        ("forty", "over 8 optional inputs"),
+        ("label", "label 'a\\\\x1b\\[2J' of an input is not printable"),
+        ("interval", "no interval of openness .* beside its score"),
+    ],
+)
+def test_inputs_and_intervals_that_no_bundle_of_ours_has_are_refused_at_once(tmp_path: Path, hurt, reason: str) -> None:
+    document = toy_document("toy", rate_hz=8_000)
+    entry = document["inputs"]["waveform"]
+    if hurt == "forty":
+        document["inputs"] = {f"w{i}": {**entry, "label": f"s{i}", "optional": True} for i in range(40)}
+    elif hurt == "label":
+        entry["label"] = "a\x1b[2J"
+    else:
+        document["intervals"]["sound"]["openness"] = [0.3, 0.5]
+    folder = write_toy_bundle(tmp_path / "toy", document, b"")
+    with pytest.raises(BundleError, match=reason) as error:
+        load_bundle(folder)
     one_line(error, folder)
 
 

@@ -40,6 +40,8 @@ SUMS: Final[tuple[Kind, ...]] = ("voice_words", "face_voice_words")
 """Kinds whose score is a sum of shares of its inputs."""
 
 MAX_NAME: Final = 100
+MAX_OPTIONAL: Final = 8
+"""Optional inputs of a model: every combination of them has intervals."""
 _FILE: Final = "bundle.json"
 _REMEDY: Final = "install or export the bundle again"
 
@@ -218,11 +220,16 @@ class BundleDocument(Document, kw_only=True):
             raise ValueError(f"its outputs {shown} are not different names of targets, such as {', '.join(TARGETS)}")
         if not self.inputs:
             raise ValueError("it has no inputs")
+        if sum(entry.optional for entry in self.inputs.values()) > MAX_OPTIONAL:
+            raise ValueError(f"it has over {MAX_OPTIONAL} optional inputs")
+        odd = [entry.label for entry in self.inputs.values() if not entry.label.isprintable()]
+        if odd:
+            raise ValueError(f"the label {odd[0][:MAX_NAME]!r} of an input is not printable")
         for used in self.input_combinations():
             for target in self.outputs:
                 low, high = self.intervals.get(used, {}).get(target, (1.0, -1.0))
-                if low > high:
-                    raise ValueError(f"no interval of {target} for the inputs {used}, or one without width")
+                if not low <= 0.0 <= high:
+                    raise ValueError(f"no interval of {target} for the inputs {used}, or one beside its score")
         for target in self.outputs:
             quantiles = self.percentiles.get(target, ())
             if len(quantiles) < 2 or any(low > high for low, high in itertools.pairwise(quantiles)):

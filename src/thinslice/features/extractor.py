@@ -32,6 +32,25 @@ EXTRACTORS: Final[dict[str, str]] = {
 }
 """Name in a spec -> module with the constant `<NAME>_EXTRACTOR`, imported when a spec first names it."""
 
+MAX_PARAMETER: Final = 1_000_000
+"""Largest number that a parameter takes: sampling rates in Hz, seconds, pixels, counts."""
+
+
+class _OutOfBoundsError(ValueError):
+    pass
+
+
+def _within_bounds(params: msgspec.Struct) -> msgspec.Struct:
+    """Return parameters whose counts are at least 1, whose seconds are above 0 and whose other numbers are not below
+    0."""
+    for name, value in msgspec.structs.asdict(params).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        above = isinstance(value, int) or name.endswith("_s")
+        if not 0 <= value <= MAX_PARAMETER or (above and value == 0):
+            raise _OutOfBoundsError(f"{name} {value:g} is not between 0 and {MAX_PARAMETER:,}")
+    return params
+
 
 @dataclass(frozen=True, kw_only=True)
 class Extractor:
@@ -70,10 +89,10 @@ class Extractor:
         return msgspec.defstruct(self.name, fields, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def read_params(self, params: Mapping[str, Any]) -> msgspec.Struct:
-        """Return parameters as their type; UsageError for one that is unknown, missing or of another type."""
+        """Return parameters as their type; UsageError for one unknown, missing, of another type or out of bounds."""
         try:
-            return msgspec.convert(dict(params), self.params)
-        except msgspec.ValidationError as error:
+            return _within_bounds(msgspec.convert(dict(params), self.params))
+        except (msgspec.ValidationError, _OutOfBoundsError) as error:
             known = ", ".join(self.params.__struct_fields__) or "none"
             raise UsageError(f"feature {self.name}: {error}; its parameters are: {known}") from None
 

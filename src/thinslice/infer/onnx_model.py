@@ -69,7 +69,10 @@ class OnnxModel:
                 (scores, *_) = self._session.run(None, feed, options)
         finally:
             timer.cancel()
-        return np.clip(np.asarray(scores, dtype=np.float64).reshape(-1), 0.0, 1.0)
+        if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f":
+            raise BundleError(f"{self._path}: its first output is no array of floats; export or install it again")
+        # Infinite scores are refused as NaN is, not clipped.
+        return np.where(np.isfinite(scores), np.clip(scores, 0.0, 1.0), np.nan).astype(np.float64).reshape(-1)
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:
