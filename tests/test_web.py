@@ -152,6 +152,13 @@ def test_a_form_that_breaks_off_or_is_none_is_refused(client, tmp_path, body):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_boundary_of_any_length_is_a_form_or_is_refused(client):
+    kind = f"multipart/form-data; boundary={'b' * 9_000}"
+    answer = client.post("/api/predict", content=b"", headers={"content-type": kind})
+    assert answer.status_code == 400
+    assert "malformed" in answer.json()["error"]
+
+
 def test_a_body_without_a_length_is_counted(client, tmp_path):
     def body():
         yield b'--b\r\nContent-Disposition: form-data; name="clip"; filename="a.mp4"\r\n\r\n'

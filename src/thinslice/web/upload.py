@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
@@ -70,16 +70,16 @@ async def receive_upload(request: Request, folder: Path, max_mb: int) -> Upload:
         raise Refusal(429, "the server has no room on its disk; try again later", 60)
 
     form = _Form(folder, max_mb)
-    parser = MultipartParser(boundary, form.callbacks())  # type: ignore[arg-type]
     received = 0
     try:
+        parser = MultipartParser(boundary, form.callbacks())  # type: ignore[arg-type]
         async for chunk in _chunks(request):
             received += len(chunk)
             if received > limit:
                 raise _too_large(max_mb)
             parser.write(chunk)
         parser.finalize()
-    except MultipartParseError:
+    except FormParserError:
         raise Refusal(400, "the form is malformed; send it as multipart/form-data") from None
     except OSError as error:
         raise Refusal(429, f"the server could not keep the upload ({error.strerror}); try again later", 60) from None
