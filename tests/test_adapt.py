@@ -174,6 +174,16 @@ def test_few_speakers_write_nothing_and_lacking_scores_are_said(rated: Path) -> 
     assert "left out, without a score: 2 rated clips, c34, c35" in stderr
 
 
+def test_predictions_without_a_column_of_the_bundle_are_named(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("clip,openness\nc0,0.5\n", "utf-8")
+    lines = [f"c{i},,train,s{i},0.5" for i in range(12)]
+    (tmp_path / "rated.csv").write_text("\n".join(["clip,path,split,speaker,openness", *lines, ""]), "utf-8")
+    given = ("--data", tmp_path / "rated.csv", "--predictions", tmp_path / "scores.csv", "--out", tmp_path / "new")
+    code, _, stderr = run("adapt", "voice-words", *given)
+    assert code == 2
+    assert "scores.csv: no column conscientiousness" in stderr
+
+
 def test_weights_of_inputs_in_a_bundle_twice_over(tmp_path: Path) -> None:
     """Scores, shares and a clip without words, of a bundle that was adapted and then adapted again."""
     labels, scores, _, speakers = of_inputs(40, (1.5, 0.2))

@@ -166,3 +166,21 @@ def test_a_selection_keeps_its_weights() -> None:
     clips = _clips(np.arange(60.0))
     assert clips.select([5, 3]).weights == pytest.approx([5.0, 3.0])
     assert _clips(None).select([5, 3]).weights is None
+
+
+@pytest.mark.parametrize("most", ["nan", "inf"])
+def test_a_largest_weight_that_is_no_number_is_refused(most: str, tmp_path: Path) -> None:
+    call = ["data", "balance", "m.csv", "--by", "age", "--out", str(tmp_path / "o.csv"), "--most", most]
+    answer = CliRunner().invoke(cli, call)
+    assert answer.exit_code == 2
+    assert "not a finite number" in answer.output
+
+
+def test_cells_with_blanks_around_them_are_the_same_group(tmp_path: Path) -> None:
+    rows = [f"c{i},,train,s{i},{cell}" for i, cell in enumerate(("old", " old", "young ", "young", "not known", " "))]
+    (tmp_path / "m.csv").write_text("\n".join(["clip,path,split,speaker,age", *rows, ""]), "utf-8")
+    call = ["data", "balance", str(tmp_path / "m.csv"), "--by", "age", "--out", str(tmp_path / "o.csv")]
+    answer = CliRunner().invoke(cli, call)
+    assert answer.exit_code == 0, answer.output
+    assert "old: 2 clips" in answer.output
+    assert "young: 2 clips" in answer.output

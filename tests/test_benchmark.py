@@ -1,6 +1,7 @@
 """`thinslice benchmark`: what it measures, and what it says of it."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,3 +93,13 @@ def test_the_table_has_other_machines_beside() -> None:
     table = command._table([SPEED, replace(SPEED, variant="small_all")], "the CPU", 2, 1)
     assert table.rows[0][2:9] == ("20.00", "100", "400", "75%", "125", "311", "60%")
     assert table.rows[1][6:9] == ("–", "–", "–")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [(["wat"], "no recipe 'wat'"), (["--seconds", "nan"], "not a finite number")]
+)
+def test_what_cannot_be_measured_is_said_before_pytorch_is_loaded(more: list[str], said: str, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    answer = CliRunner().invoke(command.benchmark, more)
+    assert answer.exit_code != 0
+    assert said in answer.output + str(answer.exception)

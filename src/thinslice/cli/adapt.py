@@ -97,7 +97,7 @@ def _scores_of(model: Any, bundle: str, manifest: Any, rated: Any, predictions: 
     import numpy as np
 
     from thinslice.bundle import SUMS
-    from thinslice.errors import ThinsliceError
+    from thinslice.errors import ThinsliceError, UsageError
     from thinslice.evaluate.clip_names import match_clips
     from thinslice.evaluate.predictions import read_predictions
     from thinslice.infer.predictor import Predictor
@@ -108,6 +108,11 @@ def _scores_of(model: Any, bundle: str, manifest: Any, rated: Any, predictions: 
     shares: dict[str, Any] = {}
     if predictions is not None:
         file = read_predictions(predictions, model.outputs)
+        if absent := [target for target in model.outputs if target not in file.targets]:
+            raise UsageError(
+                f"{predictions}: no column {', '.join(absent)}, which {model.name} predicts; "
+                f"make it with: thinslice predict --bundle {bundle}"
+            )
         inputs = _inputs_said(predictions, model)
         for row, clip in enumerate(match_clips(rated.clips, file.clips)):
             if clip is not None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from thinslice.cli.numbers import FiniteRange
 from thinslice.cli.workers import workers_option
 from thinslice.output import print_json, say
 
@@ -39,7 +40,7 @@ Examples:
 @click.option("--decoded", is_flag=True, help="Read a decoded copy, as train --decoded does.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=20.0,
     show_default=True,
     metavar="S",
@@ -61,12 +62,14 @@ def benchmark(
     time goes and which option of train would help. Nothing is learned, and no data are needed. GPUs compute in bf16.
     """
     from thinslice.errors import MissingExtraError
+    from thinslice.systems import RECIPES, find_builder
 
+    for name in names:  # Before PyTorch is loaded, which takes long.
+        find_builder(name)
     try:
         import lightning  # noqa: F401
     except ImportError:
         raise MissingExtraError("training", "train") from None
-    from thinslice.systems import RECIPES
     from thinslice.train.benchmark.measure import advise
     from thinslice.train.processes import Processes, find_device
     from thinslice.train.settings import LoopSettings

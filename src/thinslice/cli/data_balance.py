@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from thinslice.cli.numbers import FiniteRange
 from thinslice.errors import counted
 from thinslice.output import say
 
@@ -23,7 +24,7 @@ Examples:
 @click.option("--by", required=True, metavar="COLUMN,...", help="Columns that make the groups; several are crossed.")
 @click.option("--out", required=True, type=_PATH, metavar="MANIFEST.csv", help="Manifest to write.")
 @click.option("--split", default="train", show_default=True, metavar="NAME", help="The split whose clips get weights.")
-@click.option("--most", type=click.FloatRange(1.0), default=5.0, show_default=True, help="Largest weight of a clip.")
+@click.option("--most", type=FiniteRange(1.0), default=5.0, show_default=True, help="Largest weight of a clip.")
 def balance(manifest: Path, by: str, out: Path, split: str, most: float) -> None:
     """Weigh training clips so that groups count alike.
 
@@ -38,9 +39,9 @@ def balance(manifest: Path, by: str, out: Path, split: str, most: float) -> None
     made = balanced(load_manifest(manifest), columns, split, most)
     save_manifest(made, out)
     cells = zip(*(made.column(name) for name in columns), made.column(WEIGHT), strict=True)
-    counts = Counter((" ".join(cell or "unknown" for cell in row[:-1]), row[-1]) for row in cells if row[-1])
-    order = ordered_groups([group for group, _ in counts])
-    for (group, weight), count in sorted(counts.items(), key=lambda item: order.index(item[0][0])):
+    counts = Counter((" ".join(cell.strip() or "unknown" for cell in row[:-1]), row[-1]) for row in cells if row[-1])
+    places = {group: place for place, group in enumerate(ordered_groups([group for group, _ in counts]))}
+    for (group, weight), count in sorted(counts.items(), key=lambda item: places.get(item[0][0], len(places))):
         click.echo(
             f"{group}: {counted(count, 'clip')}, weight {float(weight):.3g}{' (cut)' if float(weight) == most else ''}"
         )
