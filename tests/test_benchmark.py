@@ -98,7 +98,9 @@ def test_the_table_has_other_machines_beside() -> None:
 @pytest.mark.parametrize(
     ("more", "said"), [(["wat"], "no recipe 'wat'"), (["--seconds", "nan"], "not a finite number")]
 )
-def test_what_cannot_be_measured_is_said_before_pytorch_is_loaded(more: list[str], said: str, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_what_cannot_be_measured_is_said_before_pytorch_is_loaded(
+    more: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "lightning", None)
     answer = CliRunner().invoke(command.benchmark, more)
     assert answer.exit_code != 0
