@@ -212,7 +212,7 @@ def test_estimated_attributes_become_a_table(tmp_path: Path) -> None:
     manifest = _write(tmp_path / "clips.csv", [*rows, {"clip": "c", "path": "", "split": "test", "speaker": "c"}])
     code, _, stderr = _run("data", "attributes", manifest, "--store", tmp_path / "store", "--out", tmp_path / "out.csv")
     assert code == 0, stderr
-    assert "wrote 2 clips of 3" in stderr
+    assert "wrote 2 of 3 clips" in stderr
     assert _rows(tmp_path / "out.csv") == [
         {"clip": "a", "age": "31.2", "gender": "female", "emotion": "happiness", "emotion_confidence": "0.700"},
         {"clip": "b", "age": "8.0", "gender": "male", "emotion": "neutral", "emotion_confidence": "0.400"},

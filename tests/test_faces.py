@@ -345,7 +345,7 @@ def test_a_face_that_leaves(hard_videos, landmarker):
 
 def test_a_wide_shot_then_a_close_one(hard_videos, landmarker):
     path = hard_videos / "test_video_audio_5_seconds.mp4"
-    with pytest.raises(MediaError, match=r"6 are needed"):
+    with pytest.raises(MediaError, match=r"not in 6 as needed"):
         extract_aligned_faces(Source(path))
     assert extract_aligned_faces(Source(path, 3.7)).shape == (3, 6, 112, 112, 3)
 

@@ -692,7 +692,7 @@ def test_which_way_round_neuroticism_is_meant_is_said(tmp_path: Path) -> None:
 def test_two_clips_may_not_mean_one_file_unnoticed(tmp_path: Path) -> None:
     root = _write(tmp_path, {"m/a.mov": b"", "t.csv": "clip,openness\na,0.5\na.mov,0.5\n"})
     imported = import_folder(root / "m", [root / "t.csv"])
-    assert imported.problems == ("1 media files that two clips name: a.mov: a and a.mov",)
+    assert imported.problems == ("1 media file that two clips name: a.mov: a and a.mov",)
 
 
 # ---- small parts
