@@ -93,6 +93,7 @@ def test_equals_librosa(tmp_path):
         assert_close(name, profile, theirs[name])
 
 
+@pytest.mark.slow
 def test_equals_librosa_on_real_clips(real_clips, tmp_path):
     clips = {clip.name: resample_kaiser(Source(clip).audio(None, 7.0), 44100, RATE_HZ) for clip in real_clips[::6]}
     theirs = by_librosa(clips, tmp_path)
