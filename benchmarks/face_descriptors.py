@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from face_kept import keep_descriptors, keep_faces
+from face_kept import keep_descriptors, keep_faces, resized
 from face_learners import leave_out, report
 from thinslice.data.table import read_table
 from thinslice.face_voice_words.descriptor import BLOCKS
@@ -139,12 +138,6 @@ def cells(maps: np.ndarray, grid: int) -> np.ndarray:
     return np.concatenate(rows, axis=1)
 
 
-def resized(faces: np.ndarray, window: tuple[int, int], side: int) -> np.ndarray:
-    box = (window[0],) * 2 + (window[1],) * 2
-    pictures = (Image.fromarray(face).resize((side, side), Image.Resampling.BILINEAR, box) for face in faces)
-    return np.stack([np.asarray(picture) for picture in pictures]).astype(np.float32)
-
-
 def session(model: Any) -> Any:
     import onnxruntime
 
@@ -201,7 +194,7 @@ def efficientnet(folder: Path, name: str, whole: bool = False) -> Describe:
     prefix = "whole portrait" if whole else name
 
     def see(faces: np.ndarray) -> dict[str, np.ndarray]:
-        x = torch.tensor((resized(faces, window, 160) - 127) / 128).permute(0, 3, 1, 2)
+        x = torch.tensor((resized(faces, window, 160).astype(np.float32) - 127) / 128).permute(0, 3, 1, 2)
         found = {}
         with torch.no_grad():
             x = torch.nn.functional.relu6(network._bn0(network._conv_stem(x)))

@@ -19,10 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional
 
-from face_kept import clip_means, keep_descriptors, keep_faces
+from face_kept import clip_means, keep_descriptors, keep_faces, resized
 from face_networks import Reversed, gaussian_process
 from face_scores import report
 from thinslice.face_voice_words.make_networks import PICTURE_WINDOW
@@ -72,7 +71,7 @@ def main() -> None:
     sys.path.insert(0, str(given.efficientnet))
     data = load_training_data(given.data)
     large, _, owners = keep_faces(given.portraits, data.clips, given.kept)
-    faces = shrink(large)
+    faces = resized(large, PICTURE_WINDOW, SIDE)
     kinds = {
         "unseen": (grouped_folds(data.speakers, 5, 0), given.folds),
         "seen": (random_folds(len(data.clips), 5, 0), given.seen_folds),
@@ -102,13 +101,6 @@ def main() -> None:
             middle = np.array([data.labels[folds != k].mean(axis=0) for k in range(count)])[folds[scored]]
             both = middle + 0.8 * (process[scored] - middle) + 0.4 * (found[scored] - middle)
             report("  0.8 of the process, 0.4 of it", kind, data.labels[scored], both)
-
-
-def shrink(faces: np.ndarray) -> np.ndarray:
-    """Return the part of each face that EfficientNet-lite0 sees in face-voice-words, uint8 (n, 112, 112, 3)."""
-    box = (PICTURE_WINDOW[0],) * 2 + (PICTURE_WINDOW[1],) * 2
-    small = (Image.fromarray(face).resize((SIDE, SIDE), Image.Resampling.BILINEAR, box) for face in faces)
-    return np.stack([np.asarray(picture) for picture in small])
 
 
 def load_network() -> torch.nn.Module:

@@ -71,3 +71,10 @@ def clip_means(rows: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """Return the means (n, d), float32, over the pictures (k, d) of each clip that has one, in the order of clips."""
     _, firsts, counts = np.unique(owners, return_index=True, return_counts=True)
     return np.add.reduceat(rows.astype(np.float32), firsts) / counts[:, None].astype(np.float32)
+
+
+def resized(faces: np.ndarray, window: tuple[int, int], side: int) -> np.ndarray:
+    """Return the part of faces (n, height, width, 3) from `window` in both axes, scaled to uint8 (n, side, side, 3)."""
+    box = (window[0],) * 2 + (window[1],) * 2
+    pictures = (Image.fromarray(face).resize((side, side), Image.Resampling.BILINEAR, box) for face in faces)
+    return np.stack([np.asarray(picture) for picture in pictures])
