@@ -191,6 +191,12 @@ def run(*arguments: object) -> Any:
     return CliRunner().invoke(table, [*map(str, arguments), "--device", "cpu"], catch_exceptions=False)
 
 
+def test_a_recipe_without_tables_is_said(manifest: Path, own: Path, tmp_path: Path) -> None:
+    own.write_text(OWN[: OWN.rindex("tables=")] + "tables={})\n")
+    with pytest.raises(UsageError, match="has no tables to run"):
+        run(own, "1", "--data", manifest, "--out", tmp_path / "runs")
+
+
 def test_rows_share_stages_and_have_paired_differences(manifest: Path, own: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     command = (own, "1", "--data", manifest, "--out", runs, "--seeds", 2, "--set", "width=3")
