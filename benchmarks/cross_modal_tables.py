@@ -29,7 +29,8 @@ from thinslice.explain.embedding_map import measure_separation, plot_class_histo
 from thinslice.layers.metric_losses import trait_classes
 from thinslice.systems.cross_modal.look import Look
 from thinslice.systems.cross_modal.network import CrossModal
-from thinslice.systems.cross_modal.recipe import ROWS, SMALL_PREFIX, TABLES, cross_modal, hidden_of
+from thinslice.systems.cross_modal.recipe import cross_modal, hidden_of
+from thinslice.systems.cross_modal.variants import ROWS, SMALL_PREFIX, TABLES
 from thinslice.train.data import ClipData, Sampled
 from thinslice.train.inputs import load_run_data
 from thinslice.train.loop import train

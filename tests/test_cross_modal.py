@@ -46,16 +46,12 @@ from thinslice.systems.cross_modal.network import (  # noqa: E402
 )
 from thinslice.systems.cross_modal.recipe import (  # noqa: E402
     DENSE,
-    READINGS,
-    ROWS,
-    TABLES,
-    VARIANTS,
-    Hyperparameters,
     cross_modal,
     regression_loss,
     set_classes,
     set_stand_ins,
 )
+from thinslice.systems.cross_modal.variants import READINGS, ROWS, TABLES, VARIANTS, Hyperparameters  # noqa: E402
 from thinslice.train.data import (  # noqa: E402
     ArrayReader,
     ClipData,
