@@ -54,10 +54,11 @@ class Run:
         return RECIPES[self.system](self.variant, **self.sizes, **more)
 
 
-def cr_net(variant: str, epochs: int, readings: Mapping[str, Reading]) -> Run:
-    """Return a run of cr_net's face stream, of so many epochs in each stage."""
+def cr_net(variant: str, epochs: int, readings: Mapping[str, Reading], **more: Any) -> Run:
+    """Return a run of cr_net's face stream, of so many epochs in each stage; `more` are sizes that differ."""
     sizes = {"num_frames": NUM_PICTURES, "draws": 1, "margin": 0.2, "side": 64, "batch_size": 16, "num_trees": 50}
-    return Run("cr_net", variant, {**sizes, "epochs": epochs, "decay_epochs": max(epochs * 2 // 3, 1)}, readings)
+    schedule = {"epochs": epochs, "decay_epochs": max(epochs * 2 // 3, 1)}
+    return Run("cr_net", variant, {**sizes, **schedule, **more}, readings)
 
 
 def persemon(variant: str, readings: Mapping[str, Reading]) -> Run:
@@ -138,6 +139,10 @@ RUNS: Final[Mapping[str, Run]] = {
     ),
     "cr_net_bell": cr_net("small_face_plain_l1_l2_bell", 12, {"face: Bell loss alone": Reading("joint_face")}),
     "cr_net_block": cr_net("small_face_l1_l2", 6, {"face: CR-block alone": Reading("joint_face")}),
+    "cr_net_stacked": cr_net(
+        "small_face", 6, {"face: pictures stacked as channels": Reading("joint_face")}, stacked="scene,face"
+    ),
+    "cr_net_3d": cr_net("small_face_3d", 6, {"face: three dimensions": Reading("joint_face")}),
     "scene": Run("cross_modal", "small_scene", cross_modal("scene"), {"scene": Reading("video")}),
 }
 """Name of a run's folder -> what is trained, the most important first."""
@@ -146,6 +151,8 @@ PAIRS: Final = (
     ("cr_net", "face: classes and regression", "face: no CR-block, no Bell loss"),
     ("cr_net", "face: Bell loss alone", "face: no CR-block, no Bell loss"),
     ("cr_net", "face: CR-block alone", "face: no CR-block, no Bell loss"),
+    ("cr_net", "face: pictures stacked as channels", "face: classes and regression"),
+    ("cr_net", "face: three dimensions", "face: classes and regression"),
     ("cr_net", "face: with trees", "face: classes and regression"),
     ("audiovisual_attributes", "visual+attributes", "visual"),
     ("cross_modal", "text+video", "video"),

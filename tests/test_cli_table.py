@@ -43,7 +43,7 @@ def test_runs_a_variant_and_prints_it_beside_the_published(manifest: Path, tmp_p
     result = CliRunner().invoke(table, [*command, "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
-    assert document["data"] == {"manifest": "clips.csv", "split": "test", "num_clips": 3}
+    assert document["data"] == {"manifest": "clips.csv", "split": "test", "num_clips": 3, "num_speakers": 3}
     (row,) = document["rows"]
     assert (row["variant"], row["published_name"]) == ("audio", "audio")
     assert row["accuracy"]["published"]["average"] == 0.8959
@@ -65,7 +65,7 @@ def test_rows_by_hand() -> None:
     assert rows[0]["accuracy"]["published"]["interview"] == 0.9177
     assert rows[0]["r2"] == {"measured": {"openness": 0.25}, "published": {}}
     assert "mse" not in rows[0]  # The paper prints none.
-    data = {"manifest": "m.csv", "split": "test", "num_clips": 9}
+    data = {"manifest": "m.csv", "split": "test", "num_clips": 9, "num_speakers": 50}
     shown = show({"system": "cr_net", "table": "3", "is_small": False, "max_steps": None, "data": data, "rows": rows})
     assert [line[:3] for line in shown.rows] == [
         ("face", "accuracy, published", "0.9125"),
@@ -98,7 +98,7 @@ def test_the_papers_other_scores_get_lines_and_columns() -> None:
     joint = {"accuracy": {"openness": 0.9}, "mse": {"openness": 0.02, "arousal_valence": 0.05}}
     rows = compare("persemon", names, {"joint": joint, "emotion": {"mse": {"arousal_valence": 0.06}}})
     assert rows[0]["mse"]["published"] == {"average": 0.027, "arousal_valence": 0.071}
-    data = {"manifest": "m.csv", "split": "test", "num_clips": 9}
+    data = {"manifest": "m.csv", "split": "test", "num_clips": 9, "num_speakers": 50}
     shown = show({"system": "persemon", "table": "5", "is_small": True, "max_steps": 2, "data": data, "rows": rows})
     assert shown.header[-1] == "arousal+valence"
     assert [(line[0], line[1], line[-2], line[-1]) for line in shown.rows] == [
@@ -225,6 +225,7 @@ def test_rows_share_stages_and_have_paired_differences(manifest: Path, own: Path
     assert (runs / "long" / "steps.csv").read_bytes() == before
     assert "mean and standard deviation of 2 seeds" in shown
     assert "less long" in shown
+    assert "only 3 speakers: such intervals are too narrow" in shown
     assert "accuracy, spread" in shown
 
 

@@ -118,7 +118,12 @@ def run_table(job: TableJob, system: str, number: str) -> dict[str, Any]:
         "max_steps": job.max_steps,
         "seeds": list(range(job.num_seeds)) if job.num_seeds is not None else [recipe.seed],
         "published_split": wanted,
-        "data": {"manifest": job.data.name, "split": split, "num_clips": len(first.clips)},
+        "data": {
+            "manifest": job.data.name,
+            "split": split,
+            "num_clips": len(first.clips),
+            "num_speakers": len({speakers[clip] for clip in first.clips}),
+        },
         "rows": document_rows,
     }
 

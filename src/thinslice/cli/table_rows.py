@@ -158,6 +158,7 @@ def show(document: Mapping[str, Any]) -> Any:
 
 def show_differences(document: Mapping[str, Any]) -> Any:
     """Return the table of how far each row is ahead of the first; None where there is nothing to compare."""
+    from thinslice.evaluate.groups import SMALL
     from thinslice.evaluate.metrics import METRICS
     from thinslice.evaluate.tables import Table
 
@@ -180,5 +181,8 @@ def show_differences(document: Mapping[str, Any]) -> Any:
         "Intervals are over speakers, drawn alike for both"
         + (", of the mean over the seeds." if len(document["seeds"]) > 1 else ".")
     )
+    speakers = document["data"]["num_speakers"]
+    if speakers < SMALL:
+        note += f" There are only {counted(speakers, 'speaker')}: such intervals are too narrow, or absurd."
     title = f"{document['system']}, table {document['table']}: less {reference}"
     return Table(title, ("variant", "", "difference", "95% interval", "p"), tuple(lines), note, "llrrr")
