@@ -20,6 +20,7 @@ from thinslice.train.benchmark.plausible import build_plausible_data  # noqa: E4
 from thinslice.train.data import RunData, StoredClip  # noqa: E402
 from thinslice.train.decoded import DecodedReader, plan_copy  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
+from thinslice.train.mirror import mirror  # noqa: E402
 from thinslice.train.recipe import Arrays, ClipReader, Mode, Recipe  # noqa: E402
 from thinslice.train.settings import LoopSettings  # noqa: E402
 from toy_recipe import sample, toy_data, toy_recipe, toy_stage  # noqa: E402
@@ -136,3 +137,12 @@ def test_too_little_shared_memory_is_said(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(readers.shutil, "disk_usage", lambda path: usage._replace(free=2**26))
     with pytest.raises(UsageError, match=r"64 MB are free, and 8 reading processes need 160 MB; take --workers 3"):
         readers.count_ahead(20 * 2**20, 8)
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (2, 5, 6, 3)])
+def test_mirrored_pictures_have_left_and_right_exchanged(shape: tuple[int, ...]) -> None:
+    pictures = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    mirrored = mirror(pictures[..., 1:, :])
+    assert np.array_equal(mirrored, pictures[..., :0:-1, :])
+    assert mirrored.flags.c_contiguous
+    assert mirrored.dtype == np.uint8

@@ -7,6 +7,7 @@ import numpy as np
 
 from thinslice.features.attributes import annotated_attributes
 from thinslice.systems.audiovisual_attributes.hyperparameters import Hyperparameters
+from thinslice.train.mirror import mirror
 from thinslice.train.recipe import Arrays, ClipReader, Mode
 
 COLUMNS: Final = ("age", "age_group", "gender", "emotion")
@@ -53,7 +54,7 @@ class Look:
     def _face(self, clip: ClipReader, rng: np.random.Generator) -> np.ndarray:
         face = clip.read("faces", int(rng.integers(clip.shape("faces")[0])))[0]
         if rng.random() < 0.5:
-            face = face[:, ::-1]
+            face = mirror(face)
         most = self.hyper.face_shift
         if most:
             side = face.shape[0]

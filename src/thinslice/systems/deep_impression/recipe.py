@@ -22,6 +22,7 @@ from thinslice.features.spec import FeatureSpec
 from thinslice.layers.losses import mean_absolute_error, mean_squared_error
 from thinslice.systems.deep_impression.network import RATE_HZ, DeepImpression, FiveNetworks, RecurrentImpression
 from thinslice.targets import chosen_targets
+from thinslice.train.mirror import mirror
 from thinslice.train.readings import TABLE, Reading, apply_reading, check_variant, reading_variants, readings_table
 from thinslice.train.recipe import (
     Arrays,
@@ -254,7 +255,7 @@ class Crops:
         frame = clip.read("frames", int(rng.integers(count)))
         top, left = rng.integers(height - self.side + 1), rng.integers(width - self.side + 1)
         picture = frame[top : top + self.side, left : left + self.side]
-        return np.ascontiguousarray(picture[:, ::-1] if rng.random() < 0.5 else picture)[None]
+        return (mirror(picture) if rng.random() < 0.5 else np.ascontiguousarray(picture))[None]
 
     def _pictures(self, clip: ClipReader, mode: Mode) -> np.ndarray:
         count = clip.shape("frames")[0]

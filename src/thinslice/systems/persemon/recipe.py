@@ -39,6 +39,7 @@ from thinslice.systems.persemon.variants import AUTHORS, KINDS, READINGS, SIZES,
 from thinslice.systems.persemon.weights import need_sphereface, start_from_sphereface
 from thinslice.targets import chosen_targets
 from thinslice.train.imported import IMPORTED
+from thinslice.train.mirror import mirror
 from thinslice.train.readings import apply_reading, check_draws, check_variant
 from thinslice.train.recipe import (
     Arrays,
@@ -264,7 +265,7 @@ def sample_face(clip: ClipReader, mode: Mode, rng: np.random.Generator) -> Array
 
 
 def _mirrored(faces: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return np.ascontiguousarray(faces[..., ::-1, :]) if rng.random() < 0.5 else faces
+    return mirror(faces) if rng.random() < 0.5 else faces
 
 
 def predict_scores(output: Output, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
