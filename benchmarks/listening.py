@@ -3,6 +3,8 @@
     python benchmarks/listening.py DATA            # voice-words on the real clips with something put before them
     python benchmarks/listening.py DATA --distances    # how unlike the training voices good and bad sound is
     python benchmarks/listening.py DATA --quiet    # what a low level alone does, and who would be warned of it
+    python benchmarks/listening.py DATA --short    # what little sound does
+    python benchmarks/listening.py DATA --hum      # what a hum of the mains does, and how much of it is reported
     python benchmarks/listening.py DATA --level    # cross-validation, with and without the level (half an hour)
 
 DATA is the folder of First Impressions V2, with clips/. The tables are in docs/media.md.
@@ -19,9 +21,11 @@ from scipy.io import wavfile
 
 from thinslice.bundle import PACKAGED
 from thinslice.face_voice_words.model import load_face_voice_words
+from thinslice.features.kaiser import resample_kaiser
+from thinslice.features.mains_hum import mains_hum
 from thinslice.features.typical_voices import change_level, distances
-from thinslice.features.voice import VOICE_PROFILE_COLUMNS, voice_profile
-from thinslice.infer.listening import QUIET_DB
+from thinslice.features.voice import HEARD_S, VOICE_PROFILE_COLUMNS, voice_profile
+from thinslice.infer.listening import HUM_DB, QUIET_DB
 from thinslice.infer.predictor import Predictor
 from thinslice.media.audio import resample
 from thinslice.media.source import Source
@@ -37,6 +41,7 @@ from thinslice.voice_words.trainer import (
 from thinslice.voice_words.training_card import summary
 
 RATE_HZ = 22050
+MODES = ("face+voice+words", "voice+words", "voice")
 
 
 def chords(seconds: float) -> np.ndarray:
@@ -142,6 +147,64 @@ def compare_quiet(data_dir: Path) -> None:
         print(f"| {below_db:g} dB | {' | '.join(cells)} |")
 
 
+def compare_short(data_dir: Path) -> None:
+    """Print how far scores move when the voice is judged by less than its first 7 s."""
+    sounds = [resample_kaiser(Source(clip).audio(None, HEARD_S), 44100, RATE_HZ) for clip in real_clips(data_dir)]
+    whole = np.array([voice_profile(samples) for samples in sounds])
+    print(f"| sound | {' | '.join(MODES)} |\n|---|---|---|---|")
+    for seconds in (1.0, 1.5, 2.0, 3.0, 4.0, 5.0):
+        part = np.array([voice_profile(samples[: round(seconds * RATE_HZ)]) for samples in sounds])
+        print(f"| {seconds:g} s | {' | '.join(_moves(part, whole))} |", flush=True)
+
+
+def mains(hz: float, samples: np.ndarray, below_db: float, multiples: tuple[int, ...]) -> np.ndarray:
+    """Return a sound with a hum added, so many dB below it, whose multiples fall off with their number."""
+    time_s = np.arange(len(samples)) / RATE_HZ
+    hum = np.sum([np.sin(2 * np.pi * hz * k * time_s + k) / k for k in multiples], axis=0)
+    gain = np.sqrt(np.mean(samples**2) / np.mean(hum**2)) * 10 ** (-below_db / 20)
+    return np.asarray(samples + gain * hum, np.float32)
+
+
+def compare_hum(data_dir: Path) -> None:
+    """Print how far a hum moves scores, how many clips are reported with it, and that none is without."""
+    clips = [resample_kaiser(Source(clip).audio(), 44100, RATE_HZ) for clip in real_clips(data_dir)]
+    for seconds in (6.5, 7.0):
+        starts = np.arange(0, 15 - seconds, 1.0)
+        parts = [samples[round(s * RATE_HZ) : round((s + seconds) * RATE_HZ)] for samples in clips for s in starts]
+        levels = np.array([mains_hum(part, RATE_HZ)[1] for part in parts])
+        print(
+            f"as they are, {len(parts)} windows of {seconds:g} s: {np.sum(levels > HUM_DB)} reported, "
+            f"loudest {levels.max():.1f} dB"
+        )
+    sounds = [samples[: round(HEARD_S * RATE_HZ)] for samples in clips]
+    whole = np.array([voice_profile(samples) for samples in sounds])
+    kinds = {"all multiples": (1, 2, 3, 4, 5, 7), "even ones": (2, 4, 6)}
+    for hz in (50, 60, 49.85):
+        for below_db in (30, 20, 15, 10, 6):
+            cells = []
+            for multiples in kinds.values():
+                hummed = [mains(hz, samples, below_db, multiples) for samples in sounds]
+                cells.append(f"{sum(mains_hum(samples, RATE_HZ)[1] > HUM_DB for samples in hummed)} of {len(sounds)}")
+                if multiples[0] == 1:
+                    cells += _moves(np.array([voice_profile(samples) for samples in hummed]), whole)
+            print(f"| {hz:g} Hz, {below_db} dB below | {' | '.join(cells)} |", flush=True)
+
+
+def real_clips(data_dir: Path) -> list[Path]:
+    """Return the real clips, whose sound has 44,100 Hz."""
+    return sorted((data_dir / "clips").glob("*.mp4"))
+
+
+def _moves(profiles: np.ndarray, others: np.ndarray) -> list[str]:
+    """Return for each of `MODES` how far the score that moves most moves, mean and 95% point over the clips."""
+    function = load_face_voice_words(PACKAGED / "face-voice-words", TARGETS).voice
+    cells = []
+    for mode in MODES:
+        moved = np.abs(function[mode].predict(profiles) - function[mode].predict(others))[:, : len(TRAITS)].max(axis=1)
+        cells.append(f"{moved.mean():.3f} ({np.quantile(moved, 0.95):.3f})")
+    return cells
+
+
 def without_level(data: TrainingData) -> TrainingData:
     """Return the profiles of the same recordings brought to one level, which moves rms and the first MFCC."""
     rms = VOICE_PROFILE_COLUMNS.index("rms")
@@ -165,10 +228,15 @@ def compare_levels(data_dir: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--distances", action="store_true")
-    parser.add_argument("--level", action="store_true")
-    parser.add_argument("--quiet", action="store_true")
+    comparisons = {
+        "distances": compare_distances,
+        "quiet": compare_quiet,
+        "short": compare_short,
+        "hum": compare_hum,
+        "level": compare_levels,
+    }
+    for name in comparisons:
+        parser.add_argument(f"--{name}", dest="compare", action="store_const", const=comparisons[name])
+    parser.set_defaults(compare=compare_beginnings)
     given = parser.parse_args()
-    compare = compare_quiet if given.quiet else compare_beginnings
-    compare = compare_levels if given.level else compare_distances if given.distances else compare
-    compare(given.data)
+    given.compare(given.data)

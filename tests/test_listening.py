@@ -8,6 +8,7 @@ import pytest
 from media_files import numbered, tone, write_media
 from thinslice.bundle import PACKAGED
 from thinslice.errors import MediaError
+from thinslice.features.mains_hum import mains_hum
 from thinslice.features.typical_voices import (
     REFERENCE,
     build_reference,
@@ -173,7 +174,7 @@ def test_real_clips_are_heard_from_their_start(real_clips):
     for clip in real_clips:
         source = Source(clip)
         assert find_first_speech(source) == 0
-        assert not any("unlike" in line for line in judge_sound(source))
+        assert not any("unlike" in line or "hum" in line or "of sound:" in line for line in judge_sound(source))
 
 
 def test_the_reference_is_that_of_the_training_profiles(real_data):
@@ -211,3 +212,34 @@ def test_a_file_that_says_it_is_synthetic_is_reported(predictor, voice, tmp_path
     assert predictor.predict(planted, transcript="", explain=False).warnings[0].startswith("a planted clip")
     plain = write_media(tmp_path / "talk.mp4", [voice], rate_hz=RATE)
     assert predictor.predict(plain, transcript="", explain=False).warnings == ()
+
+
+def test_little_sound_is_reported_once_for_all_windows_of_a_length(predictor, voice, write):
+    path = write(voice[:, : 8 * RATE])
+    assert not any("of sound: a voice" in line for line in judge_sound(Source(path)))
+    assert not any("of sound: a voice" in line for line in judge_sound(Source(path, 1.0, 3.0)))
+    lines = [line for start_s in (0.0, 2.0) for line in judge_sound(Source(path, start_s, start_s + 1.5))]
+    little = {line for line in lines if "of sound: a voice" in line}
+    assert len(little) == 1
+    assert next(iter(little)).startswith("only 1.5 s of sound")
+
+
+@pytest.mark.parametrize(("mains_hz", "named"), [(50, 50), (60, 60), (49.9, 50)])
+def test_a_hum_of_the_mains_under_a_voice_is_reported(voice, write, mains_hz, named):
+    time = np.arange(voice.shape[1]) / RATE
+    hum = sum(np.sin(2 * np.pi * mains_hz * number * time) / number for number in (1, 2, 3, 5)) * np.std(voice)
+
+    def said(level, end_s=None):
+        sound = (voice + np.float32(level) * hum).astype(np.float32)
+        return [line for line in judge_sound(Source(write(sound), 0.0, end_s)) if "steady hum" in line]
+
+    (line,) = said(0.3)
+    assert f"a steady hum of {named} Hz" in line
+    assert said(0.01) == said(0.3, end_s=5.0) == []
+
+
+def test_a_steady_tone_elsewhere_is_no_hum_of_the_mains():
+    time = np.arange(7 * RATE) / RATE
+    assert mains_hum(np.sign(np.sin(2 * np.pi * 140 * time)), RATE)[1] < -100  # 420 Hz is 7 x 60
+    assert mains_hum(np.zeros(7 * RATE), RATE)[1] == -np.inf
+    assert mains_hum(np.sin(2 * np.pi * 50 * time[: 7 * 1000] * RATE / 1000), 1000) == (50, pytest.approx(0, abs=0.01))

@@ -9,6 +9,7 @@ import numpy as np
 
 from thinslice.errors import MediaError
 from thinslice.features.kaiser import resample_kaiser
+from thinslice.features.mains_hum import mains_hum
 from thinslice.features.typical_voices import loudness_db, share_nearer, typical_db, unlikeness
 from thinslice.features.voice import HEARD_S, RATE_HZ, extract_voice_profile, voice_profile
 from thinslice.media.mixing import is_silent
@@ -22,6 +23,10 @@ QUIET_DB: Final = 7.0
 """A sound so far below the typical training clip is reported: a score may have moved by a tenth of its interval."""
 MOVE_PER_DB: Final = 0.005
 """How far the score that moves most moves for each dB of level, on average over the training clips (docs/media.md)."""
+LITTLE_S: Final = 2.0
+"""Less sound than this is reported: it moves a score as far as a recording that is 7 dB too quiet."""
+HUM_DB: Final = -19.0
+"""A mains hum louder than this, in dB of the whole sound, is reported; the real clips reach -21.7 (docs/media.md)."""
 _STEP_S: Final = 0.5
 _VOICE: Final = 0.6
 _PERHAPS_VOICE: Final = 0.75  # Nine in ten training clips are less unlike the mean voice than this.
@@ -65,7 +70,20 @@ def judge_sound(source: Source) -> list[str]:
     lines = judge_profile(profile, where)
     if source.audio_lead_s >= _LATE_S:
         lines.append(f"the sound starts {source.audio_lead_s:.1f} s late; until then there is silence")
-    samples = source.audio(None, HEARD_S)
+    lead_s, rate = source.audio_lead_s, source.audio_rate_hz
+    samples = source.audio(None, lead_s + HEARD_S)[round(lead_s * rate) :]
+    sound_s = len(samples) / rate
+    if sound_s < LITTLE_S:
+        lines.append(
+            f"only {sound_s:.1f} s of sound: a voice is judged by {HEARD_S:g} s where there are as many, and so little "
+            "moves the score that moves most by about 0.03; give more of it"
+        )
+    mains_hz, hum_db = mains_hum(samples, rate)
+    if hum_db > HUM_DB:
+        lines.append(
+            f"the sound {where} has a steady hum of {mains_hz} Hz and its multiples ({hum_db:.0f} dB of the sound), as "
+            "mains cables add; scores from it are less certain: take it out, or record again"
+        )
     if abs(np.mean(samples, dtype=np.float64)) > _OFFSET * np.std(samples, dtype=np.float64):
         lines.append(
             f"the sound {where} has a constant offset (DC), as a faulty sound card adds; scores from it are less "
