@@ -52,6 +52,11 @@ def test_empty(tmp_path, capfd):
     assert_refused(tmp_path / "a.mp4", "is empty (0 bytes); copy or download it again", capfd)
 
 
+def test_an_icon(tmp_path, capfd):
+    pytest.importorskip("PIL.Image").new("RGB", (64, 64)).save(tmp_path / "a.ico")
+    assert_refused(tmp_path / "a.ico", "is a picture of a kind that is not read; convert it to PNG or JPEG", capfd)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path, capfd):
     os.mkfifo(tmp_path / "a.mp4")

@@ -1,6 +1,7 @@
 """From a media file to its traits: windows, missing inputs, explanations, batches."""
 
 import dataclasses
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from scipy.io import wavfile
 
 import thinslice
-from media_files import voice_like, write_media
+from media_files import png, voice_like, write_media
 from thinslice.errors import BundleError, MediaError, UsageError
 from thinslice.features.voice import VOICE_PROFILE_COLUMNS
 from thinslice.infer.predictor import Predictor
@@ -133,6 +134,29 @@ def test_of_a_long_file_the_first_seconds_are_scored_and_this_is_said(
     long = predictor.predict(wav(60.0))
     assert any("scored 0-15.3 s only" in line for line in long.warnings)
     assert long.traits == predictor.predict(wav(60.0), end_s=15.3).traits
+
+
+@pytest.mark.parametrize(
+    ("name", "start_s", "message"),
+    [
+        ("empty.wav", 0.0, "holds no sound and no pictures (0 s long); record or copy it again"),
+        ("still.png", 5.0, "is one picture, which has no times; leave --start and --end out"),
+        ("short.wav", 5.0, "is 0.5 s long; start before that, not at 5 s"),
+    ],
+)
+def test_a_window_where_there_is_nothing_is_one_line(
+    predictor: Predictor, tmp_path: Path, name: str, start_s: float, message: str
+) -> None:
+    path = tmp_path / name
+    if name == "still.png":
+        path.write_bytes(png())
+    else:
+        with wave.open(str(path), "wb") as file:
+            file.setparams((1, 2, 16_000, 0, "NONE", ""))
+            file.writeframes(b"\1\0" * (8_000 if name == "short.wav" else 0))
+    with pytest.raises(MediaError) as error:
+        predictor.predict(path, start_s=start_s)
+    assert str(error.value) == f"{path}: {message}"
 
 
 def test_a_text_without_times_is_not_cut_to_a_window_silently(predictor: Predictor, wav: Callable[..., Path]) -> None:

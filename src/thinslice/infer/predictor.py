@@ -413,11 +413,12 @@ def _open_window(path: Path, start_s: float, end_s: float | None, audio_track: i
 def _checked_end(source: Source, start_s: float, end_s: float | None) -> float:
     duration_s = source.info.duration_s
     end = duration_s if end_s is None else min(end_s, duration_s)
-    if start_s < 0 or end <= start_s:
-        raise MediaError(
-            f"{source.path}: no clip between {start_s:g} and {end_s if end_s is not None else duration_s:g} s; "
-            f"it is {duration_s:.1f} s long"
-        )
+    if not duration_s:
+        raise MediaError(f"{source.path}: holds no sound and no pictures (0 s long); record or copy it again")
+    if start_s >= duration_s and source.info.num_pictures == 1:
+        raise MediaError(f"{source.path}: is one picture, which has no times; leave --start and --end out")
+    if start_s >= duration_s:
+        raise MediaError(f"{source.path}: is {duration_s:.3g} s long; start before that, not at {start_s:g} s")
     if end - start_s < SHORTEST_WINDOW_S and not source.info.num_pictures:
         raise MediaError(f"{source.path}: {end - start_s:.2f} s is too short; give at least 1 s of speech")
     return end

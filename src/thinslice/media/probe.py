@@ -291,7 +291,7 @@ def _what_is_wrong(path: Path, container: av.container.InputContainer, tracks: S
         return "is text, not video or audio; give the media file itself"
     audio, video = audio_stream(container), video_stream(container)
     is_still = video is not None and video.frames == 1 and not container.duration
-    if name == "image2" or name.endswith("_pipe") or (audio is None and is_still):
+    if name in ("image2", "ico") or name.endswith("_pipe") or (audio is None and is_still):
         return "is a picture of a kind that is not read; convert it to PNG or JPEG"
     if name.startswith("mov,"):
         protection = find_protection(read_tracks(path) if tracks is None else tracks)
