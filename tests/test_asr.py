@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from multiprocessing import synchronize
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ from thinslice.features import asr
 from thinslice.features.asr import RATE_HZ, recognise, speech_seconds
 from thinslice.formats.python2_pickle import load_transcripts
 from thinslice.media.source import Source
+from thinslice.processes import Child
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -54,6 +57,28 @@ def test_sample_is_understood(sample: np.ndarray) -> None:
     assert reason is None
     assert _num_edits(spoken, _words(text)) <= 0.1 * len(spoken)
     assert text == " ".join(text.split())
+
+
+def _count_semaphores(pipe: Connection) -> None:
+    import faster_whisper
+    from faster_whisper.transcribe import tqdm
+
+    made: list[object] = []
+    make = synchronize.SemLock.__init__
+    synchronize.SemLock.__init__ = lambda self, *rest, **named: (made.append(self), make(self, *rest, **named))[1]
+    faster_whisper.WhisperModel = lambda *arguments, **named: None
+    asr._load_once(Path(), 1)
+    tqdm(total=1, disable=True)  # as faster-whisper does for every clip
+    pipe.send(len(made))
+
+
+def test_a_worker_makes_no_semaphore_that_its_end_would_leave_behind() -> None:
+    pytest.importorskip("faster_whisper", reason="the asr extra is not installed")
+    child = Child(_count_semaphores)
+    try:
+        assert child.pipe.recv() == 0
+    finally:
+        child.end()
 
 
 def test_same_words_each_time_and_with_any_number_of_threads(sample: np.ndarray) -> None:

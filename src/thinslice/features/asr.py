@@ -9,6 +9,7 @@ Deviations from Whisper's defaults: greedy search, no fall-back to higher temper
 conditioning on earlier text (a wrong guess would repeat itself).
 """
 
+import multiprocessing
 import os
 import re
 import threading
@@ -124,7 +125,12 @@ def _load(folder: Path, cpu_threads: int) -> Any:
 @lru_cache(maxsize=1)
 def _load_once(folder: Path, cpu_threads: int) -> Any:
     from faster_whisper import WhisperModel
+    from tqdm import tqdm
 
+    if multiprocessing.parent_process() is not None:
+        # faster-whisper makes a progress bar, shown or not. Its lock is else a semaphore of the system's: a worker
+        # that is killed would leave it behind, and Python would tell the user so.
+        tqdm.set_lock(threading.RLock())
     return WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=cpu_threads)
 
 
