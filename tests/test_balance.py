@@ -184,3 +184,27 @@ def test_cells_with_blanks_around_them_are_the_same_group(tmp_path: Path) -> Non
     assert answer.exit_code == 0, answer.output
     assert "old: 2 clips" in answer.output
     assert "young: 2 clips" in answer.output
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["data", "balance", "m.csv", "--by", "age,gender, age", "--out", "o.csv"],
+        ["data", "resplit", "m.csv", "--out", "o.csv", "--only", "age,age"],
+        ["data", "resplit", "m.csv", "--out", "o.csv", "--shares", "age=3,age=1"],
+        ["data", "import-folder", "clips", "--out", "o.csv", "--ratings", "m.csv", "--reverse", "age,age"],
+        ["calibrate", "m.csv", "--labels", "m.csv", "--by", "age,age", "--out", "o.csv"],
+        ["evaluate", "m.csv", "--labels", "m.csv", "--group-by", "age,age"],
+    ],
+    ids=lambda call: " ".join(call[:2]),
+)
+def test_a_name_that_stands_twice_in_a_list_is_refused(
+    call: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("clips").mkdir()
+    Path("m.csv").write_text("clip,path,split,speaker,age,gender\na,,train,s,old,f\nb,,train,t,young,m\n", "utf-8")
+    answer = CliRunner().invoke(cli, call)
+    assert answer.exit_code != 0
+    assert "age is named twice" in f"{answer.output} {answer.exception}"
+    assert not Path("o.csv").exists()

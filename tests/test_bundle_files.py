@@ -285,6 +285,7 @@ def test_parameters_out_of_bounds_are_refused_before_any_clip_is_read(tmp_path: 
         ("forty", "over 8 optional inputs"),
         ("label", "label 'a\\\\x1b\\[2J' of an input is not printable"),
         ("interval", "no interval of openness .* beside its score"),
+        ("percentiles", "percentiles of openness are over 10,001 numbers"),
     ],
 )
 def test_inputs_and_intervals_that_no_bundle_of_ours_has_are_refused_at_once(tmp_path: Path, hurt, reason: str) -> None:
@@ -294,6 +295,8 @@ def test_inputs_and_intervals_that_no_bundle_of_ours_has_are_refused_at_once(tmp
         document["inputs"] = {f"w{i}": {**entry, "label": f"s{i}", "optional": True} for i in range(40)}
     elif hurt == "label":
         entry["label"] = "a\x1b[2J"
+    elif hurt == "percentiles":
+        document["percentiles"]["openness"] = [0.5] * 20_000
     else:
         document["intervals"]["sound"]["openness"] = [0.3, 0.5]
     folder = write_toy_bundle(tmp_path / "toy", document, b"")

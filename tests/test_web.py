@@ -127,6 +127,8 @@ def test_a_timed_transcript_keeps_its_ending(client):
         (lambda client: client.post("/api/predict", data={"transcript": "Hi"}), 400, "multipart"),
         (lambda client: client.post("/api/predict", files={"other": b"x"}), 400, "no clip"),
         (lambda client: client.post("/api/predict", files=[("clip", b"x")] * 2), 400, "one clip"),
+        (lambda client: post(client, fields={"transcript": ["Hi", "Bye"]}), 400, "'transcript' is sent twice"),
+        (lambda client: post(client, fields={"bundle": ["", "/etc"]}), 400, "'bundle' is sent twice"),
         (lambda client: client.post("/api/predict", files=[(f"f{n}", b"x") for n in range(9)]), 400, "fields"),
         (lambda client: client.get("/api/predict"), 405, "Not Allowed"),
         (lambda client: client.get("/no/such/page"), 404, "Not Found"),

@@ -41,6 +41,7 @@ SUMS: Final[tuple[Kind, ...]] = ("voice_words", "face_voice_words")
 
 MAX_NAME: Final = 100
 MAX_OPTIONAL: Final = 8
+MAX_QUANTILES: Final = 10_001
 """Optional inputs of a model: every combination of them has intervals."""
 _FILE: Final = "bundle.json"
 _REMEDY: Final = "install or export the bundle again"
@@ -232,6 +233,8 @@ class BundleDocument(Document, kw_only=True):
                     raise ValueError(f"no interval of {target} for the inputs {used}, or one beside its score")
         for target in self.outputs:
             quantiles = self.percentiles.get(target, ())
+            if len(quantiles) > MAX_QUANTILES:
+                raise ValueError(f"its percentiles of {target} are over {MAX_QUANTILES:,} numbers")
             if len(quantiles) < 2 or any(low > high for low, high in itertools.pairwise(quantiles)):
                 raise ValueError(f"its percentiles of {target} are missing or not in order")
         if strange := set(self.lines) - set(self.outputs):

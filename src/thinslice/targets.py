@@ -24,13 +24,30 @@ def is_target(name: str) -> bool:
     return bool(_NAME.fullmatch(name)) and name not in _TAKEN and not name.endswith(_ENDS)
 
 
+def split_names(text: str, option: str) -> tuple[str, ...]:
+    """Return the names of a list with commas between, such as that of ``--by age,gender``; () where it is empty.
+
+    Args:
+        text: the list; spaces around names do not count.
+        option: what the message calls it.
+
+    Raises:
+        UsageError: a name twice.
+    """
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise UsageError(f"{option} {text}: {twice} is named twice; name it once")
+    return names
+
+
 def parse_targets(text: str) -> tuple[str, ...]:
     """Return the targets of ``--targets warmth,competence``.
 
     Raises:
         UsageError: none, one twice, or a name that cannot be a target's.
     """
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    names = split_names(text, "--targets")
     if not names:
         raise UsageError("--targets: name columns of the manifest, such as warmth,competence")
     for name in names:

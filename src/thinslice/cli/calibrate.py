@@ -60,10 +60,10 @@ def calibrate(
     from thinslice.evaluate.calibration import cross_calibrate, fit_calibration
     from thinslice.evaluate.predictions import read_predictions
     from thinslice.files import write_atomically
-    from thinslice.targets import chosen_targets
+    from thinslice.targets import chosen_targets, split_names
     from thinslice.traits import TARGETS
 
-    columns = [name.strip() for name in by.split(",") if name.strip()]
+    columns = split_names(by, "--by")
     if not columns:
         raise click.UsageError("--by names no column")
     names = chosen_targets(targets or "", TARGETS)

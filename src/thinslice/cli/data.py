@@ -232,6 +232,7 @@ def resplit_command(
     """
     from thinslice.data import splits as splitting
     from thinslice.data.manifest import load_manifest, save_manifest
+    from thinslice.targets import split_names
 
     if apply_split and (folds or save_split):
         raise click.UsageError("--apply-split cannot be combined with --folds or --save-split")
@@ -239,8 +240,7 @@ def resplit_command(
         raise click.UsageError("--folds makes equal parts; leave out --shares")
     table = load_manifest(manifest)
     if only:
-        wanted = [name.strip() for name in only.split(",") if name.strip()]
-        rows = {split: table.select(split) for split in wanted}  # names a split that is not there
+        rows = {split: table.select(split) for split in split_names(only, "--only")}  # names a split that is not there
         table = table.select([i for i, split in enumerate(table.splits) if split in rows])
     if apply_split:
         made = {out: splitting.apply_split(table, apply_split)}
@@ -273,6 +273,8 @@ def _parse_shares(text: str) -> dict[str, int]:
         name, _, share = part.partition("=")
         if not name.strip() or not share.strip().isdecimal():
             raise click.UsageError(f"--shares {text}: write names and whole numbers, such as train=80,test=20")
+        if name.strip() in shares:
+            raise click.UsageError(f"--shares {text}: {name.strip()} is named twice; name it once")
         shares[name.strip()] = int(share)
     return shares
 

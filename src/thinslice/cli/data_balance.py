@@ -34,8 +34,9 @@ def balance(manifest: Path, by: str, out: Path, split: str, most: float) -> None
     from thinslice.data.balance import balance as balanced
     from thinslice.data.manifest import WEIGHT, load_manifest, save_manifest
     from thinslice.evaluate.groups import ordered_groups
+    from thinslice.targets import split_names
 
-    columns = [name.strip() for name in by.split(",") if name.strip()]
+    columns = split_names(by, "--by")
     made = balanced(load_manifest(manifest), columns, split, most)
     save_manifest(made, out)
     cells = zip(*(made.column(name) for name in columns), made.column(WEIGHT), strict=True)

@@ -28,7 +28,9 @@ Examples:
 )
 @click.option("--scale", metavar="LOW:HIGH", help="Of the ratings, such as 1:7; else they lie between 0 and 1.")
 @click.option("--targets", metavar="NAME,...", help="Columns rated on that scale beside the traits.")
-@click.option("--reverse", metavar="NAME,...", help="Rated columns to turn round, such as neuroticism.")
+@click.option(
+    "--reverse", metavar="NAME,...", help="Rated columns whose scale runs the other way, such as neuroticism."
+)
 @click.option("--out", required=True, type=_PATH, metavar="MANIFEST.csv", help="The manifest to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def import_folder_command(
@@ -50,7 +52,7 @@ def import_folder_command(
     from thinslice.cli.data import finish_import
     from thinslice.data.first_impressions import import_folder
     from thinslice.data.own_ratings import RatingScale, parse_scale
-    from thinslice.targets import parse_targets
+    from thinslice.targets import parse_targets, split_names
 
     try:
         ends = None if scale is None else parse_scale(scale)
@@ -59,6 +61,6 @@ def import_folder_command(
     own = RatingScale(
         ends,
         parse_targets(targets) if targets else (),
-        tuple(name.strip() for name in (reverse or "").split(",") if name.strip()),
+        split_names(reverse or "", "--reverse"),
     )
     finish_import(import_folder(folder, ratings, own), out, as_json)

@@ -105,10 +105,10 @@ def evaluate(
     from thinslice.evaluate.panel import Resampling
     from thinslice.evaluate.predictions import read_predictions
     from thinslice.evaluate.scorecard import build_scorecard
-    from thinslice.targets import chosen_targets
+    from thinslice.targets import chosen_targets, split_names
     from thinslice.traits import TARGETS
 
-    columns = [name.strip() for name in group_by.split(",") if name.strip()]
+    columns = split_names(group_by, "--group-by")
     names = chosen_targets(targets or "", TARGETS)
     file = read_predictions(predictions, names)
     other = None if compare is None else read_predictions(compare, names)

@@ -114,7 +114,7 @@ class _Form:
     _file: BinaryIO | None = None
     _text: bytearray = field(default_factory=bytearray)
     _field: str = ""
-    _num_parts: int = 0
+    _names: set[str] = field(default_factory=set)
     _size: int = 0
     _limit: int = 0
 
@@ -136,9 +136,6 @@ class _Form:
             self._file = None
 
     def _begin_part(self) -> None:
-        self._num_parts += 1
-        if self._num_parts > MAX_PARTS:
-            raise Refusal(400, f"over {MAX_PARTS} fields; send clip, transcript and bundle")
         self._headers, self._header = {}, [b"", b""]
 
     def _add_header(self, part: int, data: bytes) -> None:
@@ -153,9 +150,14 @@ class _Form:
         self._field = options.get(b"name", b"").decode("utf-8", "replace")
         file_name = options.get(b"filename", b"").decode("utf-8", "replace")
         self._size, self._text = 0, bytearray()
+        if self._field == "clip" and self.upload.clip is not None:
+            raise Refusal(400, "one clip a request; send several requests")
+        if self._field in self._names:
+            raise Refusal(400, f"the field {self._field[:40]!r} is sent twice; send it once")
+        self._names.add(self._field)
+        if len(self._names) > MAX_PARTS:
+            raise Refusal(400, f"over {MAX_PARTS} fields; send clip, transcript and bundle")
         if self._field == "clip":
-            if self.upload.clip is not None:
-                raise Refusal(400, "one clip a request; send several requests")
             self.upload.name = shown_name(file_name)
             self.upload.clip = self.folder / f"clip{safe_suffix(file_name)}"
             self._file, self._limit = self.upload.clip.open("xb"), self.max_mb << 20

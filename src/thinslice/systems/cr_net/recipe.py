@@ -38,7 +38,7 @@ from thinslice.systems.cr_net.network import (
 from thinslice.systems.cr_net.trees import fit_estimator, load_estimator, save_estimator
 from thinslice.systems.cr_net.variants import KINDS, READINGS, SIZES, TABLES, VARIANTS, CRNetKind
 from thinslice.systems.cr_net.warm_adam import WarmAdam
-from thinslice.targets import chosen_targets
+from thinslice.targets import chosen_targets, split_names
 from thinslice.train.readings import (
     apply_reading,
     check_draws,
@@ -162,7 +162,7 @@ def cr_net(variant: str = "all", **hyperparameters: Any) -> Recipe:
 
 def _names(hyperparameter: str, given: str) -> tuple[str, ...]:
     """Return streams of pictures named with commas between; UsageError for others."""
-    names = tuple(name for name in given.split(",") if name)
+    names = split_names(given, f"cr_net: {hyperparameter}")
     if not set(names) <= {"scene", "face"}:
         raise UsageError(f"cr_net: {hyperparameter}={given!r}; name scene, face, both with a comma between, or neither")
     return names
