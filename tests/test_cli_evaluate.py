@@ -391,6 +391,20 @@ def test_the_human_table_shows_every_score_beside_the_baselines(data: Path) -> N
     assert "neuroticism comfortable" in stdout  # the column's direction, in words
 
 
+@pytest.mark.parametrize("training", ["none", "one clip a speaker"])
+def test_what_is_not_known_of_speakers_is_said_and_not_shown_as_dashes(data: Path, training: str) -> None:
+    options: list[object] = ["--labels", data / "test.csv", "--resamples", 20]
+    if training != "none":
+        first = {row["speaker"]: row for row in reversed(_rows(data / "train.csv"))}
+        options += ["--train", _write(data / "one.csv", list(first.values()))]
+    found, stdout, stderr = _run("evaluate", data / "predictions.csv", *options)
+    assert found == 0, stderr
+    assert "speakers known" not in stdout.lower()
+    said = " ".join(stdout.split())
+    assert ("need training labels: give --train" in said) == (training == "none")
+    assert ("no speaker has two training labels" in said) == (training != "none")
+
+
 def test_seed_and_resamples(data: Path) -> None:
     options = ("evaluate", data / "predictions.csv", "--labels", data / "test.csv", "--json", "--resamples", 50)
     same, again, other = (_run(*options, "--seed", seed)[1] for seed in (1, 1, 2))

@@ -4,9 +4,9 @@ Accepted: CSV separated by comma, semicolon or tab, in UTF-8 (with or without by
 clip, one column of clip names and one per trait, in any order; other columns are ignored. See
 `thinslice.evaluate.spellings` for the names. Decimal commas are read where the separator is not a comma.
 
-Scores are taken as they stand: nothing is clipped, rescaled or turned round. In particular *neuroticism* means First
+Scores are taken as they stand: nothing is clipped, rescaled or reversed. In particular *neuroticism* means First
 Impressions' column, where 1 is comfortable and 0 uneasy; so "emotional stability" and "non-neuroticism" are the same
-column under another name, and a file that scores neuroticism the psychologists' way round must be turned round by
+column under another name, and a file that scores neuroticism the psychologists' way round must be reversed by
 whoever knows that it does.
 
 What is wrong with a row never stops the others:

@@ -178,16 +178,19 @@ def _headline(card: Scorecard) -> Table:
             value = _shown(getattr(card.with_missing, metric)["average"], metric)
             rows.append((f"{label}, with the missing", value, *[_NOTHING] * (len(PROTOCOLS) - 1)))
         known: Values | None = getattr(card.ceiling, metric, None)  # only accuracy and R² have a ceiling
-        if known is not None:
+        if known is not None and known["average"] is not None:
             ceiling, seen = _shown(known["average"], metric), card.protocols[SEEN]
             some = seen is not None and seen.num_clips > 0
             rows.append((f"{label}, speakers known", ceiling, ceiling if some else _NOTHING, _NOTHING))
     note = f"Average of {over(card)}; in brackets 95% intervals from resampling speakers."
     if card.ceiling:
-        note += (
-            " Training mean: says the same of every clip. Lookup: knows nothing but the speaker's training labels. "
-            "Speakers known: what a perfect table of speakers would score."
-        )
+        note += " Training mean: says the same of every clip. Lookup: knows nothing but the speaker's training labels. "
+        if card.ceiling.accuracy["average"] is None:
+            note += "What a perfect table of speakers would score is not known: no speaker has two training labels."
+        else:
+            note += "Speakers known: what a perfect table of speakers would score."
+    else:
+        note += " The baselines, and what a perfect table of speakers would score, need training labels: give --train."
     if card.with_missing is not None:
         note += (
             f" With the missing: of all {card.with_missing.num_clips:,} labelled clips, those without a prediction "

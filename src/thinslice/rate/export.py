@@ -114,7 +114,7 @@ def collect(entries: Sequence[Answer], study: Study, clips: Sequence[str]) -> Vo
 
 
 def _ratings(counted: Sequence[Answer], values: np.ndarray, study: Study) -> Ratings:
-    """Return ratings of traits: the mean of each trait's items, reversed ones turned round."""
+    """Return ratings of traits: the mean of each trait's items, reversed ones on the trait's own scale."""
     scale = study.scale
     turned = [question.reversed for question in study.questions]
     values = np.where(turned, scale.low + scale.high - values, values)
