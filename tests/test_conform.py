@@ -61,6 +61,11 @@ def test_an_implementation_that_agrees_passes_and_one_that_does_not_fails(tmp_pa
     code, stdout, _ = run(*call)
     assert code == 1
     assert "bell_loss ended in an error: KeyError: 'fc6.weight'" in stdout
+    checkout(tmp_path, file, "print('trained')\nraise SystemExit(0)\n")  # a program, not a module
+    code, stdout, stderr = run(*call, "--json")
+    assert code == 1
+    assert json.loads(stdout)[0]["remedy"] == "SystemExit: 0"
+    assert "trained" in stderr
 
 
 def test_what_is_missing_is_named_with_the_line_that_brings_it(monkeypatch):

@@ -257,15 +257,32 @@ class TestToy:
             train(recipe, toy_data(), tmp_path / "run", settings(tmp_path / "shared"))
 
     def test_damaged_stage_is_one_line_and_its_remedy_works(self, tmp_path: Path) -> None:
+        """However it is damaged, also half deleted, nothing of it comes into a run."""
         recipe = toy_recipe(toy_stage(epochs=1))
         train(recipe, toy_data(), tmp_path / "one", settings(tmp_path / "shared"))
         (folder,) = (tmp_path / "shared").glob("[!.]*")
-        (folder / "last.pt").write_bytes(b"PK")
-        with pytest.raises(UsageError, match=r"damaged .*delete this folder, and the stage is trained again"):
-            train(recipe, toy_data(), tmp_path / "two", settings(tmp_path / "shared"))
+        names = sorted(path.name for path in folder.iterdir())
+        assert names == ["best.pt", "done.json", "history.csv", "last.pt", "stage.json", "steps.csv"]
+        for name in names:
+            whole = (folder / name).read_bytes()
+            for spoil in (partial(Path.write_bytes, data=whole[: len(whole) // 2]), Path.unlink):
+                spoil(folder / name)
+                with pytest.raises(UsageError, match=r"damaged .*delete this folder, and the stage is trained again"):
+                    train(recipe, toy_data(), tmp_path / "two", settings(tmp_path / "shared", resume=True))
+            (folder / name).write_bytes(whole)
         shutil.rmtree(folder)
         run = train(recipe, toy_data(), tmp_path / "two", settings(tmp_path / "shared", resume=True))
         assert taken(run, recipe) == [False]
+
+    def test_a_trial_that_goes_on_is_not_taken_for_the_whole(self, tmp_path: Path) -> None:
+        """Also where the trial ended with an epoch, so that there is a checkpoint to go on from."""
+        recipe, shared = toy_recipe(toy_stage(epochs=2)), settings(tmp_path / "shared", resume=True)
+        assert train(recipe, toy_data(), tmp_path / "one", replace(shared, max_steps=4)).load_end("all").cut_short
+        run = train(recipe, toy_data(), tmp_path / "one", shared)
+        other = train(recipe, toy_data(), tmp_path / "two", shared)
+        assert [(each.load_end("all").steps, each.load_end("all").taken) for each in (run, other)] == [(8, False), (8, True)]
+        trial = train(recipe, toy_data(), tmp_path / "three", replace(shared, max_steps=4))
+        assert (trial.load_end("all").steps, taken(trial, recipe)) == (4, [True])
 
     def test_who_needs_a_stage_that_another_trains_waits_for_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -304,8 +321,10 @@ class TestToy:
             train(recipe, toy_data(), tmp_path / "one", shared)
         monkeypatch.undo()
         assert not list((tmp_path / "shared").glob("[!.]*"))
-        (tmp_path / "shared" / ".abc.0123.part").mkdir()  # As a program leaves it that is killed while it writes.
+        (lock,) = (tmp_path / "shared").glob("*.lock")
+        lock.with_suffix(".0123.part").mkdir()  # As a program leaves it that is killed while it writes.
         run = train(recipe, toy_data(), tmp_path / "one", replace(shared, resume=True))
+        assert not list((tmp_path / "shared").glob("*.part"))
         other = train(recipe, toy_data(), tmp_path / "two", shared)
         assert (taken(run, recipe), taken(other, recipe)) == ([False], [True])
         assert read_rows(run.path / "steps.csv") == read_rows(other.path / "steps.csv")

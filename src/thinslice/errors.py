@@ -15,6 +15,11 @@ def one_line(text: str) -> str:
     return printable(text).translate(_CONTROLS)
 
 
+def reason_of(error: object) -> str:
+    """Return the first line of what an error says, or of which kind it is where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """Return a number with its noun, "1 clip" or "1,200 clips".
 

@@ -95,13 +95,19 @@ def train(
         raise MissingExtraError("training", "train") from None
     from thinslice.train.inputs import load_run_data
     from thinslice.train.loop import train as run
-    from thinslice.train.processes import Processes
+    from thinslice.train.opening import check_folder
+    from thinslice.train.processes import Processes, find_device
+    from thinslice.train.run import RunFolder
     from thinslice.train.settings import LoopSettings
 
     recipe = build_changed(name, variant, changes, targets)
     is_first = Processes.from_environment().rank == 0
     companions = parse_companions(companion)
     store = data.absolute().parent / "features" if store is None else store
+    # Before features are extracted, which takes long. Others may look when the first has begun to write.
+    find_device(device, Processes.from_environment())
+    if is_first:
+        check_folder(RunFolder(out), resume)
     run_data, left_out = load_run_data(recipe, data, store, companions, num_workers=workers, isolated=True)
     if is_first:
         counts = ", ".join(f"{len(clips):,} {split}" for split, clips in run_data.splits.items())

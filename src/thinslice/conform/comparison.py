@@ -6,7 +6,9 @@ is not there is said together with the line that brings it.
 
 import hashlib
 import importlib
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import module_from_spec, spec_from_file_location
@@ -16,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from thinslice.errors import ThinsliceError, one_line
+from thinslice.errors import ThinsliceError, one_line, reason_of
 
 Pair = tuple[np.ndarray, np.ndarray]
 """Ours and theirs, of one shape."""
@@ -137,6 +139,8 @@ class Outcome:
 def compare(comparison: Comparison, given: Given) -> Outcome:
     """Run one comparison. One that ends in an error differs: names or shapes of weights do not fit, for example.
 
+    Theirs may be a program, which prints, and ends itself: it ends nothing here, and what it prints goes to stderr.
+
     Args:
         comparison: which.
         given: what the user gives.
@@ -144,14 +148,15 @@ def compare(comparison: Comparison, given: Given) -> Outcome:
     version = ""
     try:
         version = comparison.theirs.find(given)
-        pairs = comparison.run(given)
+        with redirect_stdout(sys.stderr):
+            pairs = comparison.run(given)
         difference = max(largest_difference(ours, theirs) for ours, theirs in pairs)
     except NotHereError as error:
         return Outcome(comparison=comparison, version=version, verdict="not here", remedy=str(error))
     except ImportError as error:
         remedy = f"{version} does not load here: {error}"
         return Outcome(comparison=comparison, version=version, verdict="not here", remedy=remedy)
-    except Exception as error:  # foreign code raises what it likes
+    except (Exception, SystemExit) as error:  # foreign code raises what it likes
         remedy = one_line(f"{type(error).__name__}: {error}")[:300]
         inf = float("inf")
         return Outcome(comparison=comparison, version=version, difference=inf, verdict="DIFFERS", remedy=remedy)
@@ -183,7 +188,7 @@ def load_package(name: str) -> ModuleType:
     except ImportError:
         raise
     except Exception as error:
-        raise ImportError(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+        raise ImportError(f"{type(error).__name__}: {reason_of(error)}") from error
 
 
 def load_file(path: Path) -> ModuleType:

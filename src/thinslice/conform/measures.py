@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from thinslice.conform.comparison import Comparison, Given, NotHereError, Package, Pair, load_package
+from thinslice.errors import reason_of
 from thinslice.evaluate.metrics import score
 from thinslice.features.mtcnn import Mtcnn
 from thinslice.features.mtcnn_networks import build_network
@@ -65,7 +66,7 @@ def mtcnn_faces(given: Given) -> Sequence[Pair]:
     try:
         boxes, scores, points = package.MTCNN(keep_all=True, min_face_size=20).detect(picture.copy(), landmarks=True)
     except RuntimeError as error:  # torchvision without its compiled parts
-        raise ImportError(str(error).splitlines()[0]) from None
+        raise ImportError(reason_of(error)) from None
     return [(found.boxes, boxes), (np.append(found.scores, 0), np.append(scores, 0)), (found.points, points)]
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from thinslice.errors import BundleError
+from thinslice.errors import BundleError, reason_of
 
 SIZE: Final = 176
 """Side of a picture, pixels: reference "portrait_176" of `thinslice.features.face_align.REFERENCES`."""
@@ -55,7 +55,7 @@ class FaceDescriber:
                     str(path), options, providers=["CPUExecutionProvider"]
                 )
             except Exception as error:  # ONNX Runtime raises many types of its own, all meaning: unusable graph
-                reason = str(error).splitlines()[0]
+                reason = reason_of(error)
                 raise BundleError(f"{path}: ONNX Runtime cannot load it ({reason}); install it again") from None
 
     def describe(self, faces: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
-from thinslice.errors import UsageError
+from thinslice.errors import UsageError, reason_of
 
 _CONVOLUTIONS: Final = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _NORMS: Final = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -203,7 +203,7 @@ def load_torchvision(network: ResNet, path: str | Path) -> None:
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; download the weights of torchvision's ResNet and name them") from None
     except Exception as error:  # torch raises many types for damaged and for foreign files
-        line = str(error).strip().splitlines()[0]
+        line = reason_of(error)
         raise UsageError(f"{path}: not the weights of this ResNet ({line}); give torchvision's state dict") from error
 
 

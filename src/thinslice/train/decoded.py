@@ -55,8 +55,8 @@ class DecodedReader:
             return self.stored.read(clip, feature, index)
         path, shape = found
         try:
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+            mapped = np.lib.format.open_memmap(path, mode="r")
+        except (OSError, ValueError, EOFError) as error:
             raise UsageError(f"{path}: cannot be read ({error}); delete it, and train makes it again") from None
         if mapped.shape != shape or mapped.dtype != np.uint8:
             raise UsageError(f"{path}: is not the decoded copy of a feature; delete it, and train makes it again")

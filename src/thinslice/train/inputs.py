@@ -1,6 +1,6 @@
 """From a manifest and a feature store to what a run learns from; what is missing is extracted first."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from thinslice.features.store import StoreReader, open_reader
 from thinslice.train.columns import with_columns
 from thinslice.train.data import ClipData, RunData, StoredClip, random_state
 from thinslice.train.documents import RunDocument
-from thinslice.train.recipe import Arrays, Recipe
+from thinslice.train.recipe import Arrays, Recipe, Stage
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,14 @@ def load_run_data(
 
     Raises:
         ManifestError: the manifest is wrong.
-        UsageError: a companion that the recipe does not have, features that fail for every clip, or something that the
-            recipe needs for training and is not on this machine.
+        UsageError: a companion that the recipe does not have or that is missing, something that the recipe needs for
+            training and is not on this machine (all before anything is extracted), or features that fail for every clip.
     """
-    if recipe.check_needs is not None and extract_missing:
-        recipe.check_needs()
+    if extract_missing:
+        if recipe.check_needs is not None:
+            recipe.check_needs()
+        check_companions(recipe, companions or {})
+    further = _open_companions(recipe, companions or {})
     fill = _Filling(store, max(num_workers, 1) if extract_missing else 0, on_done, isolated)
     table = load_manifest(manifest)
     table = table.select([i for i, split in enumerate(table.splits) if split in SPLITS])
@@ -80,15 +83,10 @@ def load_run_data(
     if any(is_planted(clip) for clip in table.clips):
         facts["synthetic"] = True
     others = {}
-    for name, path in (companions or {}).items():
-        if name not in recipe.companions:
-            known = ", ".join(recipe.companions) or "none"
-            raise UsageError(f"{recipe.name} has no companion {name!r}; it has {known}")
-        companion, further = recipe.companions[name], load_manifest(path)
-        if "train" in further.splits:
-            further = further.select("train")
-        _, others[name], missing = _open(further, companion.features, companion.targets, fill)
-        facts[f"{name}_manifest_digest"] = further.digest
+    for name, entries in further.items():
+        companion = recipe.companions[name]
+        _, others[name], missing = _open(entries, companion.features, companion.targets, fill)
+        facts[f"{name}_manifest_digest"] = entries.digest
         facts[f"{name}_features_digest"] = others[name].features.digest()
         facts[f"{name}_left_out"] = [[entry.clip, entry.split, entry.why] for entry in missing]
         left_out += missing
@@ -99,6 +97,26 @@ def load_run_data(
         origin={"manifest": str(manifest.absolute()), "store": str(store.absolute())},
     )
     return run_data, left_out
+
+
+def check_companions(recipe: Recipe, given: Collection[str]) -> None:
+    """Raise UsageError where a recipe learns from a companion data set that is not given."""
+    needed = {name for stage in recipe.stages if isinstance(stage, Stage) for name in stage.companions}
+    missing = sorted(needed - set(given))
+    if missing:
+        raise UsageError(f"{recipe.name} learns from {', '.join(missing)} too: give --companion {missing[0]}=MANIFEST")
+
+
+def _open_companions(recipe: Recipe, given: Mapping[str, Path]) -> dict[str, Manifest]:
+    """Return the entries of companions' manifests that are learned from."""
+    tables = {}
+    for name, path in given.items():
+        if name not in recipe.companions:
+            known = ", ".join(recipe.companions) or "none"
+            raise UsageError(f"{recipe.name} has no companion {name!r}; it has {known}")
+        table = load_manifest(path)
+        tables[name] = table.select("train") if "train" in table.splits else table
+    return tables
 
 
 def fill_companions(recipe: Recipe, companions: Mapping[str, Path], store: Path, num_workers: int = 1) -> None:

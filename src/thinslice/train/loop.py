@@ -14,8 +14,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import torch
 from torch import nn
 
+from thinslice.errors import reason_of
 from thinslice.train.context import RunContext
 from thinslice.train.data import RunData
 from thinslice.train.documents import FORMAT
@@ -26,7 +28,7 @@ from thinslice.train.run import RunFolder, save_json, write_predictions
 from thinslice.train.run_stage import fit_stage, run_stage
 from thinslice.train.scoring import headline_scores
 from thinslice.train.settings import LoopSettings
-from thinslice.train.stage import load_weights
+from thinslice.train.stage import TrainingError, load_weights
 from thinslice.train.system import build_seeded, predict_system, weights_of
 
 
@@ -44,7 +46,7 @@ def train(recipe: Recipe, data: RunData, out: str | Path, settings: LoopSettings
 
     Raises:
         UsageError: arguments that do not fit each other, or a folder that holds something else.
-        TrainingError: a loss that is not a number.
+        TrainingError: a loss that is not a number, or memory that does not suffice.
     """
     settings = settings or LoopSettings()
     folder = RunFolder(Path(out))
@@ -54,8 +56,9 @@ def train(recipe: Recipe, data: RunData, out: str | Path, settings: LoopSettings
     processes.join(device)
     check_data(recipe, data)
     context = RunContext(recipe, data, folder, settings, seed, processes, device)
-    check_folder(context)
-    with _quiet_lightning(), folder.locked() if processes.rank == 0 else nullcontext():
+    check_folder(folder, settings.resume)
+    wait_for_all()  # Every process has looked before one of them writes.
+    with _quiet_lightning(), _clear_memory_errors(), folder.locked() if processes.rank == 0 else nullcontext():
         document = open_run(context)
         _run_stages(context)
         if processes.rank == 0:
@@ -76,6 +79,20 @@ def _quiet_lightning() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def _clear_memory_errors() -> Iterator[None]:
+    """Turn what PyTorch raises where memory does not suffice into one line with the remedy."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        is_full = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "t allocate memory" in str(error)
+        if not is_full:
+            raise
+        raise TrainingError(
+            f"not enough memory ({reason_of(error)}); with --batch-size-per-device N fewer clips are computed at once"
+        ) from error
 
 
 def _run_stages(context: RunContext) -> None:

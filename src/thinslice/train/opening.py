@@ -10,9 +10,10 @@ from thinslice.files import LOCK
 from thinslice.train.context import RunContext
 from thinslice.train.data import RunData
 from thinslice.train.documents import RunDocument, RunFacts, RunSession
+from thinslice.train.inputs import check_companions
 from thinslice.train.processes import wait_for_all
-from thinslice.train.recipe import Recipe, Stage
-from thinslice.train.run import check_same, describe_labels, new_document, new_session
+from thinslice.train.recipe import Recipe
+from thinslice.train.run import RunFolder, check_same, describe_labels, new_document, new_session
 
 
 def check_data(recipe: Recipe, data: RunData) -> None:
@@ -25,21 +26,17 @@ def check_data(recipe: Recipe, data: RunData) -> None:
     for split, clips in data.splits.items():
         if clips.targets != recipe.outputs:
             raise UsageError(f"the {split} clips have labels {clips.targets}, {recipe.name} predicts {recipe.outputs}")
-    needed = {name for stage in recipe.stages if isinstance(stage, Stage) for name in stage.companions}
-    missing = sorted(needed - {name for name, clips in data.companions.items() if len(clips)})
-    if missing:
-        raise UsageError(f"{recipe.name} learns from {', '.join(missing)} too: give --companion {missing[0]}=MANIFEST")
+    check_companions(recipe, [name for name, clips in data.companions.items() if len(clips)])
 
 
-def check_folder(context: RunContext) -> None:
+def check_folder(folder: RunFolder, resume: bool) -> None:
     """Raise UsageError where the folder holds something else, or a run that is not to be resumed."""
-    path = context.folder.path
-    if context.folder.exists():
-        if not context.settings.resume:
+    path = folder.path
+    if folder.exists():
+        if not resume:
             raise UsageError(f"{path}: there is a run already; go on with --resume, or choose another folder")
     elif path.exists() and (not path.is_dir() or {entry.name for entry in path.iterdir()} - {LOCK}):
         raise UsageError(f"{path}: is there already and is not a run; choose another folder")
-    wait_for_all()  # Every process has looked before one of them writes.
 
 
 def open_run(context: RunContext) -> RunDocument:

@@ -6,7 +6,7 @@ sampling, the clips with their labels and the stored features that it reads, the
 How it was computed (device, processes, precision) is not: that changes rounding alone.
 
 ```
-SHARED/DIGEST/stage.json           what it is, for people
+SHARED/DIGEST/stage.json           what it is, for people, and the hashes of the other files
               done.json            how it ended
               best.pt, last.pt...  of each file of weights, what differs from the weights that the stage began with
               steps.csv, history.csv
@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from thinslice.documents import load_document
-from thinslice.errors import UsageError
+from thinslice.errors import UsageError, reason_of
 from thinslice.files import clear_write_errors, write_atomically
 from thinslice.train.context import RunContext
 from thinslice.train.data import ClipData
@@ -91,13 +91,17 @@ def identify(context: RunContext, stage: Stage, model: nn.Module, splits: Mappin
         },
         "seed": context.seed,
         "max_steps": context.settings.max_steps,
-        "code": [describe_code().source_sha256, str(torch.__version__), *_digest_own_code(stage)],
+        "code": _describe_code(stage),
     }
-    text = json.dumps(about, sort_keys=True)
-    if "<locals>" in text or "<lambda>" in text:  # What such a function holds cannot be seen.
+    if "<locals>" in (text := json.dumps(about)) or "<lambda>" in text:  # What such a function holds cannot be seen.
         return Identity("", "", about)
+    return _name(about, stage, splits)
+
+
+def _name(about: Mapping[str, Any], stage: Stage, splits: Mapping[str, ClipData]) -> Identity:
+    text = json.dumps(about, sort_keys=True)
     validation = {split: _digest_clips(clips) for split, clips in splits.items()}
-    scored = json.dumps([text, settings, validation], sort_keys=True)
+    scored = json.dumps([text, describe(stage), validation], sort_keys=True)
     return Identity(_sha256(text), _sha256(scored), about)
 
 
@@ -132,6 +136,8 @@ class SharedStages:
             lock = filelock.FileLock(self.root / f".{digest}.lock")
             lock.acquire()
         try:
+            for part in self.root.glob(f".{digest}.*.part"):  # Of a killed program: who trains a stage holds its lock.
+                shutil.rmtree(part, ignore_errors=True)
             folder = self.root / digest
             yield folder if folder.is_dir() else None
         finally:
@@ -163,8 +169,9 @@ class SharedStages:
                 if (run / name).exists():
                     rows = read_rows(run / name)
                     write_rows(part / name, [row for row in rows if row["stage"] == stage.name], list(rows[0]))
-            for name in ("stage.json", "done.json"):
-                write_atomically(part / name, (source / name).read_bytes())
+            write_atomically(part / "done.json", (source / "done.json").read_bytes())
+            files = {file.name: _sha256_of(file) for file in sorted(part.iterdir())}
+            save_json(part / "stage.json", {**json.loads((source / "stage.json").read_text("utf-8")), "files": files})
             with clear_write_errors(target):
                 if not target.is_dir():
                     os.replace(part, target)
@@ -217,12 +224,21 @@ def _recall(context: RunContext, stage: Stage, model: nn.Module) -> Identity | N
         # The network is not prepared: what it was prepared to is known from the beginning.
         try:
             about = json.loads(path.read_text("utf-8"))
-            return Identity(about.pop("digest"), about.pop("scores"), about)
+            begun = Identity(about.pop("digest"), about.pop("scores"), about)
         except (OSError, ValueError, KeyError):  # It was begun without sharing.
             return None
+        if about["code"] != _describe_code(stage):  # What two versions of the code made is nobody else's.
+            return None
+        if about["max_steps"] == context.settings.max_steps:
+            return begun
+        # A trial goes on: it becomes what a run of the new limit is.
+        about["max_steps"] = context.settings.max_steps
+        return _keep_name(path, _name(about, stage, context.splits_of(stage)))
     identity = identify(context, stage, model, context.splits_of(stage))
-    if not identity.weights:
-        return None
+    return _keep_name(path, identity) if identity.weights else None
+
+
+def _keep_name(path: Path, identity: Identity) -> Identity:
     save_json(path, {"digest": identity.weights, "scores": identity.scores, **identity.about})
     return identity
 
@@ -234,13 +250,17 @@ def _take(folder: Path, identity: Identity, target: Path, base: Mapping[str, Ten
     """
     remedy = "delete this folder, and the stage is trained again"
     try:
-        is_same = json.loads((folder / "stage.json").read_text("utf-8"))["scores"] == identity.scores
+        about = json.loads((folder / "stage.json").read_text("utf-8"))
+        is_same = about["scores"] == identity.scores
+        for name, sha256 in about["files"].items():
+            if _sha256_of(folder / name) != sha256:
+                raise ValueError(f"{name} is not what was written")
         states = {
             file.name: torch.load(file, map_location="cpu", weights_only=True) for file in sorted(folder.glob("*.pt"))
         }
         steps, epochs = read_rows(folder / "steps.csv"), read_rows(folder / "history.csv")
     except Exception as error:  # torch raises many types for damaged files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise UsageError(f"{folder}: damaged ({reason}); {remedy}") from None
     end = load_document(folder / "done.json", StageEnd, remedy)
     for name, changed in states.items():
@@ -316,8 +336,17 @@ def _digest_own_code(stage: Stage) -> list[str]:
     return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)]
 
 
+def _describe_code(stage: Stage) -> list[str]:
+    return [describe_code().source_sha256, str(torch.__version__), *_digest_own_code(stage)]
+
+
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sha256_of(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def fill_in(stage: Stage, context: RunContext) -> Stage:

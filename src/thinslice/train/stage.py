@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thinslice.errors import ThinsliceError, UsageError
+from thinslice.errors import ThinsliceError, UsageError, reason_of
 from thinslice.files import write_atomically
 from thinslice.train.data import random_state
 from thinslice.train.division import WHOLE, Division
@@ -298,7 +298,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     except FileNotFoundError:
         raise UsageError(f"{path}: no weights there; the run was not trained so far") from None
     except Exception as error:  # torch raises many types for damaged files
-        line = str(error).strip().splitlines()[0]
+        line = reason_of(error)
         raise UsageError(f"{path}: cannot be loaded ({line}); made by another version, or damaged") from error
 
 
@@ -311,5 +311,5 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             raise TypeError("its progress is not a table")
         return {name: state[name] for name in ("num_epochs", "steps_done", "progress")}
     except Exception as error:  # torch raises many types for damaged files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise UsageError(f"{path}: damaged ({reason}); delete it, and --resume begins this stage again") from None

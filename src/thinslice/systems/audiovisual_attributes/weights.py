@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from thinslice.arrays import load_arrays
-from thinslice.errors import UsageError
+from thinslice.errors import UsageError, reason_of
 from thinslice.formats.caffemodel import read_caffemodel
 from thinslice.formats.torch7 import MODULES, LuaTable, Module, Torch7Error, read_torch7
 from thinslice.systems.audiovisual_attributes.network import AudiovisualAttributes
@@ -149,9 +149,9 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], str]:
             values: Mapping[str, Any] = load_arrays(path)
         else:
             values = torch.load(path, map_location="cpu", weights_only=True)
-            values = {name: value.numpy() for name, value in values.items()}
+            values = {str(name): value.detach().float().numpy() for name, value in values.items()}
     except Exception as error:  # torch and NumPy raise many types for damaged and for foreign files
-        line = str(error).strip().splitlines()[0]
+        line = reason_of(error)
         raise UsageError(f"{path}: cannot be read as weights ({line}); give a state dict of tensors") from error
     return _renamed(values, path)
 

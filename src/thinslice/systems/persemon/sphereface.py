@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from thinslice.errors import UsageError
+from thinslice.errors import UsageError, reason_of
 from thinslice.formats.caffemodel import read_caffemodel
 
 HEIGHT: Final = 112
@@ -153,7 +153,7 @@ def _from_torch(file: Path) -> dict[str, Tensor]:
     try:
         loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for damaged files and for pickles that hold more than weights
-        line = (str(error).strip().splitlines() or ["unknown"])[0][:200]
+        line = reason_of(error)[:200]
         raise UsageError(f"{file}: is no PyTorch state dict ({line})") from None
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
