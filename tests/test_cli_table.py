@@ -1,6 +1,7 @@
 """``thinslice table``: a table's variants are run once and shown beside the published figures."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from media_files import voice_like, write_media  # noqa: E402
 from thinslice.cli import COMMANDS  # noqa: E402
 from thinslice.cli.table import table  # noqa: E402
 from thinslice.cli.table_rows import average_seeds, compare, measure, show  # noqa: E402
-from thinslice.errors import UsageError  # noqa: E402
+from thinslice.cli.train import train  # noqa: E402
+from thinslice.errors import ThinsliceError, UsageError  # noqa: E402
 from thinslice.evaluate.panel import Resampling, compare_rows  # noqa: E402
 from thinslice.systems import build_recipe, find_builder  # noqa: E402
 from thinslice.traits import TARGETS, TRAITS  # noqa: E402
@@ -256,6 +258,27 @@ def test_all_tables_of_all_systems(manifest: Path, own: Path, tmp_path: Path, mo
     assert "failed: lacking 1: own learns from emotion too: give --companion emotion=MANIFEST" in result.stderr
     assert "2 of 4 tables could not be run" in result.stderr
     assert {path.name for path in (tmp_path / "runs" / "mine").iterdir()} >= {"small_long", "small_twice"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "persemon learns from emotion too: give --companion emotion=MANIFEST"),
+        (("--companion", "mood=m.csv", "--companion", "emotion=clips.csv"), "persemon has no companion 'mood'; it has"),
+        (("--companion", "emotion=absent.csv"), "absent.csv"),
+        (("--companion", "emotion=clips.csv", "--device", "cuda"), "torch finds no CUDA device here"),
+        (("--companion", "emotion=clips.csv", "--out", "."), "is there already and is not a run"),
+    ],
+)
+def test_what_can_be_told_at_once_is_told_before_features_are_extracted(
+    options: tuple[str, ...], message: str, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(manifest.parent)
+    command = ["persemon", "--variant", "small_joint", "--data", "clips.csv", "--out", "run", *options]
+    with pytest.raises(ThinsliceError, match=re.escape(message)):
+        CliRunner().invoke(train, command, catch_exceptions=False)
+    assert not (manifest.parent / "features").exists()
 
 
 def test_intervals_of_differences_by_hand() -> None:

@@ -19,7 +19,7 @@ from thinslice.cli.table import table
 from thinslice.cli.train import train
 from thinslice.errors import UsageError
 from thinslice.systems import RECIPES, build_recipe, find_builder
-from thinslice.systems.hyperparameters import Hyperparameter, list_hyperparameters
+from thinslice.systems.hyperparameters import Even, Hyperparameter, Share, list_hyperparameters
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,8 @@ def test_values_are_typed(kind: Any, default: Any, text: str, value: Any) -> Non
         (Literal["x", "y", ""], "x", "z", 'one of x, y, ""'),
         (int | None, None, "few", "a whole number or none, 1 or more"),
         (Annotated[int, msgspec.Meta(le=3)], 1, "4", "a whole number, 3 at most"),
+        (Share | None, None, "1.5", "a number or none, 0 or more, 1 at most"),
+        (Even, 8, "3", "a whole number, 2 or more, a multiple of 2"),
     ],
 )
 def test_what_is_allowed_is_said(kind: Any, default: Any, text: str, allowed: str) -> None:
@@ -78,6 +80,9 @@ def test_every_recipes_hyperparameters_have_meanings_and_can_be_set(name: str) -
         if entry.default is not None:
             assert entry.parse(str(entry.default).lower() if isinstance(entry.default, bool) else str(entry.default)) \
                 == entry.default  # fmt: skip
+        if entry.name.endswith(("rate", "decay", "momentum", "dampening", "dropout")):
+            with pytest.raises(UsageError, match="0 or more"):
+                entry.parse("-1")
 
 
 def test_unknown_names_and_forms_are_said() -> None:

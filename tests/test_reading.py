@@ -77,9 +77,11 @@ def test_a_copy_gives_what_the_store_gives_and_is_made_once(data: RunData, tmp_p
     assert list(again.do()) == [1]
     assert plan_copy(data, tmp_path)[1].jobs == ()
     assert not path.with_name(".left.part").exists()
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UsageError, match=path.name):
-        reader.read("00001", "frames", 0)
+    whole = path.read_bytes()
+    for spoilt in (whole[:-1], whole[:5], b"", b"PK\x03\x04" + whole, whole.replace(b"|u1", b"|i1")):
+        path.write_bytes(spoilt)
+        with pytest.raises(UsageError, match=path.name):
+            reader.read("00001", "frames", 0)
 
 
 def test_a_copy_that_does_not_fit_is_not_begun(data: RunData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -280,7 +280,10 @@ class TestToy:
         assert train(recipe, toy_data(), tmp_path / "one", replace(shared, max_steps=4)).load_end("all").cut_short
         run = train(recipe, toy_data(), tmp_path / "one", shared)
         other = train(recipe, toy_data(), tmp_path / "two", shared)
-        assert [(each.load_end("all").steps, each.load_end("all").taken) for each in (run, other)] == [(8, False), (8, True)]
+        assert [(each.load_end("all").steps, each.load_end("all").taken) for each in (run, other)] == [
+            (8, False),
+            (8, True),
+        ]
         trial = train(recipe, toy_data(), tmp_path / "three", replace(shared, max_steps=4))
         assert (trial.load_end("all").steps, taken(trial, recipe)) == (4, [True])
 

@@ -85,6 +85,7 @@ def run_table(job: TableJob, system: str, number: str) -> dict[str, Any]:
     from thinslice.data.manifest import load_manifest
     from thinslice.errors import UsageError
     from thinslice.systems import build_recipe
+    from thinslice.train.processes import Processes, find_device
 
     recipe = build_recipe(system)
     if not recipe.tables:
@@ -96,6 +97,7 @@ def run_table(job: TableJob, system: str, number: str) -> dict[str, Any]:
     if unknown:
         raise UsageError(f"table {number} has no variant {', '.join(unknown)}; there are {', '.join(names)}")
     wanted = recipe.table_splits.get(number, "test")
+    find_device(job.device, Processes())  # Before features are extracted, which takes long.
     split, rows = "", {}
     for variant in job.only or names:
         rows[variant], split = _run_row(job, system, variant, wanted)

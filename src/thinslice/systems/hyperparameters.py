@@ -10,13 +10,22 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from types import UnionType
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from thinslice.errors import UsageError
 from thinslice.features.spec import Scalar
 from thinslice.train.recipe import Recipe
+
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+"""A rate, a weight decay and the like."""
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+"""Of dropout, of momentum and the like."""
+
+Even = Annotated[int, msgspec.Meta(ge=2, multiple_of=2)]
+"""What is divided between two directions."""
 
 _NAMES: Final = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
@@ -40,9 +49,15 @@ class Hyperparameter:
     @property
     def allowed(self) -> str:
         """What a value may be, in words."""
-        bounds = {"ge": "or more", "gt": "not included, or more", "le": "at most", "lt": "not included, at most"}
-        meta = [entry for entry in typing.get_args(self.type) if isinstance(entry, msgspec.Meta)]
-        own = [f"{getattr(entry, name)} {words}" for entry in meta for name, words in bounds.items()
+        bounds = {
+            "ge": "{} or more",
+            "gt": "above {}",
+            "le": "{} at most",
+            "lt": "below {}",
+            "multiple_of": "a multiple of {}",
+        }
+        meta = [entry for kind in self._kinds for entry in typing.get_args(kind) if isinstance(entry, msgspec.Meta)]
+        own = [words.format(getattr(entry, name)) for entry in meta for name, words in bounds.items()
                if getattr(entry, name) is not None]  # fmt: skip
         if not own and self._lowest is not None:
             own = [f"{self._lowest} or more"]

@@ -59,8 +59,8 @@ def load_run_data(
 
     Raises:
         ManifestError: the manifest is wrong.
-        UsageError: a companion that the recipe does not have or that is missing, something that the recipe needs for
-            training and is not on this machine (all before anything is extracted), or features that fail for every clip.
+        UsageError: before anything is extracted, a companion that the recipe does not have or that is missing, or
+            something that it needs for training and is not on this machine; features that fail for every clip.
     """
     if extract_missing:
         if recipe.check_needs is not None:

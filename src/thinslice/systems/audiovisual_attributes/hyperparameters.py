@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from thinslice.systems.hyperparameters import NotNegative, Share
 from thinslice.train.imported import IMPORTED
 
 
@@ -70,7 +71,7 @@ class Hyperparameters:
     fusion_first: int = 512
     fusion_second: int = 256
     fusion_third: int = 128
-    dropout: float = 0.5
+    dropout: Share = 0.5
     age: bool = True
     gender: bool = True
     emotion: bool = True
@@ -85,11 +86,11 @@ class Hyperparameters:
     fusion_epochs: int = 50
     fusion_keep: Literal["best", "last"] = "best"
     patience: int = 10
-    learning_rate: float = 1e-4
-    audio_rate: float = 1e-4
-    visual_rate: float = 1e-5
-    fine_rate: float = 1e-6
-    weight_decay: float = 0.0
+    learning_rate: NotNegative = 1e-4
+    audio_rate: NotNegative = 1e-4
+    visual_rate: NotNegative = 1e-5
+    fine_rate: NotNegative = 1e-6
+    weight_decay: NotNegative = 0.0
     targets: str = ""
 
 

@@ -32,6 +32,7 @@ from thinslice.systems.bimodal.graph import build_bimodal_graph
 from thinslice.systems.bimodal.network import Bimodal3DCNN, BimodalLSTM, build_bimodal
 from thinslice.systems.bimodal.torch7_weights import Architecture, BimodalWeights, read_bimodal
 from thinslice.systems.bimodal.weights import FACE_PARAMS, SOUND_PARAMS
+from thinslice.systems.hyperparameters import NotNegative, Share
 from thinslice.targets import chosen_targets
 from thinslice.train.readings import TABLE, Reading, apply_reading, check_variant, reading_variants, readings_table
 from thinslice.train.recipe import (
@@ -121,8 +122,8 @@ class Hyperparameters:
     faces_per_part: int = int(FACE_PARAMS["draws"])
     epochs: int | None = None
     batch_size: int = 128
-    learning_rate: float | None = None
-    dampening: float = 0.9
+    learning_rate: NotNegative | None = None
+    dampening: Share = 0.9
     averaged: bool = False
     epsilon: float = float(SOUND_PARAMS["epsilon"])
     start_from: str | None = None

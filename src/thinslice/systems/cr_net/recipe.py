@@ -38,6 +38,7 @@ from thinslice.systems.cr_net.network import (
 from thinslice.systems.cr_net.trees import fit_estimator, load_estimator, save_estimator
 from thinslice.systems.cr_net.variants import KINDS, READINGS, SIZES, TABLES, VARIANTS, CRNetKind
 from thinslice.systems.cr_net.warm_adam import WarmAdam
+from thinslice.systems.hyperparameters import NotNegative
 from thinslice.targets import chosen_targets, split_names
 from thinslice.train.readings import (
     apply_reading,
@@ -114,8 +115,8 @@ class Hyperparameters:
     batch_size: int = 30
     epochs: int = 50
     decay_epochs: int = 10
-    learning_rate: float = 0.002
-    weight_decay: float = 0.005
+    learning_rate: NotNegative = 0.002
+    weight_decay: NotNegative = 0.005
     warmup_steps: int = 0
     num_trees: int = 1000
     max_features: int = 512

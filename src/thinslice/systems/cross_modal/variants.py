@@ -11,6 +11,7 @@ from thinslice.layers.metric_losses import PUBLISHED
 from thinslice.layers.resnet import LayoutName
 from thinslice.systems.cross_modal.augment import Space
 from thinslice.systems.cross_modal.network import FUSED, HIDDEN, MODALITIES, SIAMESE
+from thinslice.systems.hyperparameters import Even, NotNegative
 from thinslice.train.readings import TABLE, Reading, reading_variants, readings_table
 from thinslice.train.recipe import Tables
 
@@ -87,12 +88,12 @@ class Hyperparameters:
     vectors_sha256: str | None = None
     vector_size: int = 300
     num_words: int = 80
-    hidden: int = HIDDEN
+    hidden: Even = HIDDEN
     fused: int = FUSED
     neurons: int = SIAMESE[0]
     embedding: int = SIAMESE[1]
-    learning_rate: float = 1e-3
-    weight_decay: float = 5e-4
+    learning_rate: NotNegative = 1e-3
+    weight_decay: NotNegative = 5e-4
     audio_batch: int = 128
     video_batch: int = 22
     text_batch: int = 128

@@ -21,6 +21,7 @@ from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
 from thinslice.layers.losses import mean_absolute_error, mean_squared_error
 from thinslice.systems.deep_impression.network import RATE_HZ, DeepImpression, FiveNetworks, RecurrentImpression
+from thinslice.systems.hyperparameters import NotNegative
 from thinslice.targets import chosen_targets
 from thinslice.train.mirror import mirror
 from thinslice.train.readings import TABLE, Reading, apply_reading, check_variant, reading_variants, readings_table
@@ -105,7 +106,7 @@ class Hyperparameters:
     validate_every: int = 100
     batch_size: int = 32
     epochs: int = 900
-    learning_rate: float = 2e-4
+    learning_rate: NotNegative = 2e-4
     head_scale: float = 1.0
     round_up: bool = True
     loss: str = "absolute"

@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import MultiStepLR
 from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
 from thinslice.layers.losses import confusion_loss, domain_loss, euclidean_loss, smooth_l1
+from thinslice.systems.hyperparameters import NotNegative, Share
 from thinslice.systems.persemon.emotion import further_scores
 from thinslice.systems.persemon.fusion import build_fusion_stage
 from thinslice.systems.persemon.network import (
@@ -105,9 +106,9 @@ class Hyperparameters:
     sphereface: str = IMPORTED
     faces_per_step: int = 100
     steps: int = 56_000
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    learning_rate: NotNegative = 0.01
+    momentum: Share = 0.9
+    weight_decay: NotNegative = 5e-4
     margin: float = 0.05
     loss: Literal["smooth_l1", "smooth_l1_printed", "euclidean"] = "smooth_l1"
     ram_reaches: Literal["all", "ram"] = "all"
