@@ -17,6 +17,7 @@ pytest.importorskip("sklearn")
 import thinslice.systems  # noqa: E402
 from media_files import voice_like, write_media  # noqa: E402
 from thinslice.cli import COMMANDS  # noqa: E402
+from thinslice.cli.run_table import TableJob, telling_rows  # noqa: E402
 from thinslice.cli.table import table  # noqa: E402
 from thinslice.cli.table_rows import average_seeds, compare, measure, show  # noqa: E402
 from thinslice.cli.train import train  # noqa: E402
@@ -258,6 +259,19 @@ def test_all_tables_of_all_systems(manifest: Path, own: Path, tmp_path: Path, mo
     assert "failed: lacking 1: own learns from emotion too: give --companion emotion=MANIFEST" in result.stderr
     assert "2 of 4 tables could not be run" in result.stderr
     assert {path.name for path in (tmp_path / "runs" / "mine").iterdir()} >= {"small_long", "small_twice"}
+
+
+def test_readings_that_change_nothing_are_no_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the full size reads as printed the small one may read otherwise; --set may make a row another's equal."""
+    names = tuple(build_recipe("cross_modal").tables["readings"])
+    job = TableJob(data=tmp_path, out=tmp_path, shared=tmp_path, store=tmp_path)
+    full = telling_rows(job, "cross_modal", "readings", names)
+    assert set(names) - set(full) == {"reading_hsv", "reading_whole_schedules"}
+    assert "reading_hsv: here the same as cross-modal, left out" in capsys.readouterr().err
+    small = telling_rows(replace(job, is_small=True), "cross_modal", "readings", names)
+    assert set(names) - set(small) == {"reading_yiq", "reading_stops_early"}
+    own = telling_rows(replace(job, changes=("colours=yiq",)), "cross_modal", "readings", names)
+    assert "reading_yiq" not in own
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ def one_line(text: str) -> str:
 
 def reason_of(error: object) -> str:
     """Return the first line of what an error says, or of which kind it is where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    # PyTorch goes on to advise loading the file without its safeguard.
+    return "not a file of tensors alone" if line.startswith("Weights only load failed") else line
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -1,6 +1,6 @@
 """Running a published table: each of its rows is trained, or taken where it was, and scored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +10,7 @@ from thinslice.cli.sizes import build_changed
 from thinslice.cli.table_rows import Scores, average_seeds, compare, measure, scores_in_order
 from thinslice.errors import counted
 from thinslice.output import say
+from thinslice.train.readings import TABLE as READINGS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +100,7 @@ def run_table(job: TableJob, system: str, number: str) -> dict[str, Any]:
     wanted = recipe.table_splits.get(number, "test")
     find_device(job.device, Processes())  # Before features are extracted, which takes long.
     split, rows = "", {}
-    for variant in job.only or names:
+    for variant in telling_rows(job, system, number, job.only or tuple(names)):
         rows[variant], split = _run_row(job, system, variant, wanted)
     table = load_manifest(job.data)
     speakers = dict(zip(table.clips, table.speakers, strict=True))
@@ -128,6 +129,19 @@ def run_table(job: TableJob, system: str, number: str) -> dict[str, Any]:
         },
         "rows": document_rows,
     }
+
+
+def telling_rows(job: TableJob, system: str, number: str, rows: Sequence[str]) -> list[str]:
+    """Return the rows without those readings that, at this size or with `--set`, are the recipe's own choice."""
+    if number != READINGS:
+        return list(rows)
+    prefix = SMALL if job.is_small else ""
+    chosen = {row: {**build_changed(system, f"{prefix}{row}", job.changes).arguments, "variant": ""} for row in rows}
+    telling = [row for row in rows if row == rows[0] or chosen[row] != chosen[rows[0]]]
+    for row in rows:
+        if row not in telling:
+            say(f"{prefix}{row}: here the same as {prefix}{rows[0]}, left out")
+    return telling
 
 
 def _run_row(job: TableJob, system: str, row: str, wanted: str) -> tuple[TableRow, str]:

@@ -187,6 +187,12 @@ def _initialise(network: nn.Module) -> None:
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 
+def need_torchvision(path: str | Path) -> None:
+    """Raise UsageError where torchvision's weights that a network is to start from are not there; "" is none."""
+    if path and not Path(path).is_file():
+        raise UsageError(f"{path}: no such file; download the weights of torchvision's ResNet and name them")
+
+
 def load_torchvision(network: ResNet, path: str | Path) -> None:
     """Load a state dict of torchvision's resnet34 or resnet50, such as ImageNet's; its ``fc`` is not used.
 
@@ -197,11 +203,10 @@ def load_torchvision(network: ResNet, path: str | Path) -> None:
     Raises:
         UsageError: the file is missing, no state dict, or of another network.
     """
+    need_torchvision(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; download the weights of torchvision's ResNet and name them") from None
     except Exception as error:  # torch raises many types for damaged and for foreign files
         line = reason_of(error)
         raise UsageError(f"{path}: not the weights of this ResNet ({line}); give torchvision's state dict") from error

@@ -149,7 +149,10 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], str]:
             values: Mapping[str, Any] = load_arrays(path)
         else:
             values = torch.load(path, map_location="cpu", weights_only=True)
-            values = {str(name): value.detach().float().numpy() for name, value in values.items()}
+            values = {
+                str(name): (value.float() if value.is_floating_point() else value).detach().numpy()
+                for name, value in values.items()
+            }
     except Exception as error:  # torch and NumPy raise many types for damaged and for foreign files
         line = reason_of(error)
         raise UsageError(f"{path}: cannot be read as weights ({line}); give a state dict of tensors") from error

@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import StepLR
 from thinslice.errors import UsageError
 from thinslice.features.spec import FeatureSpec
 from thinslice.layers.losses import class_cross_entropy, class_of, cr_net_class_weight, cr_net_regression_loss
-from thinslice.layers.resnet import LayoutName
+from thinslice.layers.resnet import LayoutName, need_torchvision
 from thinslice.systems.cr_net.figures import draw_figures
 from thinslice.systems.cr_net.graph import build_graph
 from thinslice.systems.cr_net.network import (
@@ -195,6 +195,7 @@ def _build(variant: str, kind: CRNetKind, hyper: Hyperparameters) -> Recipe:
         variants=VARIANTS,
         tables=TABLES,
         draw_figures=draw_figures,
+        check_needs=partial(need_torchvision, hyper.imagenet),
         paper=PAPER,
         inputs={name: LABELS[name] for name in specs},
         outputs=outputs,
