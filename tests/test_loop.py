@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,6 +94,22 @@ class TestResume:
                 assert sum(row["stage"] == name for row in rows) == min(limit or 99, 4 * epochs)
         assert curve(part) == curve(whole)
         assert scores(part) == scores(whole)
+
+    def test_what_is_scored_is_not_scored_again(self, tmp_path: Path) -> None:
+        recipe, out = toy_recipe(toy_stage(epochs=2)), tmp_path / "run"
+        trial = replace(SETTINGS, max_steps=4, resume=True)
+        file = train(recipe, toy_data(), out, trial).predictions("test")
+        first, inode = file.read_bytes(), file.stat().st_ino
+        train(recipe, toy_data(), out, trial)
+        assert file.stat().st_ino == inode  # Files are replaced whole.
+        train(recipe, toy_data(), out, replace(SETTINGS, resume=True))
+        second = file.read_bytes()
+        assert second != first
+        for lost in (file, out / "scores.json"):
+            lost.unlink()
+            train(recipe, toy_data(), out, replace(SETTINGS, resume=True))
+            assert lost.exists()
+            assert file.read_bytes() == second
 
     def test_finished_run_resumes_to_itself(self, tmp_path: Path) -> None:
         folder = train(toy_recipe(), toy_data(), tmp_path / "run", SETTINGS).path
@@ -239,6 +256,25 @@ class TestScores:
     def test_start_cannot_be_judged_by_a_training_loss(self) -> None:
         with pytest.raises(UsageError, match="no train_loss before training"):
             toy_stage(validate_start=True, monitor="train_loss")
+
+    @pytest.mark.parametrize(
+        ("error", "raised"),
+        [
+            (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), TrainingError),
+            (
+                RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes."),
+                TrainingError,
+            ),
+            (RuntimeError("shapes do not fit"), RuntimeError),
+        ],
+    )
+    def test_too_little_memory_is_one_line(self, error: Exception, raised: type[Exception], tmp_path: Path) -> None:
+        def loss(model: Any, batch: Any) -> Any:
+            raise error
+
+        recipe = toy_recipe(toy_stage(updates=(Update(loss=loss, optimiser=partial(adam, lr=0.01)),)))
+        with pytest.raises(raised, match="--batch-size-per-device" if raised is TrainingError else "shapes"):
+            train(recipe, toy_data(), tmp_path / "run", SETTINGS)
 
     def test_loss_that_is_no_number_names_its_step(self, tmp_path: Path) -> None:
         clips = toy_clips(30, 1)

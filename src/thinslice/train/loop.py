@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from thinslice.errors import reason_of
+from thinslice.errors import UsageError, reason_of
 from thinslice.train.context import RunContext
 from thinslice.train.data import RunData
 from thinslice.train.documents import FORMAT
 from thinslice.train.opening import check_data, check_folder, open_run
-from thinslice.train.processes import Processes, find_device, wait_for_all
+from thinslice.train.processes import Processes, find_device, from_first, wait_for_all
 from thinslice.train.recipe import FitStage, Recipe, Stage
 from thinslice.train.run import RunFolder, save_json, write_predictions
 from thinslice.train.run_stage import fit_stage, run_stage
@@ -104,6 +104,8 @@ def _run_stages(context: RunContext) -> None:
     for stage in recipe.stages:
         stale = stale or not _is_done(folder, stage, context.settings.max_steps)
         if stale:
+            if context.processes.rank == 0:  # They are of other weights.
+                (folder.path / "scores.json").unlink(missing_ok=True)
             origin = stage.start or previous
             if origin:
                 load_weights(model, weights_of(folder, origin))
@@ -114,9 +116,21 @@ def _run_stages(context: RunContext) -> None:
             # A later stage of an earlier, shorter session was built on other weights.
             _forget_after(folder, recipe, stage.name, context.processes)
         previous = stage.name if isinstance(stage, Stage) else previous
-    if previous:
-        load_weights(model, weights_of(folder, previous))
-    _score_run(context, model)
+    if stale or not from_first(_is_scored(context)):
+        if previous:
+            load_weights(model, weights_of(folder, previous))
+        _score_run(context, model)
+
+
+def _is_scored(context: RunContext) -> bool:
+    """Return whether the scores and predictions of a run that has nothing left to train are there."""
+    folder, splits = context.folder, context.data.splits
+    try:
+        found = folder.load_scores()
+    except UsageError:
+        return False
+    wanted = [split for split in context.settings.score_splits if len(splits.get(split, ()))]
+    return all(split in found and folder.predictions(split).is_file() for split in wanted)
 
 
 def _is_done(folder: RunFolder, stage: Stage | FitStage, max_steps: int | None) -> bool:
