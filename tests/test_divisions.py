@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,11 +15,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from division_runs import NAMES, first_losses, losses_of  # noqa: E402
+from thinslice.errors import UsageError  # noqa: E402
 from thinslice.train.data import Batches  # noqa: E402
 from thinslice.train.division import Division, divide  # noqa: E402
 from thinslice.train.history import read_rows  # noqa: E402
 from thinslice.train.loop import train  # noqa: E402
-from thinslice.train.processes import Processes  # noqa: E402
+from thinslice.train.processes import Processes, find_device  # noqa: E402
 from thinslice.train.recipe import Update  # noqa: E402
 from thinslice.train.settings import LoopSettings  # noqa: E402
 from toy_recipe import Toy, adam, toy_data, toy_recipe, toy_stage  # noqa: E402
@@ -102,3 +104,12 @@ def test_companions_are_divided_as_the_clips_are() -> None:
     assert sorted(last) == sorted(
         list(Batches(13, 10, 0, "s", companions={"emotion": (9, 40)}))[1].companions["emotion"]
     )
+
+
+def test_more_processes_than_gpus_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    last = Processes(rank=1, count=2, local_rank=1, per_node=2)
+    assert find_device("auto", last) == torch.device("cuda", 1)
+    with pytest.raises(UsageError, match="2 GPUs for 4 processes; call torchrun with --nproc-per-node 2"):
+        find_device("auto", replace(last, count=4, per_node=4))

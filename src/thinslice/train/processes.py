@@ -7,7 +7,7 @@ from typing import Final
 
 import torch
 
-from thinslice.errors import UsageError
+from thinslice.errors import UsageError, counted
 from thinslice.processes import end_with_parent
 
 LONGEST_WAIT: Final = timedelta(days=2)
@@ -46,11 +46,15 @@ class Processes:
 
 
 def find_device(name: str, processes: Processes) -> torch.device:
-    """Return the device of this process; UsageError where torch finds none of that name."""
+    """Return the device of this process; UsageError where torch finds none of that name, or too few for all."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch finds no CUDA device here; use --device cpu")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
+    if (count := torch.cuda.device_count()) < processes.per_node:
+        raise UsageError(
+            f"{counted(count, 'GPU')} for {processes.per_node} processes; call torchrun with --nproc-per-node {count}"
+        )
     return torch.device("cuda", processes.local_rank)
 
 
