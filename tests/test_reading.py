@@ -109,6 +109,20 @@ def noting_sample(folder: Path, clip: ClipReader, mode: Mode, rng: np.random.Gen
     return sample(clip, mode, rng)
 
 
+class Damaged:
+    def __getitem__(self, index: int) -> None:
+        try:
+            raise ValueError("truncated")
+        except ValueError as error:
+            raise UsageError(f"clip {index}: {error}; extract it again") from error
+
+
+def test_an_error_in_a_reading_process_is_the_line_that_it_was() -> None:
+    with pytest.raises(UsageError) as raised:
+        next(iter(readers.build_loader(Damaged(), range(1), num_readers=1)))
+    assert str(raised.value) == "clip 0: truncated; extract it again"
+
+
 def test_reading_processes_stay_from_epoch_to_epoch(tmp_path: Path) -> None:
     (tmp_path / "seen").mkdir()
     stage = toy_stage(epochs=4, sample=partial(noting_sample, tmp_path / "seen"))

@@ -7,7 +7,15 @@ class ThinsliceError(Exception):
     """Base of all errors that are the input's fault, not the program's; its text is one line for the user."""
 
     def __str__(self) -> str:
-        return one_line(super().__str__())
+        return one_line(_without_traceback(super().__str__()))
+
+
+def _without_traceback(text: str) -> str:
+    """Return an error's own line: PyTorch puts the traceback before it where a process that reads ahead raised it."""
+    lines = text.rstrip().splitlines() or [""]
+    if lines[0].startswith("Caught ") and " in DataLoader worker process" in lines[0]:
+        return lines[-1].partition(": ")[2]
+    return text
 
 
 def one_line(text: str) -> str:
