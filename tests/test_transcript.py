@@ -97,6 +97,15 @@ def test_missing_file_is_not_taken_for_words(clip: Path, form: str | Path) -> No
         find_transcript(clip, form)
 
 
+def test_a_table_given_must_have_times(clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "words.tsv"
+    path.write_text("start\tend\ttext\n0\t2500\tHi there\n")
+    assert find_transcript(clip, path).text == "Hi there"
+    path.write_text("clip\topenness\na\t0.5\n")
+    with pytest.raises(MediaError, match="no subtitles in it"):
+        find_transcript(clip, path)
+
+
 def test_file_of_another_kind(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "words.docx").write_bytes(b"PK")
     with pytest.raises(UsageError, match="a transcript is a"):
@@ -201,7 +210,8 @@ def test_subtitles_under_the_name_of_a_text(clip: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "data"), [(".txt", b""), (".srt", b" \n"), (".vtt", b"WEBVTT\n"), (".txt", b"[Music]")]
+    ("suffix", "data"),
+    [(".txt", b""), (".srt", b" \n"), (".vtt", b"WEBVTT\n"), (".txt", b"[Music]"), (".txt", b"start\tend\ttext\n")],
 )
 def test_a_file_without_words_says_that_nothing_is_said(clip: Path, suffix: str, data: bytes) -> None:
     clip.with_suffix(suffix).write_bytes(data)
@@ -261,6 +271,7 @@ def test_hostile_input_takes_no_time(clip: Path) -> None:
     clip.with_suffix(".srt").write_text(hostile)
     began = time.process_time()
     assert find_transcript(clip).text.startswith("Hello there Good bye")
+    assert clean_words(" " * 200_000 + "\n " * 20_000 + "hi") == "hi"
     assert time.process_time() - began < 5  # processor seconds: what else runs does not count
 
 
@@ -292,6 +303,13 @@ def test_hostile_input_takes_no_time(clip: Path) -> None:
         ("I: hi #00:00:03-5#\nB1: there #00:00:13-5#", "hi there"),
         ("Prof. Bob-Jan van der Roe: hi there", "hi there"),
         ("\u202bAnn\u00a0Lee:\u202c hi there", "hi there"),
+        ("00:00:05\tJane Doe:\thi\n00:01:05\tbob:\tthere", "hi there"),
+        ("00:00:05\t From Jane Doe to Everyone: hi\n10:15:32 From bob to jane(Direct Message):\n\tthere", "hi there"),
+        ("ann: hi there\nbob lee: hello\nann: bye", "hi there hello bye"),
+        ("[00:03] ann: hi\n[00:05] ann: there", "hi there"),
+        ("0:03hi\n0:05there", "hi there"),
+        ("00:03hi 00:05there", "hi there"),
+        ("hi00:03\nthere00:05", "hi there"),
     ],
 )
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
@@ -306,6 +324,10 @@ def test_names_and_times_of_meetings_are_no_words(clip: Path, text: str, words: 
     [
         "So: this is it",
         "Look: it works",
+        "note: this is it",
+        "note: this is it note: that too",
+        "ingredients: eggs and flour",
+        "5:30am I get up and 6:15am I run and 7:30ish I eat",
         "The Hunger Games: a film that I love",
         "8:15. You have seven to eight to just relax",
         "5:30 is when I get up, and 6:15 is when I run",
@@ -321,6 +343,39 @@ def test_names_and_times_of_meetings_are_no_words(clip: Path, text: str, words: 
 )
 def test_speech_that_looks_a_little_like_labels_stays(text: str) -> None:
     assert clean_words(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("0:0:0.0 --> 0:0:5.2\nAnn Lee\nHello there\n\n0:0:5.2 --> 0:0:7.1\nRoe, Bob\nGood bye\n", "Hello there"),
+        ("0:0:0.0 --> 0:0:5.2 Hello there\n0:0:5.2 --> 0:0:7.1 Good bye\n", "Hello there"),
+        ("start\tend\ttext\n0\t5200\tHello there\n5200\t7100\t Good bye\n", "Hello there"),
+        ("{1}{1}10\n{0}{52}{y:i}Hello|there\n{52}{71}Good bye\n", "Hello there"),
+        ("{0}{130}Hello|there\n{130}{177}Good bye\n", "Hello there"),
+        ("[0][52]/Hello|there\n[52][71]Good bye\n", "Hello there"),
+        ("0.000000\t5.200000\tHello there\n5.200000\t7.100000\tGood bye\n", "Hello there"),
+    ],
+    ids=["teams", "one line", "whisper", "microdvd", "microdvd at 25", "mpl2", "audacity"],
+)
+def test_other_programs_times_are_read_and_no_words(clip: Path, text: str, first: str) -> None:
+    clip.with_suffix(".txt").write_text(text, newline="\r\n")
+    assert find_transcript(clip).text == "Hello there Good bye"
+    assert find_transcript(clip, start_s=0, end_s=5.2).text == first
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ('{"text": "hello", "segments": []}', "JSON"),
+        ("<?xml version='1.0'?><tt><p begin='1s'>hello</p></tt>", "XML"),
+        ("[Script Info]\nTitle: a\n\n[Events]\nDialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,hello", "SubStation"),
+    ],
+)
+def test_a_file_of_data_is_not_taken_for_words(clip: Path, text: str, kind: str) -> None:
+    clip.with_suffix(".txt").write_text(text)
+    with pytest.raises(MediaError, match=f"clip.txt: is {kind}, not words; convert it to .srt or .txt"):
+        find_transcript(clip)
 
 
 def test_labels_in_cues_are_no_words(clip: Path) -> None:

@@ -1,11 +1,13 @@
 """Taking out of a transcript what meeting tools and transcribers add to the words: speakers' names and times.
 
 Names are followed by a colon ("Ann Lee: hello"), or by a time ("Ann Lee  0:03" on a line of its own). A name is up to
-three capitalised words, or a role such as "Speaker 2". Speech that happens to look like that is rare: of the 6,000
-professional transcripts of First Impressions one loses its first three words, a magazine's name.
+three capitalised words, or a role such as "Speaker 2"; without capitals only where every line begins with a label and
+one recurs. Speech that happens to look like that is rare: of the 6,000 professional transcripts of First Impressions
+one loses its first three words, a magazine's name.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 _ROLE = (
@@ -32,8 +34,9 @@ _SPOKEN: Final = frozenset(_SPOKEN_FIRST.split())
 """Words that begin a sentence more often than a name."""
 
 _MARKS = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")  # of writing direction; no width
+_SPACES = re.compile(r"[ \t]{3,}")  # Long ones would take the patterns below minutes.
 _BOLD = re.compile(r"(?m)^([ \t]*)(\*\*|__)([^*_\n]{1,60})\2")
-_SIGNED = re.compile(r"(?mi)^\W*transcribed by \S*(?:://|\.ai\b|\.com\b)[^\n]{0,80}$")
+_SIGNED = re.compile(r"(?mi)^[^\w\n]*transcribed by \S*(?:://|\.ai\b|\.com\b)[^\n]{0,80}$")
 # YouTube writes the time once more in words: "0:03", then "3 seconds".
 _IN_WORDS = r"(?:\d{1,2} (?:hours?|minutes?|seconds?)(?:, )?){1,3}"
 _TIME_LINE = re.compile(rf"(?m)^[ \t]*{_TIME}[ \t]*$(?:\n[ \t]*{_IN_WORDS}[ \t]*$)?")
@@ -44,11 +47,17 @@ _LINE_START = re.compile(
     rf"(?m)^[ \t]*(?:(?:>>+|[-–—])[ \t]*)?(?:{_TIME}[ \t]+(?:[-–—][ \t]*)?)?(?P<name>{_SPEAKER})"
     rf"(?:[ \t]+{_TIME})?[ \t]*:(?:[ \t]+|$)"
 )
+_ONLY_NAME = re.compile(rf"(?i:{_ROLE})|{_WORD} {_NAME}|{_WORD}, {_NAME}")
 _MIDDLE = re.compile(
     rf"(?:(?<=[.?!…])|[\[(]{_CLOCK}[\])])[ \t]+(?P<name>{_SPEAKER})(?:[ \t]+{_TIME}[ \t]*:?|[ \t]*:)[ \t]+"
 )
 _FIRST_HEADER = re.compile(rf"\A\s*(?P<name>{_SPEAKER})[ \t]+(?:0?0:\d{{2}}|\d{{1,2}}:\d{{2}}:\d{{2}})[ \t]+")
 _LEADING_TIME = re.compile(rf"(?m)^[ \t]*{_CLOCK}[ \t]+")
+_LABEL = r"[^\W\d_][\w.'’-]{0,20}(?: [\w.'’-]{1,20}){0,2}"
+_LABELLED = re.compile(rf"(?m)^[ \t]*(?:{_TIME}[ \t]+)?(?P<name>{_LABEL})[ \t]*:[ \t]+(?=\S)")
+# Zoom's chat: "00:00:05 From Ann Lee to Everyone: hi" and "00:00:05", tab, "ann:", tab, "hi".
+_CHAT = re.compile(rf"(?m)^[ \t]*{_CLOCK}(?:[ \t]+From [^:\n]{{1,80}}:(?:[ \t]*\n)?|\t[^:\t\n]{{1,60}}:\t)[ \t]*")
+_GLUED_TIME = re.compile(rf"(?<![\d:.]){_CLOCK}(?=[^\W\d_])(?!(?:[ap]m|ish)\b)|(?<=[^\W\d_]){_CLOCK}(?![\d:])")
 _SURE_TIME = re.compile(
     r"(?m)#\d{2}:\d{2}:\d{2}-\d#"  # f4
     r"|\b\d{1,2}:\d{2}:\d{2}(?:[.,]\d{1,3})?\b|^[ \t]*0?0:\d{2}(?:[.,]\d{1,3})?\b|\(\d{1,2}:\d{2}\)"
@@ -59,7 +68,12 @@ _DASH = re.compile(r"(?m)^[ \t]*(?:>>+|[-–—](?=\s|[A-Z]))[ \t]*")
 def strip_labels(text: str) -> str:
     """Return a transcript without speakers' names, times and dashes before them; lines are kept, all ended by "\\n"."""
     text = _MARKS.sub("", "\n".join(text.splitlines())).replace("\u00a0", " ")
-    text = _SIGNED.sub(" ", _BOLD.sub(r"\1\3", text))
+    text = _SPACES.sub(lambda match: "\t" if "\t" in match[0] else "  ", text)
+    text = _CHAT.sub(" ", _SIGNED.sub(" ", _BOLD.sub(r"\1\3", text)))
+    if len(_GLUED_TIME.findall(text)) > 1:
+        text = _GLUED_TIME.sub(" ", text)
+    if _is_dialogue(text):
+        text = _LABELLED.sub(" ", text)
     text = _TIME_LINE.sub(" ", _NAME_ABOVE_TIME.sub("", text))
     text = _without_names(_HEADER_LINE, text)
     text = _ROLE_LINE.sub(" ", text)
@@ -70,6 +84,20 @@ def strip_labels(text: str) -> str:
     if len(_LEADING_TIME.findall(text)) > 1:
         text = _LEADING_TIME.sub(" ", text)
     return _DASH.sub(" ", _SURE_TIME.sub(" ", text))
+
+
+def strip_first_names(cues: Sequence[str]) -> list[str]:
+    """Return cues without their first lines where all of these are names and more lines follow, as Teams wrote them."""
+    parts = [cue.split("\n", 1) for cue in cues]
+    named = all(len(part) == 2 and _ONLY_NAME.fullmatch(part[0]) and not _is_spoken(part[0]) for part in parts)
+    return [part[1] for part in parts] if named and len(parts) > 1 else list(cues)
+
+
+def _is_dialogue(text: str) -> bool:
+    """Return whether each line begins with a label in any case, one of them twice, and none is an ordinary word."""
+    labels = [match["name"].lower() for match in _LABELLED.finditer(text)]
+    num_lines = sum(bool(line.strip()) for line in text.split("\n"))
+    return len(set(labels)) < len(labels) == num_lines and not any(map(_is_spoken, labels))
 
 
 def _without_names(pattern: re.Pattern[str], text: str) -> str:

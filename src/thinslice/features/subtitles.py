@@ -1,9 +1,10 @@
-"""Timed words from SubRip (.srt) and WebVTT (.vtt) text.
+"""Timed words from SubRip (.srt) and WebVTT (.vtt) text, and from tables with one cue a line.
 
 Why not a library: pysubs2 1.8.1 takes WebVTT's NOTE blocks and cue identifiers for speech, and webvtt-py 0.6.0
 refuses SubRip without counters and keeps ``{\\an8}``; neither undoes rolling captions. Words that nobody said would
 move the scores. The grammar is small: https://www.w3.org/TR/webvtt1/#syntax; SubRip has no specification, so
-whatever stands between two timing lines is text.
+whatever stands between two timing lines is text. pysubs2 would read MicroDVD and MPL2, but not Whisper's tables; all
+of them are a pattern and a unit here.
 """
 
 import html
@@ -14,6 +15,17 @@ from dataclasses import dataclass
 _TIME = r"([-−]?)(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,:](\d{1,3}))?"
 _TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<\d[\d:.,]{2,12}>|\{\\[^{}]{0,200}\}")
+_SETTING = re.compile(r"[A-Za-z]\w*:\S+")
+_ROWS = (
+    # MicroDVD: frames; its first row may say how many a second
+    (re.compile(r"\{(\d{1,9})\}\{(\d{0,9})\}(.*)"), 1 / 25),
+    (re.compile(r"\[(\d{1,9})\]\[(\d{0,9})\](.*)"), 0.1),  # MPL2: tenths of a second
+    (re.compile(r"(\d{1,9})\t(\d{1,9})\t(.*)"), 0.001),  # Whisper's TSV: milliseconds
+    (re.compile(r"(\d{1,6}\.\d{1,9})\t(\d{1,6}\.\d{1,9})\t(.*)"), 1.0),  # Audacity's labels: seconds
+)
+"""Start, end and text of a cue in one line, and the unit of the times in seconds."""
+_RATE = re.compile(r"\{[01]\}\{[01]\}(\d{2,3}(?:\.\d+)?)")
+_CODES = re.compile(r"\{[A-Za-z]:[^{}]{0,40}\}|^/|(?<=\|)/")  # MicroDVD's, and MPL2's slash for italics
 _ROLLING_GAP_S = 0.1
 _ROLLING_WORDS = 3
 
@@ -34,14 +46,17 @@ class Cue:
 
 
 def is_timed(text: str) -> bool:
-    """Return whether a text is WebVTT or has a SubRip timing line near its start."""
+    """Return whether a text is WebVTT, has a SubRip timing line near its start, or is a table of cues."""
     head = text[:4096].lstrip()
-    return head.startswith("WEBVTT") or any(_TIMING.match(line) for line in head.splitlines())
+    return (
+        head.startswith("WEBVTT") or any(_TIMING.match(line) for line in head.splitlines()) or _table(text) is not None
+    )
 
 
 def parse_cues(text: str) -> list[Cue]:
-    """Read SubRip or WebVTT; what belongs to no cue, and cues without words, are left out.
+    """Read SubRip, WebVTT, or a table of cues (MicroDVD, MPL2, Whisper's TSV, Audacity's labels).
 
+    What belongs to no cue, and cues without words, are left out.
     Captions that roll (each cue repeats the line before it, as automatic ones do) are given once.
 
     Args:
@@ -50,6 +65,9 @@ def parse_cues(text: str) -> list[Cue]:
     Returns:
         Cues in the order of the file, markup and character references resolved.
     """
+    table = _table(text)
+    if table is not None:
+        return table
     lines = text.splitlines()
     timings = [index for index, line in enumerate(lines) if _TIMING.match(line)]
     is_webvtt = text.lstrip().startswith("WEBVTT")
@@ -62,6 +80,8 @@ def parse_cues(text: str) -> list[Cue]:
         until = timings[position + 1] if position + 1 < len(timings) else len(lines)
         after = lines[index + 1 : until]
         payload = _webvtt_payload(after) if is_webvtt else _subrip_payload(after, is_last=until == len(lines))
+        if not is_webvtt:  # Words may follow the times on their line, coordinates do not count.
+            payload = [_SETTING.sub("", lines[index][match.end() :]), *payload]
         plain = [stripped for line in payload if (stripped := _plain(line))]
         fresh = _without_rolled(plain, before, start_s)
         before = (end_s, plain)
@@ -90,6 +110,33 @@ def cut_cues(cues: Iterable[Cue], start_s: float, end_s: float | None) -> str:
             if middle_s >= start_s and (end_s is None or middle_s < end_s):
                 kept.append(word)
     return " ".join(kept)
+
+
+def _table(text: str) -> list[Cue] | None:
+    """Return the cues of a text whose every line, but for a header, is one; None where it is no such text."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and lines[0].lower().split("\t") == ["start", "end", "text"]:
+        del lines[0]
+        if not lines:
+            return []  # Whisper heard nothing.
+    for pattern, unit_s in _ROWS:
+        rows = []
+        for line in lines:
+            row = pattern.fullmatch(line)
+            if row is None:
+                break
+            rows.append(row.groups())
+        if not rows or len(rows) < len(lines):
+            continue
+        if rate := _RATE.fullmatch(lines[0]):
+            unit_s, rows = 1 / max(float(rate[1]), 1.0), rows[1:]
+        cues = []
+        for start, end, said in rows:
+            words = "\n".join(filter(None, map(_plain, _CODES.sub("", said).split("|"))))
+            if words:
+                cues.append(Cue(float(start) * unit_s, float(max(end or start, start, key=float)) * unit_s, words))
+        return cues
+    return None
 
 
 def _seconds(groups: Sequence[str | None]) -> float:

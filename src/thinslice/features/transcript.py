@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from thinslice.errors import MediaError, UsageError
-from thinslice.features.speaker_labels import strip_labels
+from thinslice.features.speaker_labels import strip_first_names, strip_labels
 from thinslice.features.subtitles import cut_cues, is_timed, parse_cues
 from thinslice.files import check_ordinary
 from thinslice.media.source import Source
@@ -23,7 +23,8 @@ MAX_CHARS = 200_000
 _LANGUAGES = ("", ".en", ".en-US", ".en-GB", ".en-orig")
 """What players and downloaders put before the suffix of English subtitles."""
 
-_ALSO_GIVEN = (".text", "")
+_TIMED = (".srt", ".vtt", ".tsv", ".sub")
+_ALSO_GIVEN = (".text", "", ".tsv", ".sub")
 _BRACKETED = re.compile(r"\[[^\[\]]{0,120}\]|♪[^♪]*♪|[♪♫]")
 _PARENTHESES = re.compile(r"\(([^()]{0,60})\)")
 _SOUND = re.compile(
@@ -36,6 +37,7 @@ _SOUND = re.compile(
 _TEXT_SUFFIXES = re.compile(
     r"\.(txt|text|srt|vtt|sbv|sub|ass|ssa|ttml|dfxp|json|csv|tsv|md|docx?|odt|rtf|pdf|xml|html?)", re.IGNORECASE
 )
+_NOT_WORDS = re.compile(r'\s*(?:(?P<SubStation>\[Script Info\])|(?P<XML><(?:\?xml|tt)\b)|(?P<JSON>[\[{]+\s*"\w+"\s*:))')
 _LONGEST_NAME = 5  # A file's name of more words is rarer than speech that mentions a file.
 _ROOTED = re.compile(r"(?:~|\.{1,2})?[/\\]\S|[A-Za-z]:[/\\]")
 
@@ -127,13 +129,18 @@ def clean_words(text: str) -> str:
 def _transcript(
     text: str, source: Literal["given", "file"], path: Path | None, start_s: float, end_s: float | None
 ) -> Transcript:
+    if data := _NOT_WORDS.match(text):
+        kind = next(name for name, found in data.groupdict().items() if found)
+        raise MediaError(f"{path or 'the transcript given'}: is {kind}, not words; convert it to .srt or .txt")
     if is_timed(text):
-        cues = [replace(cue, text=clean_words(cue.text)) for cue in parse_cues(text)]
+        cues = parse_cues(text)
+        said_of = strip_first_names([cue.text for cue in cues])
+        cues = [replace(cue, text=clean_words(words)) for cue, words in zip(cues, said_of, strict=True)]
         early = sum(cue.start_s < 0 for cue in cues)
         notes = (f"cues that start before 0 s are taken to start at 0: {early} of the transcript's {len(cues)}",)
         said = check_length(cut_cues(cues, start_s, end_s), path or "the transcript given")
         return Transcript(said, source, path, notes if early else ())
-    if path is not None and path.suffix.lower() in (".srt", ".vtt") and text.strip():
+    if path is not None and path.suffix.lower() in _TIMED and text.strip():
         raise MediaError(f"{path}: no subtitles in it (no line '00:00:01,000 --> 00:00:02,000'); call plain text .txt")
     return Transcript(clean_words(check_length(text, path or "the transcript given")), source, path)
 
