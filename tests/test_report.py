@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from report_examples import BASELINE, CARD, CARDS, FAILURES, TEXT, example, faces, windows
-from thinslice.bundle import Card, load_bundle
+from thinslice.bundle import Card, Score, load_bundle
 from thinslice.errors import UsageError
 from thinslice.report.cues import glossary, plain_cues
 from thinslice.report.html import TEMPLATES, render_report, write_report
 from thinslice.report.view import build_page
-from thinslice.report.wording import honest_line, percentile_words, printable, r2_of, side_words, signed
+from thinslice.report.wording import honest_line, honest_line_of, percentile_words, printable, r2_of, side_words, signed
 from thinslice.traits import POLES, TARGETS
 from thinslice.types import CueShare, Explanation, Failure, Picture, TraitScore, Window, WordShare
 
@@ -369,7 +369,20 @@ def test_wording():
     assert side_words(0.2, None) == "lower than almost all of the training clips"
     assert [signed(0.0124), signed(-0.5), signed(-0.0004)] == ["+0.012", "−0.500", "0.000"]
     assert honest_line(None) == "Most of what strangers think of a person is not in these scores."
-    assert honest_line(0.6, published=True).startswith("R² about 0.60 as published: much of")
+    assert honest_line(0.6, "(test, 9 clips)").startswith("R² about 0.60 (test, 9 clips): much of")
+
+
+@pytest.mark.parametrize(
+    ("clips", "said"), [("official test, as published", "as published"), ("test, 9 clips", "test, 9 clips")]
+)
+def test_a_trained_network_does_not_pass_its_own_score_off_as_the_papers(clips, said):
+    base = example()
+    score = Score(clips=clips, r2={"average": 0.44})
+    card = Card(summary="A network.", paper="Somebody 2016", r2={"": 0.4401}, scores=(score,))
+    line = honest_line_of(base, {base.bundle["name"]: card})
+    assert line.startswith("R² about 0.44 (")
+    assert said in line
+    assert ("published" in line) == ("published" in clips)
 
 
 def _luminance(colour):

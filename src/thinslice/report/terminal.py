@@ -211,7 +211,9 @@ def _bar(score: TraitScore, mean: float | None, width: int) -> list[tuple[str, s
 
 
 def _place(percentile: float) -> str:
-    return f"{percentile:.0f}% of clips" if 0 <= percentile <= 100 else ""
+    if not 0 <= percentile <= 100:
+        return ""
+    return "almost all" if percentile >= 99.5 else f"{percentile:.0f}% of clips"
 
 
 def _movers(explanation: Explanation, name: str) -> list[tuple[str, str]]:

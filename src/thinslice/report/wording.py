@@ -66,21 +66,27 @@ def r2_of(prediction: Prediction, cards: Mapping[str, Card]) -> float | None:
 
 def honest_line_of(prediction: Prediction, cards: Mapping[str, Card]) -> str:
     """Return how little of an impression a prediction's scores hold."""
-    published = any(card.paper for card in cards_of(prediction, cards).values())
-    return honest_line(r2_of(prediction, cards), published)
+    r2 = r2_of(prediction, cards)
+    if r2 is None:
+        return honest_line(None)
+    (card,) = cards_of(prediction, cards).values()
+    if not card.paper:
+        return honest_line(r2)
+    # A paper's network may have the paper's figure, or, where it was trained here, that of its own clips.
+    close = [score.clips for score in card.scores if abs(score.r2.get("average", math.inf) - r2) < 1e-3]
+    return honest_line(r2, f"({shown(close[0])})" if close else "as its card says")
 
 
-def honest_line(r2: float | None, published: bool = False) -> str:
+def honest_line(r2: float | None, where: str = "for unseen speakers, with these inputs") -> str:
     """Return how little of an impression the scores hold, with the model's R² where it is known.
 
     Args:
         r2: for the inputs that were used.
-        published: whether it is a paper's own figure.
+        where: on which clips it was measured.
     """
     if r2 is None:
         return "Most of what strangers think of a person is not in these scores."
     share = "most" if r2 < 0.5 else "much"
-    where = "as published" if published else "for unseen speakers, with these inputs"
     return f"R² about {r2:.2f} {where}: {share} of what strangers think of a person is not in here."
 
 
