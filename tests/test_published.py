@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -94,7 +95,8 @@ def test_recipes_come_first_and_fill_what_they_know() -> None:
     assert found[0]["is_recipe"]
     assert found[0]["paper"].startswith("Zhang")
     assert len(found[0]["published"]) == 49
-    expected = own | {"name": "mine", "is_recipe": True, "hyperparameters": [], "readings": {}}
+    expected = own | {"name": "mine", "is_recipe": True, "hyperparameters": [], "readings": {}, "tables": {}}
+    expected |= {"draws_figures": False}
     expected |= {"published": [], "measured": []}
     assert found[1] == expected
     assert [entry["name"] for entry in found].count("persemon") == 1
@@ -106,7 +108,9 @@ def test_recipes_describe_themselves_or_need_pytorch(monkeypatch: pytest.MonkeyP
     def make(variant: str = "large", width: int = 8) -> SimpleNamespace:
         inputs = {"frames": "face", "waveform": "sound", "crop": "face"}
         described = {"paper": "Me 2026", "inputs": inputs, "variants": ("small", "large")}
-        return SimpleNamespace(**described, variant=variant, hyperparameters=None, arguments={}, tables={})
+        return SimpleNamespace(
+            **described, variant=variant, hyperparameters=None, arguments={}, tables={}, draw_figures=None
+        )
 
     def fail() -> SimpleNamespace:
         raise MissingExtraError("training", "train")
@@ -138,6 +142,8 @@ def test_the_command() -> None:
         "variants",
         "hyperparameters",
         "readings",
+        "tables",
+        "draws_figures",
         "published",
         "measured",
     }
@@ -149,6 +155,8 @@ def test_the_command() -> None:
     one = CliRunner().invoke(cli, ["systems", "persemon"])
     assert "0.0270"[:5] in one.stdout
     assert "Aff-Wild" in one.stdout
+    assert re.search(r"^joint +2, 4, 5, 6, 4.6.2 ", one.stdout, re.M)
+    assert "With small_ before its name each but fresh" in " ".join(one.stdout.split())
     unknown = CliRunner().invoke(cli, ["systems", "astrology"])
     assert unknown.exit_code == 2
     assert "no system astrology" in unknown.stderr

@@ -22,8 +22,8 @@ Examples:
 def figures(run: Path, out: Path, data: Path | None, store: Path | None, device: str) -> None:
     """Draw the figures of its paper from the finished training in RUN, on its test clips, or else validation clips.
 
-    `thinslice systems` says which systems can. What a figure is fitted on, such as a regressor, is fitted on the
-    training clips.
+    `thinslice systems NAME` says whether a system can. What a figure is fitted on, such as a regressor, is fitted on
+    the training clips.
     """
     from thinslice.errors import MissingExtraError, UsageError
 
@@ -32,7 +32,7 @@ def figures(run: Path, out: Path, data: Path | None, store: Path | None, device:
     except ImportError:
         raise MissingExtraError("figures", "train") from None
     from thinslice.output import make_folder, say
-    from thinslice.systems import rebuild_recipe
+    from thinslice.systems import RECIPES, build_recipe, rebuild_recipe
     from thinslice.train.inputs import load_run_of
     from thinslice.train.run import RunFolder
 
@@ -40,7 +40,8 @@ def figures(run: Path, out: Path, data: Path | None, store: Path | None, device:
     document = folder.load()
     recipe = rebuild_recipe(document)
     if recipe.draw_figures is None:
-        raise UsageError(f"{run}: {recipe.name} has no figures to draw")
+        others = ", ".join(name for name in RECIPES if build_recipe(name).draw_figures)
+        raise UsageError(f"{run}: {recipe.name} draws no figures of its paper; {others} do")
     clips = load_run_of(recipe, document, data, store)
     make_folder(out)
     for path in recipe.draw_figures(run, clips, device, out):

@@ -42,7 +42,38 @@ def systems(names: tuple[str, ...], as_json: bool) -> None:
     if not names:
         print_tables([_overview(found)])
     for entry in found if names else ():
-        print_tables([*_figures(entry), *_readings(entry), *_hyperparameters(entry)])
+        print_tables([*_figures(entry), *_variants(entry), *_readings(entry), *_hyperparameters(entry)])
+
+
+def _variants(entry: Mapping[str, Any]) -> list[Any]:
+    """Return the table of a recipe's variants and of the published tables that each is in; readings have their own.
+
+    Small sizes of variants are a sentence of the note.
+    """
+    from thinslice.evaluate.tables import Table
+    from thinslice.train.readings import PREFIX, SMALL
+
+    name, tables = entry["name"], entry["tables"]
+    if not (entry["hyperparameters"] or tables):  # No recipe, or PyTorch is absent.
+        return []
+    known = [variant for variant in entry["variants"] if not variant.removeprefix(SMALL).startswith(PREFIX)]
+    small = {SMALL + variant for variant in known} & set(known)
+    shown = [variant for variant in known if variant not in small]
+    note = f"`thinslice train {name} --variant VARIANT` trains one"
+    if tables:
+        note += f", `thinslice table {name} TABLE` all of a table; TABLE is {', '.join(tables)} or all"
+    note += "."
+    if entry["draws_figures"]:
+        note += " `thinslice figures RUN` draws the paper's figures from a finished run."
+    if small:
+        without = [variant for variant in shown if SMALL + variant not in small and not variant.startswith(SMALL[:-1])]
+        but = f" but {', '.join(without)}" if without else ""
+        note += f" With {SMALL} before its name each{but} is of a small size, for CPUs."
+    rows = []
+    for variant in [*shown, *dict.fromkeys(row for table in tables.values() for row in table if "@" in row)]:
+        places = {number: row[variant] for number, row in tables.items() if variant in row}
+        rows.append((variant, ", ".join(places), "; ".join(dict.fromkeys(places.values()))))
+    return [Table(f"{name}: variants", ("variant", "tables", "in the paper"), tuple(rows), note, "lll")]
 
 
 def _readings(entry: Mapping[str, Any]) -> list[Any]:
@@ -113,7 +144,9 @@ def _recipes(own: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
             inputs = list(dict.fromkeys(recipe.inputs.values()))
             out[name] = {"paper": recipe.paper, "inputs": inputs, "variants": list(recipe.variants)}
             out[name]["hyperparameters"] = _settable(name, recipe)
-            out[name]["readings"] = dict(recipe.tables.get(TABLE, {}))
+            tables = {number: dict(row) for number, row in recipe.tables.items()}
+            out[name] |= {"readings": tables.pop(TABLE, {}), "tables": tables}
+            out[name]["draws_figures"] = recipe.draw_figures is not None
     return out
 
 

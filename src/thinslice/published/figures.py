@@ -116,14 +116,15 @@ def list_systems(recipes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
     """Return every recipe and every system with published figures: recipes first, then by name.
 
     Args:
-        recipes: name -> {"title", "paper", "inputs", "variants", "hyperparameters", "readings"} of each recipe; what
-            is absent or empty is filled from the tables.
+        recipes: name -> {"title", "paper", "inputs", "variants", "hyperparameters", "readings", "tables",
+            "draws_figures"} of each recipe; what is absent or empty is filled from the tables of figures.
 
     Returns:
         [{"name", "is_recipe", "title", "paper", "inputs": [str], "variants": [str], "hyperparameters": [as given],
-        "readings": {variant: what it reads how}, "published": [figure], "measured": [figure]}], a figure being
-        {"variant", "dataset", "split", "metric", "target", "value", "source"} or, if measured, with "command" in the
-        place of "source".
+        "readings": {variant: what it reads how}, "tables": {what `thinslice table` takes: {variant: its published
+        name}}, "draws_figures": whether `thinslice figures` can, "published": [figure], "measured": [figure]}], a
+        figure being {"variant", "dataset", "split", "metric", "target", "value", "source"} or, if measured, with
+        "command" in the place of "source".
     """
     about, published, measured = load_about(), load_published(), load_measured()
     names = [*recipes, *sorted({figure.system for figure in published + measured} - set(recipes))]
@@ -144,6 +145,8 @@ def list_systems(recipes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
                 "variants": list(variants),
                 "hyperparameters": list(own.get("hyperparameters", ())),
                 "readings": dict(own.get("readings", {})),
+                "tables": dict(own.get("tables", {})),
+                "draws_figures": bool(own.get("draws_figures")),
                 "published": [_entry(figure, "source") for figure in theirs],
                 "measured": [_entry(figure, "command") for figure in ours],
             }
