@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from command_line import run
-from thinslice.cli import cli
+from thinslice.cli import cli, how_to_go_on
 from thinslice.errors import MediaError, counted
 from thinslice.media.check import check_file
 from thinslice.output import Volume, detail, say, warn
@@ -33,6 +33,19 @@ def test_a_wrong_command_is_told_which_one_is_right(call, meant):
     result = CliRunner().invoke(cli, call, prog_name="thinslice")
     assert result.exit_code == 2
     assert meant in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("train cr_net --out run", "continue with: thinslice train cr_net --out run --resume"),
+        ("-q train cr_net --out run --resume", "continue with: thinslice -q train cr_net --out run --resume"),
+        ("--quiet data planted clips", "finished work is kept; the same call continues"),
+        ("data balance fi.csv", "nothing is kept; start again"),
+    ],
+)
+def test_an_interrupted_command_says_how_to_go_on(call, said):
+    assert how_to_go_on(call.split()).startswith(said)
 
 
 def every_command(group, context):

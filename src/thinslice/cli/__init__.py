@@ -49,6 +49,10 @@ SUPERVISED = ("predict", "explain")
 """Commands that decode in the program's own process where there is a single clip."""
 
 
+GO_ON = (["extract"], ["table"], ["data", "planted"], ["data", "verify"], ["assets", "get"])
+"""Commands that continue, when they are called again, where they were interrupted."""
+
+
 class LazyGroup(Group):
     """Imports a command's module when it is called, so that predict starts fast."""
 
@@ -78,7 +82,7 @@ class LazyGroup(Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            warn(f"\ninterrupted; {_how_to_go_on(ctx.meta['thinslice.arguments'])}")
+            warn(f"\ninterrupted; {how_to_go_on(ctx.meta['thinslice.arguments'])}")
             ctx.exit(130)
 
 
@@ -102,12 +106,14 @@ def cli() -> None:
 add_volume(cli)
 
 
-def _how_to_go_on(arguments: Sequence[str]) -> str:
-    command = arguments[0] if arguments else ""
+def how_to_go_on(arguments: Sequence[str]) -> str:
+    """Return the line for a call that Ctrl-C ended: whether its work is kept, and what continues it."""
+    words = [word for word in arguments if not word.startswith("-")]
+    command = words[0] if words else ""
     call = shlex.join(["thinslice", *arguments])
     if command == "train":
         return f"continue with: {call}{'' if '--resume' in arguments else ' --resume'}"
-    if command in ("extract", "table") or (command == "predict" and "--out" in arguments):
+    if any(words[: len(names)] == names for names in GO_ON) or (command == "predict" and "--out" in arguments):
         return f"finished work is kept; the same call continues where this one stopped: {call}"
     if command == "predict":
         return "nothing is kept; with --out DIR the same call would continue where it stopped"
