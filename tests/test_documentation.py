@@ -7,9 +7,11 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
+import click
 import pytest
 
 from documents_run import run_notebook, run_page
+from thinslice.cli import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -17,6 +19,7 @@ PAGES = [*sorted(DOCS.rglob("*.md")), *(ROOT / f"{name}.md" for name in ("README
 NOTEBOOKS = ROOT / "examples" / "notebooks"
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.S | re.M)
+CALL = re.compile(r"(?<![\w/.=-])thinslice ((?:[a-z]|-[-\w])[^\n`|;&>#]*)")
 
 
 def anchors(page: Path) -> set[str]:
@@ -40,6 +43,43 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if not file.exists() or (anchor and file.suffix == ".md" and anchor not in anchors(file)):
             dead.append(target)
     assert dead == []
+
+
+def find_calls(text: str) -> list[str]:
+    """Return the calls of thinslice in a page's blocks, and those that fill a piece of code in its sentences."""
+    text = text.replace("\\\n", " ")
+    blocks = [call for block in FENCE.findall(text) for call in CALL.findall(block)]
+    spans = re.findall(r"`([^`]+)`", FENCE.sub("", text))
+    return blocks + [call for span in spans for call in CALL.findall(" ".join(span.split())) if span.startswith("thin")]
+
+
+def find_wrong_words(call: str) -> list[str]:
+    """Return the command or the options of a call that do not exist."""
+    command: click.Command = cli
+    context = click.Context(cli)
+    words = call.split()
+    while isinstance(command, click.Group) and words and re.match("[a-z]", words[0]):
+        found = command.get_command(context, words[0])
+        if found is None:
+            return words[:1]
+        command, words = found, words[1:]
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    known |= {name for option in cli.params for name in option.opts} | {"--help", "-h"}
+    given = [word.split("=")[0] for word in words if re.match(r"--[a-z]", word)]
+    return [word for word in given if word not in known]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_call_that_a_page_shows_has_commands_and_options_that_exist(page: Path) -> None:
+    wrong = {call: words for call in find_calls(page.read_text("utf-8")) if (words := find_wrong_words(call))}
+    wrong.pop("verify", None)  # docs/command-line.md shows how a wrong command is answered.
+    assert wrong == {}
+
+
+def test_the_pages_show_calls() -> None:
+    assert sum(len(find_calls(page.read_text("utf-8"))) for page in PAGES) > 200
+    assert find_wrong_words("data verify --fast fi.csv") == ["--fast"]
+    assert find_wrong_words("pradict talk.mp4") == ["pradict"]
 
 
 def test_the_navigation_names_pages_that_are_there() -> None:
