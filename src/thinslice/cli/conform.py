@@ -28,7 +28,8 @@ def conform(names: tuple[str, ...], folder: Path | None, chainer: str | None, as
     """Compare thinslice with independent implementations.
 
     Equal weights are put into ours and theirs, both run on the same inputs, and the largest difference is printed
-    beside the one that was found when this was written. NAME is a comparison of the table; all without any.
+    beside the one that was found when this was written. NAME is a comparison; without one all are made, which also
+    shows their names.
 
     Nothing is downloaded: an implementation that is not here is named with the line that brings it. Exit code 1: a
     difference is larger than rounding, or a comparison that was named could not be made.
