@@ -313,7 +313,7 @@ def _manifests(draw: st.DrawFn) -> Manifest:
     return Manifest(tuple(clips), paths, cells(_plain), cells(_plain), columns)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_manifests())
 def test_a_round_trip_keeps_hostile_text(tmp_path: Path, manifest: Manifest) -> None:
     manifest = dataclasses.replace(manifest, folder=tmp_path)

@@ -12,6 +12,7 @@ from media_files import voice_like, write_media
 from thinslice.cli import COMMANDS, main
 
 ENCODINGS = ("cp1252", "gbk", "cp932", "cp1251")
+MOST = [pytest.param(name, marks=() if name in ("cp1252", "gbk") else pytest.mark.slow) for name in ENCODINGS]
 TRAITS = "openness,conscientiousness,extraversion,agreeableness,neuroticism"
 NAME = "naïve – 日本.wav"
 
@@ -50,7 +51,7 @@ def call(monkeypatch: pytest.MonkeyPatch, encoding: str, *words: str) -> tuple[i
     return code, texts[0], texts[1]
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", MOST)
 def test_tables_and_json_come_out(encoding: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(monkeypatch, encoding, "systems")[0] == 0
     assert call(monkeypatch, encoding, "systems", "bimodal")[0] == 0
@@ -106,7 +107,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", MOST)
 def test_what_is_computed_from_tables_comes_out(encoding: str, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(corpus)
     out = f"{encoding} – 本"
