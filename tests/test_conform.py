@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,17 @@ def test_what_is_missing_is_named_with_the_line_that_brings_it(monkeypatch):
     )
     assert found["metrics"]["verdict"] == "equal"
     assert found["metrics"]["with"].startswith("scikit-learn ")
+
+
+def test_a_package_that_theirs_needs_is_named_with_the_line_that_brings_it():
+    def run_theirs(given):
+        raise ModuleNotFoundError("No module named 'torchvision'", name="torchvision.ops")
+
+    theirs = Package("numpy", "BSD-3-Clause", "numpy")
+    outcome = compare(replace(COMPARISONS["metrics"], theirs=theirs, run=run_theirs), Given())
+    assert outcome.verdict == "not here"
+    assert outcome.remedy.startswith("pip install torchvision, in a version that fits")
+    assert outcome.remedy.endswith(f"numpy {np.__version__} needs it")
 
 
 def test_an_unknown_comparison_is_a_wrong_call():

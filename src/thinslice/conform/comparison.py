@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -153,6 +152,10 @@ def compare(comparison: Comparison, given: Given) -> Outcome:
         difference = max(largest_difference(ours, theirs) for ours, theirs in pairs)
     except NotHereError as error:
         return Outcome(comparison=comparison, version=version, verdict="not here", remedy=str(error))
+    except ModuleNotFoundError as error:
+        name = str(error.name).partition(".")[0]
+        remedy = f"pip install {name}, in a version that fits what is installed; {version} needs it"
+        return Outcome(comparison=comparison, version=version, verdict="not here", remedy=remedy)
     except ImportError as error:
         remedy = f"{version} does not load here: {error}"
         return Outcome(comparison=comparison, version=version, verdict="not here", remedy=remedy)
@@ -192,10 +195,8 @@ def load_package(name: str) -> ModuleType:
 
 
 def load_file(path: Path) -> ModuleType:
-    """Return a Python file of a checkout as a module of its own. Its code runs."""
-    spec = spec_from_file_location(f"thinslice_conform_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """Return a Python file of a checkout as a module of its own. What runs is what its SHA-256 names, not a cache."""
+    module = ModuleType(f"thinslice_conform_{path.stem}")
+    module.__file__ = str(path)
+    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     return module
