@@ -228,8 +228,10 @@ def test_rows_share_stages_and_have_paired_differences(manifest: Path, own: Path
     assert (runs / "long" / "steps.csv").read_bytes() == before
     assert "mean and standard deviation of 2 seeds" in shown
     assert "less long" in shown
-    assert "only 3 speakers: such intervals are too narrow" in shown
-    assert "accuracy, spread" in shown
+    assert "only 3 speakers such intervals are too narrow" in shown
+    measured, spread = (set(re.findall(rf"  (\S+(?: \S+)*), {kind} ", shown)) for kind in ("measured", "spread"))
+    assert {"accuracy", "R²"} == spread <= measured
+    assert "Published" not in shown  # Nobody published figures of this system.
 
 
 def test_checkpoint_is_the_weights_of_its_epoch(manifest: Path, own: Path, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def show(document: Mapping[str, Any]) -> Any:
                     lines.append((first, f"{title}, {whose}", *cells))
                     first = ""
             spread = row.get("spread", {}).get(metric)
-            if spread:
+            if spread and metric in row:
                 cells = (f"±{spread[name]:.4f}" if name in spread else "–" for name in columns)
                 lines.append(("", f"{title}, spread", *cells))
     data = document["data"]
@@ -147,9 +147,10 @@ def show(document: Mapping[str, Any]) -> Any:
     note += f", trial of {counted(steps, 'step')} a stage" if steps else ""
     seeds = document.get("seeds") or []
     note += f", mean and standard deviation of {len(seeds)} seeds" if len(seeds) > 1 else ""
-    note += f". Published: official {document.get('published_split', 'test')} clips" + (
-        ", and the paper's other data." if any(name in others for name in printed) else "."
-    )
+    note += "."
+    if printed:
+        more = ", and the paper's other data" if any(name in others for name in printed) else ""
+        note += f" Published: official {document.get('published_split', 'test')} clips{more}."
     note += " All clips: those left out too, predicted by the training mean." if "all clips" in others else ""
     header = ("variant", "", *(name[:6] if name in TARGETS else name.replace("_", "+") for name in columns))
     title = f"{document['system']}, table {document['table']}"
@@ -183,6 +184,6 @@ def show_differences(document: Mapping[str, Any]) -> Any:
     )
     speakers = document["data"]["num_speakers"]
     if speakers < SMALL:
-        note += f" There are only {counted(speakers, 'speaker')}: such intervals are too narrow, or absurd."
+        note += f" With only {counted(speakers, 'speaker')} such intervals are too narrow, or absurd."
     title = f"{document['system']}, table {document['table']}: less {reference}"
     return Table(title, ("variant", "", "difference", "95% interval", "p"), tuple(lines), note, "llrrr")
