@@ -25,6 +25,9 @@ from thinslice.train.imported import IMPORTED, imported_weights, keep_imported
 from thinslice.train.recipe import TrainingClips
 from thinslice.train.stage import load_weights
 
+SOURCE: Final = "VGG_FACE.t7 or VGG_FACE.caffemodel from www.robots.ox.ac.uk/~vgg/software/vgg_face"
+"""Where people get the file."""
+
 NAME: Final = "vgg-face"
 """What `thinslice import` calls the weights."""
 
@@ -62,9 +65,8 @@ def need_vgg_face(path: str) -> None:
     """Raise UsageError, with the remedy, where the weights that a training is to start from are not there."""
     if path == IMPORTED and not imported_weights(NAME).is_file():
         raise UsageError(
-            "audiovisual_attributes starts from VGG-Face's public weights: get VGG_FACE.t7 or VGG_FACE.caffemodel from "
-            "www.robots.ox.ac.uk/~vgg/software/vgg_face and run thinslice import vgg-face FILE; or take a variant that "
-            "starts from random weights, fresh or small_visual"
+            f"audiovisual_attributes starts from VGG-Face's public weights: get {SOURCE} and run "
+            "thinslice import vgg-face FILE; or take a variant that starts from random weights, fresh or small_visual"
         )
     if path not in ("", IMPORTED) and not Path(path).is_file():
         raise UsageError(f"{path}: no such file; weights is a file of VGG-Face, or {IMPORTED!r}")
@@ -139,7 +141,7 @@ def _fitting(array: np.ndarray, shape: tuple[int, ...], name: str, path: str | P
 def _read(path: Path) -> tuple[dict[str, np.ndarray], str]:
     """Return layer.weight and layer.bias -> array, and the order of the colours, "" where it cannot be told."""
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; see docs/systems/audiovisual_attributes.md for where VGG-Face is")
+        raise UsageError(f"{path}: no such file; check its name and folder, or get {SOURCE}")
     if path.suffix == ".t7":
         return _read_torch7(path), "bgr"
     if path.suffix == ".caffemodel":
