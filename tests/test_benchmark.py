@@ -69,7 +69,7 @@ def test_figures_of_other_machines_are_of_stages_that_there_are() -> None:
     stages = {name: [stage.name for stage in trained_stages(build_recipe(name))] for name in RECIPES}
     for speed in load_speeds():
         assert any(name.startswith(speed.stage) for name in stages[speed.recipe]), speed
-        assert speed.clips_per_s < speed.held_clips_per_s
+        assert speed.clips_per_s < 1.25 * speed.held_clips_per_s  # Where nothing waits, the two differ by chance.
 
 
 @pytest.mark.parametrize(("options", "is_decoded"), [([], False), (["--decoded"], True)])
@@ -91,8 +91,13 @@ def test_the_command_measures_every_stage(
 
 def test_the_table_has_other_machines_beside() -> None:
     table = command._table([SPEED, replace(SPEED, variant="small_all")], "the CPU", 2, 1)
-    assert table.rows[0][2:9] == ("20.00", "100", "400", "75%", "125", "311", "60%")
-    assert table.rows[1][6:9] == ("–", "–", "–")
+    none = ("–", "–", "–")
+    assert table.rows[0][2:] == ("20.00", "100", "400", "75%", *none, "125", "311", "60%")
+    assert table.rows[1][6:] == ("43.8", "44.7", "2%", *none)
+    alone = command._table([SPEED], "the CPU", 2, 1)
+    assert alone.header[6:] == tuple(
+        f"NVIDIA H100, 16 cores: {name}" for name in ("clips/s", "without reading", "waits")
+    )
 
 
 @pytest.mark.parametrize(

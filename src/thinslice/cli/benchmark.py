@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from thinslice.evaluate.tables import Table
+    from thinslice.published.figures import TrainingSpeed
     from thinslice.train.benchmark.measure import Speed
     from thinslice.train.recipe import Recipe
 
@@ -133,27 +134,27 @@ def _table(speeds: "list[Speed]", device: str, cores: int, workers: int) -> "Tab
     from thinslice.evaluate.tables import Table
     from thinslice.published.figures import load_speeds
 
-    others = load_speeds()
-    machines = list(dict.fromkeys(entry.machine for entry in others))
+    beside = [{entry.machine: entry for entry in reversed(load_speeds()) if _is_of(entry, speed)} for speed in speeds]
+    machines = sorted({machine for found in beside for machine in found})
     rows = []
-    for speed in speeds:
+    for speed, found in zip(speeds, beside, strict=True):
         cells = [f"{speed.recipe} {speed.variant}", speed.stage, f"{speed.reading_ms:.2f}"]
         cells += _cells(speed.clips_per_s, speed.held_clips_per_s)
         for machine in machines:
-            same = [
-                entry
-                for entry in others
-                if (entry.machine, entry.recipe) == (machine, speed.recipe)
-                and entry.is_small == ("small" in speed.variant)
-                and entry.stage in (speed.stage, speed.stage.partition("_")[0])
-            ]
-            cells += _cells(same[0].clips_per_s, same[0].held_clips_per_s) if same else ("–", "–", "–")
+            same = found.get(machine)
+            cells += _cells(same.clips_per_s, same.held_clips_per_s) if same else ("–", "–", "–")
         rows.append(tuple(cells))
     columns = ("clips/s", "without reading", "waits")
     header = ["recipe", "stage", "a clip, ms", *columns]
     header += [f"{machine}: {column}" for machine in machines for column in columns]
     title = f"training on {device}, {cores} cores, --workers {workers}"
     return Table(title, tuple(header), tuple(rows), NOTE, "ll" + "r" * (len(header) - 2))
+
+
+def _is_of(entry: "TrainingSpeed", speed: "Speed") -> bool:
+    """Return whether a figure of another machine is of the same stage at the same size."""
+    stages = speed.stage, speed.stage.partition("_")[0]
+    return entry.recipe == speed.recipe and entry.is_small == ("small" in speed.variant) and entry.stage in stages
 
 
 def _cells(loop: float, held: float) -> tuple[str, str, str]:
