@@ -338,7 +338,7 @@ def measured(system: str, reading: str, panel: Any) -> list[str]:
     start = f'{system},"{reading} (portraits; small)",FI-V2,"train: 20% held out, speakers apart"'
     command = "python benchmarks/comparison.py score MANIFEST EMOTION STORE OUT --expressions TABLE.csv"
     return [
-        f"{start},{metric},{target},{panel.scores[metric][target]:.4f},{command}"
+        f"{start},{metric},{target},{round(panel.scores[metric][target], 4) + 0.0:.4f},{command}"
         for metric in ("accuracy", "r2")
         for target in (*TRAITS, "average")
     ]

@@ -197,16 +197,20 @@ def _figures(entry: Mapping[str, Any]) -> list[Any]:
         for figure, source in chosen:
             values = lines.setdefault((figure["variant"], figure["metric"], source), {})
             values[figure["target"]] = figure["value"]
+        sources = list(dict.fromkeys(source for _, source in chosen))
+        # A source that all figures share is said once, below.
+        column, note = (("source",), "") if len(sources) > 1 else ((), sources[0][0].upper() + sources[0][1:])
         rows = tuple(
             (variant, metric, *(_shown(values[name]) if name in values else "–" for name in targets), source)
             for (variant, metric, source), values in lines.items()
         )
-        header = ("variant", "metric", *(name[:5] if name in TRAITS else name for name in targets), "source")
+        header = ("variant", "metric", *(name[:5] if name in TRAITS else name for name in targets), *column)
         title = f"{entry['name']}, {' '.join(data)}: {entry['title'] or entry['paper']}"
-        tables.append(Table(title, header, rows, align=f"ll{'r' * len(targets)}l"))
+        shown = tuple(row[: len(header)] for row in rows)
+        tables.append(Table(title, header, shown, note, align=f"ll{'r' * len(targets)}{'l' * len(column)}"))
     return tables
 
 
 def _shown(value: float) -> str:
     """Show a figure with the digits it was printed with, four decimals at most."""
-    return f"{round(value, 4):g}"
+    return f"{round(value, 4) + 0.0:g}"  # No -0.
