@@ -10,6 +10,8 @@ from typing import IO, Any, Final
 
 import numpy as np
 
+from thinslice.errors import first_line
+
 MAX_BYTES: Final = 2 * 2**30
 """What an archive may unpack to."""
 
@@ -59,7 +61,7 @@ def load_arrays(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]
                     found[entry.filename.removesuffix(".npy")] = _read(file, entry)
             return found
     except _DAMAGED as error:
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        reason = first_line(error) or type(error).__name__
         raise ValueError(reason) from None
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from thinslice.errors import MissingExtraError, UsageError
+from thinslice.errors import MissingExtraError, UsageError, first_line
 from thinslice.processes import Died
 
 Job = TypeVar("Job")
@@ -63,7 +63,7 @@ def run_on_ray(
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            line = (str(error).splitlines() or [""])[0]
+            line = first_line(error)
             raise UsageError(f"--ray {address}: no cluster there ({line}); start one with `ray start --head`") from None
     try:
         _check_nodes(ray, shared)
@@ -88,7 +88,7 @@ def _run(ray: Any, prepare: Callable[[], Callable[[Any], Any]], jobs: Sequence[A
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None
             except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-                line = (str(error).splitlines() or [""])[0]
+                line = first_line(error)
                 outcome = Died(line, _RETRIES + 1)
             yield place, outcome
             running |= {remote.remote(name, stored, job): at for at, job in islice(waiting, 1)}
@@ -123,7 +123,7 @@ def _check_nodes(ray: Any, shared: Shared) -> None:
         try:
             missing = ray.get(look.options(scheduling_strategy=where).remote(shared.reads, token and str(token)))
         except ray.exceptions.RayError as error:
-            line = (str(getattr(error, "cause", error)).splitlines() or [""])[0]
+            line = first_line(getattr(error, "cause", error))
             raise UsageError(
                 f"node {node['NodeManagerHostname']}: thinslice does not work there ({line}); install it on all nodes"
             ) from None

@@ -23,9 +23,14 @@ def one_line(text: str) -> str:
     return printable(text).translate(_CONTROLS)
 
 
+def first_line(error: object) -> str:
+    """Return the first line of what an error says, "" where it says nothing."""
+    return (str(error).splitlines() or [""])[0]
+
+
 def reason_of(error: object) -> str:
     """Return the first line of what an error says, or of which kind it is where it says nothing."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = first_line(str(error).strip()) or type(error).__name__
     # PyTorch goes on to advise loading the file without its safeguard.
     return "not a file of tensors alone" if line.startswith("Weights only load failed") else line
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from thinslice.errors import AssetError, MediaError, MissingExtraError, ThinsliceError, UsageError
+from thinslice.errors import AssetError, MediaError, MissingExtraError, ThinsliceError, UsageError, first_line
 from thinslice.features.extract import extract_features
 from thinslice.features.spec import FeatureSpec
 from thinslice.features.store import FeatureStore, origin_sha256
@@ -94,7 +94,7 @@ def _reason(job: Job, error: BaseException) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return f"{job.path}: not enough memory for it; use fewer workers"
-    line = (str(error).splitlines() or [""])[0]
+    line = first_line(error)
     if isinstance(error, OSError):
         return f"{job.path}: cannot be read ({error.strerror or line})"
     return f"{job.path}: unexpected {type(error).__name__}: {line}; please report this"

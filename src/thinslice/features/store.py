@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from thinslice.errors import MediaError, MissingExtraError, UsageError
+from thinslice.errors import MediaError, MissingExtraError, UsageError, first_line
 from thinslice.features.extractor import find_extractor
 from thinslice.features.jpeg import decode_pictures, encode_pictures
 from thinslice.features.spec import FeatureSpec
@@ -264,7 +264,7 @@ class FeatureStore:
                 f"{self.root}: no {spec.extractor} of that clip; run `thinslice extract` with the same recipe and store"
             ) from None
         except (OSError, KeyError, TypeError, ValueError) as error:  # ArrowInvalid is a ValueError.
-            reason = (str(error).splitlines() or [""])[0]
+            reason = first_line(error)
             raise UsageError(f"{path}: damaged ({reason}); delete it and run `thinslice extract` again") from None
         if about["format"] != FORMAT:
             raise UsageError(f"{path}: written by another version of thinslice; extract into a new store")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from thinslice.cluster import Shared
-from thinslice.errors import ThinsliceError, UsageError, one_line, printable
+from thinslice.errors import ThinsliceError, UsageError, first_line, one_line, printable
 from thinslice.infer.inputs_table import InputRow
 from thinslice.infer.predictor import Predictor
 from thinslice.jobs import run_jobs
@@ -145,7 +145,7 @@ def _predict_one(
     except MemoryError:
         why = f"{name}: not enough memory to score it; try a shorter window with --start/--end"
     except Exception as error:  # a batch goes on whatever one file does to a decoder
-        reason = (str(error).splitlines() or [""])[0]
+        reason = first_line(error)
         why = f"{name}: unexpected {type(error).__name__}: {reason}; please report this"
     return Failure(printable(name), one_line(why))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thinslice.errors import BundleError
+from thinslice.errors import BundleError, first_line
 
 MAX_RUN_S = 600.0
 """A graph that takes longer for one clip is stopped, seconds. One that never ends is stopped all the same."""
@@ -80,7 +80,7 @@ class OnnxModel:
         try:
             yield
         except Exception as error:
-            reason = (str(error).splitlines() or [""])[0]
+            reason = first_line(error)
             if "terminate flag" in reason:
                 reason = f"it took over {MAX_RUN_S:g} s"
             if "Available memory" in reason:

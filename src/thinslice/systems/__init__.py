@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from thinslice.errors import MissingExtraError, UsageError
+from thinslice.errors import MissingExtraError, UsageError, first_line
 from thinslice.systems.folder import SystemFolder
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _load_file(path: Path) -> BuildRecipe:
     try:
         module = importlib.import_module(path.stem)
     except (Exception, SystemExit) as error:
-        line = (str(error).splitlines() or [""])[0]
+        line = first_line(error)
         raise UsageError(f"{path}: cannot be imported ({type(error).__name__}: {line})") from error
     if Path(inspect.getfile(module)).resolve() != path:
         raise UsageError(f"{path}: another module is called {path.stem}; give the file another name")

@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from thinslice.documents import Document
-from thinslice.errors import ThinsliceError
+from thinslice.errors import ThinsliceError, first_line
 from thinslice.rate.answers import NotKeptError
 from thinslice.rate.session import Session
 from thinslice.web.app import STATIC, http_error, own_error, unexpected_error
@@ -131,7 +131,7 @@ async def _said(request: Request) -> Said:
     try:
         said = msgspec.convert(json.loads(body), Said)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
-        raise Refusal(400, f"not an answer of this page ({(str(error).splitlines() or [''])[0][:200]})") from None
+        raise Refusal(400, f"not an answer of this page ({first_line(error)[:200]})") from None
     if len(said.answers) > 200 or len(said.rater) > 100 or len(said.task) > 1000:
         raise Refusal(400, "not an answer of this page")
     return said

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from thinslice.bundle import Card
-from thinslice.errors import ThinsliceError
+from thinslice.errors import ThinsliceError, first_line
 from thinslice.processes import Child
 from thinslice.types import Prediction
 
@@ -164,7 +164,7 @@ def _score(
     except MemoryError:
         return "failed", f"{job.name}: not enough memory to score it; send a shorter or smaller one"
     except Exception as error:  # the next clip is another
-        line = (str(error).splitlines() or [""])[0]
+        line = first_line(error)
         return "failed", _renamed(f"{job.name}: unexpected {type(error).__name__}: {line}; please report this", job)
 
 
