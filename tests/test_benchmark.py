@@ -69,7 +69,7 @@ def test_figures_of_other_machines_are_of_stages_that_there_are() -> None:
     stages = {name: [stage.name for stage in trained_stages(build_recipe(name))] for name in RECIPES}
     for speed in load_speeds():
         assert any(name.startswith(speed.stage) for name in stages[speed.recipe]), speed
-        assert speed.clips_per_s < 1.25 * speed.held_clips_per_s  # Where nothing waits, the two differ by chance.
+        assert speed.clips_per_s < speed.held_clips_per_s
 
 
 @pytest.mark.parametrize(("options", "is_decoded"), [([], False), (["--decoded"], True)])

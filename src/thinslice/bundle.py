@@ -41,8 +41,9 @@ SUMS: Final[tuple[Kind, ...]] = ("voice_words", "face_voice_words")
 
 MAX_NAME: Final = 100
 MAX_OPTIONAL: Final = 8
-MAX_QUANTILES: Final = 10_001
 """Optional inputs of a model: every combination of them has intervals."""
+MAX_QUANTILES: Final = 10_001
+"""Numbers of a target's percentiles: a hundredth of a percent apart."""
 _FILE: Final = "bundle.json"
 _REMEDY: Final = "install or export the bundle again"
 

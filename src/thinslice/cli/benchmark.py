@@ -134,7 +134,8 @@ def _table(speeds: "list[Speed]", device: str, cores: int, workers: int) -> "Tab
     from thinslice.evaluate.tables import Table
     from thinslice.published.figures import load_speeds
 
-    beside = [{entry.machine: entry for entry in reversed(load_speeds()) if _is_of(entry, speed)} for speed in speeds]
+    others = load_speeds()
+    beside = [{entry.machine: entry for entry in others if _is_of(entry, speed)} for speed in speeds]
     machines = sorted({machine for found in beside for machine in found})
     rows = []
     for speed, found in zip(speeds, beside, strict=True):

@@ -198,16 +198,17 @@ def _figures(entry: Mapping[str, Any]) -> list[Any]:
             values = lines.setdefault((figure["variant"], figure["metric"], source), {})
             values[figure["target"]] = figure["value"]
         sources = list(dict.fromkeys(source for _, source in chosen))
-        # A source that all figures share is said once, below.
-        column, note = (("source",), "") if len(sources) > 1 else ((), sources[0][0].upper() + sources[0][1:])
+        is_shared = len(sources) == 1  # Then it is said once, below.
+        note = sources[0][0].upper() + sources[0][1:] if is_shared else ""
         rows = tuple(
             (variant, metric, *(_shown(values[name]) if name in values else "–" for name in targets), source)
             for (variant, metric, source), values in lines.items()
         )
-        header = ("variant", "metric", *(name[:5] if name in TRAITS else name for name in targets), *column)
+        header = ("variant", "metric", *(name[:5] if name in TRAITS else name for name in targets), "source")
+        if is_shared:
+            header, rows = header[:-1], tuple(row[:-1] for row in rows)
         title = f"{entry['name']}, {' '.join(data)}: {entry['title'] or entry['paper']}"
-        shown = tuple(row[: len(header)] for row in rows)
-        tables.append(Table(title, header, shown, note, align=f"ll{'r' * len(targets)}{'l' * len(column)}"))
+        tables.append(Table(title, header, rows, note, align=f"ll{'r' * len(targets)}{'' if is_shared else 'l'}"))
     return tables
 
 
